@@ -1,0 +1,102 @@
+"""The theorem's conditions, checked on the machine that certifies, and the verdict on a batch.
+
+A certificate for image x0 at radius eps says: for every x in [0, 1]^d with |x - x0| <= eps in every pixel,
+the network's top class is the label. One pass of outward-rounded intervals proves it for the executed
+float32 network and for exact arithmetic over the same parameters, as `linftui.nn.bounds` argues, provided
+that the machine's floats behave: round to nearest, denormals kept, subtraction and addition not contracted
+or reordered. The code below refuses to certify where that is not so.
+"""
+
+import math
+from dataclasses import dataclass
+from fractions import Fraction
+
+import torch
+from jaxtyping import Bool, Float, Int, UInt8
+from torch import Tensor
+
+from linftui.errors import CertificationError
+from linftui.nn.bounds import certified_margin, pixel_box
+from linftui.nn.models import DistanceMLP, strict_prediction, to_pixels
+
+ROUNDING = "every operation outward by one float32 ulp; box ends from exact fractions, rounded outward"
+
+
+@dataclass(frozen=True)
+class Verdicts:
+    """What is claimed of each image of a batch."""
+
+    prediction: Int[Tensor, " n"]
+    correct: Bool[Tensor, " n"]  # the label is strictly on top at x0
+    strict: Bool[Tensor, " n"]  # some class is strictly on top at x0, and all logits are finite
+    certified: Bool[Tensor, " n"]
+    margin: Float[Tensor, " n"]  # logit units, rounded down; NaN where something was not finite
+    finite: Bool[Tensor, " n"]
+
+
+def check_arithmetic(device: torch.device) -> None:
+    """Probes the float32 arithmetic of every thread or lane that will certify.
+
+    Raises:
+        CertificationError: denormals are flushed, or rounding is not to nearest.
+    """
+    n = 1 << 21  # enough that every thread of torch's pool takes a part
+
+    def filled(value: float) -> Tensor:
+        return torch.full((n,), value, dtype=torch.float32, device=device)
+
+    smallest_normal = 2.0**-126
+    denormal = filled(1.5 * smallest_normal) - filled(smallest_normal)
+    if not bool((denormal == 2.0**-127).all()) or not bool((filled(2.0**-149) + filled(0.0) > 0).all()):
+        raise CertificationError(
+            f"float32 denormals are flushed to zero on {device}, which the proof does not allow",
+            "do not call torch.set_flush_denormal(True), and certify in a process of its own",
+        )
+    # 1 + 2^-24 is a tie and goes to the even neighbour, 1; a little more goes up; both signs alike.
+    ulp = 2.0**-23
+    nearest = (filled(1.0) + filled(ulp / 2) == 1.0) & (filled(1.0) + filled(ulp * 0.5001) == 1.0 + ulp)
+    nearest &= (filled(-1.0) - filled(ulp / 2) == -1.0) & (filled(-1.0) - filled(ulp * 0.5001) == -1.0 - ulp)
+    if not bool(nearest.all()):
+        raise CertificationError(f"float32 addition does not round to nearest on {device}")
+
+
+def check_model(model: DistanceMLP) -> None:
+    """Raises CertificationError unless this is a float32 network in evaluation, with a usable std."""
+    if model.training:
+        raise CertificationError("the network is in training mode, where its outputs depend on the batch")
+    for name, tensor in model.state_dict().items():
+        if tensor.dtype != torch.float32:
+            raise CertificationError(f"{name} is {tensor.dtype}; certificates are about float32 networks")
+    std = model.normalize.std.item()
+    if not 0 < std < math.inf:
+        raise CertificationError(f"std must be positive and finite, got {std}")
+
+
+@torch.no_grad()
+def certify_batch(
+    model: DistanceMLP,
+    images: UInt8[Tensor, "n c h w"],
+    labels: Int[Tensor, " n"],
+    eps: Fraction,
+    levels: int,
+) -> Verdicts:
+    """Certifies each image at radius eps (pixel units); pixels are exactly byte / levels.
+
+    Raises:
+        CertificationError: an image is certified but the executed network gets it wrong, which the theorem
+            rules out; it would be a bug here or a fault of the machine.
+    """
+    logits = model(to_pixels(images, levels), math.inf)
+    prediction, strict = strict_prediction(logits)
+    correct = strict & (prediction == labels)
+    bounds = model.bounds(pixel_box(images, eps, levels))
+    certified, margin = certified_margin(bounds, labels)
+    finite = bounds.finite & logits.isfinite().all(1)
+    certified &= finite
+    if bool((certified & ~correct).any()):
+        where = int((certified & ~correct).nonzero()[0, 0])
+        raise CertificationError(
+            f"image {where} of a batch is certified as class {int(labels[where])} but classified as "
+            f"{int(prediction[where])}: please report this as a bug"
+        )
+    return Verdicts(prediction, correct, strict, certified, margin, finite)

@@ -1,0 +1,55 @@
+"""What a certificate looks like to others: a JSON object, and the curve as a picture.
+
+No torch here: the command line reads certificates without it.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from linftui.rundir.paths import CertificatePaths
+from linftui.rundir.records import CertificateSummary
+
+
+def summary_json(summary: CertificateSummary, path: Path) -> dict[str, Any]:
+    """The object that `linftui certify --json` prints a line of for each run and eps."""
+    return {
+        "run": summary.run,
+        "checkpoint": summary.checkpoint,
+        "n": summary.n,
+        "eps": summary.eps,
+        "eps_exact": summary.eps_exact,
+        "clean_accuracy": summary.clean_accuracy,
+        "certified_accuracy": summary.certified_accuracy,
+        "pgd_accuracy": summary.pgd_accuracy,
+        "seconds": summary.seconds,
+        "path": str(path),
+    }
+
+
+def draw_curve(summary: CertificateSummary, certificate: CertificatePaths) -> None:
+    """Draws certified accuracy against eps as curve.png and curve.svg in the certificate's folder."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6.4, 4.0), layout="constrained")
+    axes = figure.subplots()
+    radii, certified = zip(*summary.curve, strict=True)
+    axes.step(radii, certified, where="pre", color="#0072b2", label="certified accuracy (p = inf)")
+    axes.axhline(summary.clean_accuracy, color="#999999", linestyle=":", label="clean accuracy")
+    axes.plot([summary.eps], [summary.certified_accuracy], "o", color="#d55e00")
+    axes.annotate(
+        f"{summary.certified_accuracy:.2%} at eps {summary.eps_exact}",
+        (summary.eps, summary.certified_accuracy),
+        xytext=(8, 8),
+        textcoords="offset points",
+    )
+    axes.set(xlabel="eps (pixel units)", ylabel="accuracy", xlim=(0, radii[-1]), ylim=(0, 1.02))
+    axes.set_title(f"{summary.run} · {summary.checkpoint} · {summary.n:,} test images", fontsize=10)
+    axes.grid(alpha=0.25)
+    axes.legend(loc="lower left")
+    for path in (certificate.curve_png, certificate.curve_svg):
+        draft = path.with_name(f".{path.name}.tmp")
+        figure.savefig(draft, format=path.suffix[1:], dpi=150)
+        draft.replace(path)

@@ -1,0 +1,82 @@
+"""`linftui`: the commands, and the one place where an error becomes a sentence and an exit code."""
+
+import sys
+import traceback
+
+import click
+import typer
+
+from linftui import __version__
+from linftui.cli import certify, data, doctor, recipe, run, runs
+from linftui.cli.render import fail
+from linftui.errors import LinftuiError
+
+app = typer.Typer(
+    name="linftui",
+    help="Train, watch, manage and certify l-infinity-distance nets.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+app.command("run")(run.run)
+app.command("resume")(run.resume)
+app.command("ls")(runs.ls)
+app.command("show")(runs.show)
+app.command("certify")(certify.certify)
+app.add_typer(recipe.app, name="recipe")
+app.add_typer(data.app, name="data")
+app.command("doctor")(doctor.doctor)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"linftui {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: bool = typer.Option(
+        False, "--version", callback=_print_version, is_eager=True, help="Show the version and exit."
+    ),
+) -> None:
+    pass
+
+
+def main() -> None:
+    """Runs a command; exits 0, 1 for a failure, 2 for wrong usage, 130 after Ctrl-C."""
+    sys.exit(_run())
+
+
+def _run() -> int:
+    try:
+        code = app(standalone_mode=False)
+        sys.stdout.flush()
+        return code if isinstance(code, int) else 0
+    except LinftuiError as error:
+        fail(str(error))
+        return error.exit_code
+    except click.ClickException as error:
+        context = getattr(error, "ctx", None)
+        command = context.command_path if context else "linftui"
+        fail(f"{error.format_message().rstrip('.')}; see {command} --help")
+        return error.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        return 130
+    except BrokenPipeError:
+        # Whoever read our output is gone, for example `linftui ls | head`; that is no failure of ours.
+        sys.stderr.close()
+        return 0
+    except Exception as error:
+        log = _log_traceback()
+        fail(f"unexpected {type(error).__name__}: {error}; the traceback is in {log}")
+        return 1
+
+
+def _log_traceback() -> str:
+    import platformdirs
+
+    log = platformdirs.user_log_path("linftui", ensure_exists=True) / "linftui.log"
+    with log.open("a") as file:
+        file.write(f"$ {' '.join(sys.argv)}\n{traceback.format_exc()}\n")
+    return str(log)

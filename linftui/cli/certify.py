@@ -1,0 +1,159 @@
+"""`linftui certify`: prove what a run's network is worth, and show it."""
+
+import sys
+from fractions import Fraction
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from linftui.cli.options import AsJson, Devices, RunNames, RunsDir
+from linftui.cli.render import clean, columns, duration, fraction, print_json
+from linftui.errors import UsageError
+from linftui.launch.certification import Certification
+from linftui.rundir.paths import CertificatePaths
+from linftui.rundir.records import CertificateSummary
+
+POLL_S = 0.2
+
+Finished = list[tuple[CertificatePaths, CertificateSummary]]
+
+
+def certify(
+    run: RunNames,
+    eps: Annotated[
+        list[str],
+        typer.Option(help='Radii in pixel units, exact, such as 8/255 or "0.1,0.2"; default: the recipe\'s.'),
+    ] = [],  # noqa: B006 - typer copies it
+    checkpoint: Annotated[str, typer.Option(metavar="latest|best|STEP", help="Which weights.")] = "latest",
+    means: Annotated[
+        str,
+        typer.Option(
+            metavar="running|re-estimated",
+            help="Which running means; re-estimated ones make another network, and the certificate says so.",
+        ),
+    ] = "running",
+    limit: Annotated[int | None, typer.Option(min=1, help="Only the first N test images.")] = None,
+    devices: Devices = "auto",
+    runs_dir: RunsDir = Path("runs"),
+    as_json: AsJson = False,
+) -> int:
+    """Certify a run's test accuracy at p = inf: a theorem about the executed network, image by image.
+
+    Ctrl-C stops it; the same command goes on from there.
+    """
+    from linftui.cli.data import fetch_with_progress
+    from linftui.devices import snapshot
+    from linftui.launch.plan import plan_devices
+    from linftui.launch.prepare import read_recipe
+    from linftui.rundir.store import RunStore
+
+    if means not in ("running", "re-estimated"):
+        raise UsageError(f"--means {means!r} is neither running nor re-estimated")
+    if checkpoint not in ("latest", "best") and not checkpoint.isdecimal():
+        raise UsageError(f"--checkpoint {checkpoint!r} is not latest, best or a step")
+    radii = [_radius(text) for given in eps for text in given.split(",")]
+    plan = plan_devices(devices, snapshot())
+    store = RunStore(runs_dir)
+    for paths in [store.find(name) for name in run]:
+        recipe = read_recipe(paths)
+        fetch_with_progress(recipe.data.dataset, recipe.data.root)
+        wanted = list(dict.fromkeys(radii or [recipe.eps.test]))
+        certification = Certification(paths, plan, wanted, checkpoint, means, limit)
+        finished, code = _follow(certification, len(wanted))
+        for certificate, summary in finished:
+            _show(certificate, summary, as_json)
+        if code:
+            return code
+    return 0
+
+
+def _radius(text: str) -> Fraction:
+    from linftui.recipe.schema import parse_fraction
+
+    try:
+        eps = parse_fraction(text.strip())
+    except ValueError as error:
+        raise UsageError(f"--eps {error}") from error
+    if not 0 <= eps <= 1:
+        raise UsageError(f"--eps must lie in [0, 1], in pixel units, got {text}")
+    return eps
+
+
+def _follow(certification: Certification, radii: int) -> tuple[Finished, int]:
+    """Waits for the worker with a progress bar on stderr; what it finished, and an exit code."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    bar = Progress(
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
+        console=console, transient=True, disable=not sys.stderr.isatty(), refresh_per_second=4,
+    )  # fmt: skip
+    interrupted = False
+    with bar:
+        tasks = [bar.add_task("loading", total=None) for _ in range(radii)]
+        while True:
+            try:
+                code = certification.wait(POLL_S)
+                for task, (_, summary) in zip(tasks, certification.progress(), strict=False):
+                    if summary is not None:
+                        bar.update(
+                            task, completed=summary.n, total=summary.total, description=_so_far(summary)
+                        )
+                if code is not None:
+                    break
+            except KeyboardInterrupt:
+                if interrupted:
+                    certification.kill()
+                interrupted = True
+                certification.ask_to_stop()
+    finished = [(c, s) for c, s in certification.progress() if s is not None and s.complete]
+    if interrupted:
+        print("stopped; the same command goes on from there", file=sys.stderr)
+        return finished, 130
+    if code:
+        raise certification.failure(code)
+    return finished, 0
+
+
+def _so_far(summary: CertificateSummary) -> str:
+    if not summary.n:
+        return f"eps {summary.eps_exact}"
+    spread = interval_half_width(summary.certified_accuracy, summary.n)
+    return (
+        f"eps {summary.eps_exact}  certified {summary.certified_accuracy:.4f} ± {spread:.4f}  "
+        f"clean {summary.clean_accuracy:.4f}"
+    )
+
+
+def interval_half_width(share: float, n: int) -> float:
+    """Half the width of the 95% Wilson score interval of a share seen in n images."""
+    z = 1.96
+    return float(z / (1 + z * z / n) * (share * (1 - share) / n + z * z / (4 * n * n)) ** 0.5)
+
+
+def _show(certificate: CertificatePaths, summary: CertificateSummary, as_json: bool) -> None:
+    from linftui.certify.report import summary_json
+
+    if as_json:
+        print_json(summary_json(summary, certificate.root))
+        return
+    print(
+        clean(
+            f"{summary.run} {summary.checkpoint}: {summary.n:,} test images at eps {summary.eps_exact}, "
+            f"{summary.means} means, {duration(summary.seconds)} ({summary.images_per_s:,.0f} images/s)"
+        )
+    )
+    spread = interval_half_width(summary.certified_accuracy, summary.n)
+    print(f"  clean      {fraction(summary.clean_accuracy)}")
+    print(f"  certified  {fraction(summary.certified_accuracy)}  (± {spread:.4f}, sampling, 95%)")
+    if summary.non_finite:
+        print(f"  {summary.non_finite:,} images met a NaN or an infinity and are not certified")
+    rows = [["  CLASS", "IMAGES", "CLEAN", "CERTIFIED"]]
+    rows += [
+        [f"  {c.label}", f"{c.n:,}", fraction(c.clean / c.n), fraction(c.certified / c.n)]
+        for c in summary.per_class
+    ]
+    print(columns(rows))
+    print(clean(f"  {certificate.root}"))

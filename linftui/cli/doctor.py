@@ -1,0 +1,89 @@
+"""`linftui doctor`: what this installation has, and what it lacks."""
+
+import os
+import shutil
+import sys
+from typing import Any
+
+from linftui.cli.options import AsJson
+from linftui.cli.render import clean, print_json
+
+
+def doctor(as_json: AsJson = False) -> None:
+    """Show versions, devices, kernel backend, data and terminal."""
+    report = {
+        "versions": _versions(),
+        "devices": _devices(),
+        "kernels": _kernels(),
+        "data": _data(),
+        "terminal": _terminal(),
+    }
+    if as_json:
+        print_json(report)
+        return
+    for section, facts in report.items():
+        print(section)
+        for name, value in facts.items():
+            print(clean(f"  {name:<18} {value}"))
+
+
+def _versions() -> dict[str, Any]:
+    from linftui.launch.prepare import installed_versions
+
+    return dict(installed_versions())
+
+
+def _devices() -> dict[str, Any]:
+    from linftui.devices import snapshot
+
+    machine = snapshot()
+    facts: dict[str, Any] = {
+        "cores": machine.cores,
+        "memory": f"{machine.memory_available / 2**30:.1f} GiB free of {machine.memory_total / 2**30:.1f}",
+    }
+    for gpu in machine.gpus:
+        facts[f"gpu {gpu.index}"] = f"{gpu.name}, {gpu.memory_total / 2**30:.0f} GiB, {gpu.uuid}"
+    if machine.gpu_problem:
+        facts["gpu"] = f"none ({machine.gpu_problem})"
+    return facts
+
+
+def _kernels() -> dict[str, Any]:
+    import torch
+
+    from linftui.certify.interval import check_arithmetic
+    from linftui.errors import CertificationError
+    from linftui.ops import backend_name
+
+    try:
+        check_arithmetic(torch.device("cpu"))
+        arithmetic = "float32 on the CPU rounds and keeps denormals as certificates need"
+    except CertificationError as error:
+        arithmetic = str(error)
+    name = backend_name()
+    slow = " (plain PyTorch: correct, slow)" if name == "reference" else ""
+    return {
+        "backend": f"{name}{slow}",
+        "torch threads": torch.get_num_threads(),
+        "torch sees a GPU": torch.cuda.is_available(),
+        "arithmetic": arithmetic,
+    }
+
+
+def _data() -> dict[str, Any]:
+    from linftui.data.download import DATASETS, status
+
+    found = {dataset: status(dataset, None) for dataset in DATASETS}
+    return {name: str(s.path) if s.present else f"not here yet ({s.problem})" for name, s in found.items()}
+
+
+def _terminal() -> dict[str, Any]:
+    size = shutil.get_terminal_size()
+    return {
+        "stdout": "a terminal" if sys.stdout.isatty() else "not a terminal: plain lines",
+        "size": f"{size.columns} x {size.lines}",
+        "TERM": os.environ.get("TERM", "not set"),
+        "colours": os.environ.get("COLORTERM", "not announced"),
+        "encoding": sys.stdout.encoding,
+        "sample": "certified ⣀⡠⠤⠒⠉ p → ∞ λ",
+    }

@@ -1,0 +1,68 @@
+"""`linftui recipe ...`: check, show and list recipes, and their JSON Schema for editors."""
+
+from typing import Annotated
+
+import typer
+
+from linftui.cli.options import AsJson, Overrides, RecipeName
+from linftui.cli.render import clean, columns, print_json
+
+app = typer.Typer(help="Check, show and list recipes.", no_args_is_help=True, rich_markup_mode=None)
+
+
+@app.command()
+def check(
+    recipes: Annotated[list[str], typer.Argument(metavar="RECIPE...", help="YAML files, or names.")],
+    set_: Overrides = [],  # noqa: B006 - typer copies it
+) -> None:
+    """Check recipes without running them."""
+    from linftui.recipe.load import load_recipe
+
+    for name in recipes:
+        loaded = load_recipe(name, set_)
+        print(clean(f"{loaded.source}: ok"))
+
+
+@app.command()
+def show(recipe: RecipeName, set_: Overrides = [], as_json: AsJson = False) -> None:  # noqa: B006
+    """Show a recipe with every value written out."""
+    from linftui.recipe.load import dump_recipe, load_recipe, to_builtins
+
+    loaded = load_recipe(recipe, set_)
+    if as_json:
+        print_json(to_builtins(loaded.recipe))
+    else:
+        print(dump_recipe(loaded.recipe), end="")
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of a recipe."""
+    import json
+
+    from linftui.recipe.schema import json_schema
+
+    print(json.dumps(json_schema(), indent=2))
+
+
+@app.command("list")
+def list_(as_json: AsJson = False) -> None:
+    """List the recipes that are known by name."""
+    from linftui.errors import RecipeError
+    from linftui.recipe.load import load_recipe, recipe_folders
+
+    found: dict[str, str] = {}
+    for folder in recipe_folders():
+        for path in sorted(folder.glob("*.yaml")):
+            found.setdefault(path.stem, str(path))
+    rows = [["RECIPE", "DESCRIPTION", "FILE"]]
+    for name, file in sorted(found.items()):
+        try:
+            description = load_recipe(file).recipe.description
+        except RecipeError as error:
+            description = f"cannot be used: {error}"
+        if as_json:
+            print_json({"name": name, "description": description, "path": file})
+        rows.append([clean(name), clean(description), clean(file)])
+    if not as_json:
+        print(columns(rows))

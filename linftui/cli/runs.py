@@ -1,0 +1,100 @@
+"""`linftui ls` and `linftui show`: what the runs are and where they stand."""
+
+from pathlib import Path
+
+from linftui.cli.options import AsJson, RunName, RunsDir
+from linftui.cli.render import age, clean, columns, fraction, number, print_json, summary_json
+from linftui.rundir.paths import RunPaths
+
+
+def ls(runs_dir: RunsDir = Path("runs"), as_json: AsJson = False) -> None:
+    """List the runs, newest first."""
+    from linftui.rundir.store import RunStore
+
+    runs = RunStore(runs_dir).summaries()
+    if as_json:
+        for run in runs:
+            print_json(summary_json(run))
+        return
+    if not runs:
+        print(f"no runs in {runs_dir}; start one with: linftui run digits")
+        return
+    rows = [["STATE", "RUN", "EPOCH", "P", "LOSS", "CERTIFIED", "CLEAN", "EPS", "AGE"]]
+    rows += [
+        [
+            run.state or "damaged",
+            clean(run.id),
+            f"{run.epoch if run.epoch is not None else '-'}/{run.epochs or '-'}",
+            number(run.p, 3),
+            number(run.loss),
+            fraction(run.certified_accuracy),
+            fraction(run.clean_accuracy),
+            clean(run.eps_exact or "-"),
+            age(run.created),
+        ]
+        for run in runs
+    ]
+    print(columns(rows))
+
+
+def show(run: RunName, runs_dir: RunsDir = Path("runs"), as_json: AsJson = False) -> None:
+    """Show where one run stands, its checkpoints and its certificates."""
+    from linftui.rundir.store import RunStore, summarise
+
+    paths = RunStore(runs_dir).find(run)
+    summary = summarise(paths)
+    if as_json:
+        print_json(summary_json(summary))
+        return
+    facts = [
+        ("run", summary.id),
+        ("state", summary.state or f"damaged: {summary.problem}"),
+        ("recipe", summary.recipe or "-"),
+        ("epoch", f"{summary.epoch if summary.epoch is not None else '-'} of {summary.epochs or '-'}"),
+        ("step", f"{summary.step:,}" if summary.step is not None else "-"),
+        ("p", number(summary.p)),
+        ("lam", number(summary.lam)),
+        ("loss", number(summary.loss)),
+        ("clean accuracy", fraction(summary.clean_accuracy)),
+        ("certified accuracy", f"{fraction(summary.certified_accuracy)} (p = inf, eps {summary.eps_exact})"),
+        ("attempt", str(summary.attempt or "-")),
+        ("path", summary.path),
+        *_ending(paths),
+        *_kept(paths),
+    ]
+    width = max(len(name) for name, _ in facts)
+    for name, value in facts:
+        print(f"{name:<{width}}  {clean(value)}")
+
+
+def _ending(paths: RunPaths) -> list[tuple[str, str]]:
+    from linftui.errors import LinftuiError
+    from linftui.rundir.reader import read_record
+    from linftui.rundir.records import ExitRecord
+
+    try:
+        ended = read_record(paths.exit, ExitRecord)
+    except LinftuiError as error:
+        return [("ended", str(error))]
+    if ended is None or not ended.message:
+        return []
+    return [("ended", f"{ended.message}; {ended.hint}" if ended.hint else ended.message)]
+
+
+def _kept(paths: RunPaths) -> list[tuple[str, str]]:
+    from linftui.errors import LinftuiError
+    from linftui.rundir.reader import complete_checkpoints, read_record
+    from linftui.rundir.records import CertificateSummary
+
+    kept = [("checkpoint", checkpoint.root.name) for checkpoint in complete_checkpoints(paths)]
+    for file in sorted(paths.certificates.glob("*/summary.json")):
+        try:
+            summary = read_record(file, CertificateSummary)
+        except LinftuiError as error:
+            kept.append(("certificate", str(error)))
+            continue
+        if summary is not None:
+            done = "" if summary.complete else f" (stopped after {summary.n:,} of {summary.total:,})"
+            figure = f"certified {fraction(summary.certified_accuracy)}"
+            kept.append(("certificate", f"{file.parent.name}: {figure}{done}"))
+    return kept

@@ -1,0 +1,200 @@
+"""The data sets as tensors: official bytes in, uint8 images and labels out.
+
+Images stay bytes until the model has them, since a certificate speaks of a pixel as exactly byte/255
+(digits: k/16). The parsers trust no file: one of another shape, or cut short, is an error that names it.
+"""
+
+import gzip
+import hashlib
+import math
+import struct
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Int64, UInt8
+from torch import Tensor
+
+from linftui.data.download import ensure
+from linftui.errors import DataError
+
+Bytes = UInt8[np.ndarray, "..."]
+
+_CLASSES = 10  # in every data set here
+_HOLDOUT_SEED = 1
+_DIGITS_SEED, _DIGITS_TRAIN = 0, 1437
+_CIFAR10_SHAPE = (3, 32, 32)
+_CIFAR10_BATCH = 10_000
+_IDX_UNSIGNED_BYTE = 0x08
+
+
+@dataclass(frozen=True, eq=False)
+class ImageSet:
+    """Images with their labels; `indices` number the images in their official split (digits: scikit-learn's
+    one array), and so name them for good."""
+
+    images: UInt8[Tensor, "n channels height width"]
+    labels: Int64[Tensor, " n"]
+    indices: Int64[Tensor, " n"]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def subset(self, positions: Int64[Tensor, " k"]) -> "ImageSet":
+        """The images at `positions` of this set, in that order."""
+        return ImageSet(self.images[positions], self.labels[positions], self.indices[positions])
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """A data set, and what a model must know to read it.
+
+    A pixel is exactly byte/`levels`, in [0, 1]. `mean` (one a channel) and `std` (one for all, so that an
+    l-infinity ball stays one) are in the same unit. `sha256` is of all images and labels, held out or not.
+    """
+
+    name: str
+    train: ImageSet
+    test: ImageSet
+    holdout: ImageSet | None
+    levels: int
+    mean: tuple[float, ...]
+    std: float
+    classes: int
+    sha256: str
+
+
+def load_dataset(name: str, root: Path | None = None, holdout: int = 0) -> Dataset:
+    """Loads a data set (one of `download.DATASETS`), downloading it first where `root` is None.
+
+    `holdout` training images, chosen by a fixed permutation that no recipe's seed changes, are taken out of
+    `train` to select models by; the rest stay in order. A smaller holdout is part of a larger one.
+
+    Raises `DataError` if files are missing, wrong or cannot be downloaded, or if `holdout` leaves no image.
+    """
+    folder = ensure(name, root)
+    facts = _FACTS[name]
+    train, test = facts.read(folder)
+    sha256 = _fingerprint(test, train)
+    held_out = None
+    if holdout:
+        train, held_out = _split(name, train, holdout)
+    return Dataset(name, train, test, held_out, facts.levels, facts.mean, facts.std, _CLASSES, sha256)
+
+
+def read_idx(path: Path, shape: tuple[int, ...]) -> Bytes:
+    """Reads a gzipped idx file of unsigned bytes (the format of yann.lecun.com/exdb/mnist).
+
+    Returns an array of `shape`; raises `DataError` if the file is damaged or has another type or shape.
+    """
+    try:
+        with gzip.open(path) as file:
+            content = file.read()
+    except (OSError, EOFError, zlib.error) as error:
+        raise _damaged(path, f"cannot be unpacked ({error})") from error
+    header = struct.pack(f">HBB{len(shape)}I", 0, _IDX_UNSIGNED_BYTE, len(shape), *shape)
+    if content[:4] != header[:4]:
+        raise _damaged(path, f"does not start like an idx file of bytes in {len(shape)} dimensions")
+    if content[4 : len(header)] != header[4:]:
+        raise _damaged(path, f"does not have the shape {shape}")
+    if len(content) != len(header) + math.prod(shape):
+        raise _damaged(path, f"holds {len(content)} bytes, not {len(header) + math.prod(shape)}")
+    return np.frombuffer(content, np.uint8, offset=len(header)).reshape(shape)
+
+
+def read_cifar10(path: Path, count: int = _CIFAR10_BATCH) -> tuple[Bytes, Bytes]:
+    """Reads a CIFAR-10 binary batch: `count` records of a label byte and 3x32x32 pixel bytes.
+
+    Returns images [count, 3, 32, 32] and labels [count]; raises `DataError` if the file has another length
+    or an impossible label. Source: www.cs.toronto.edu/~kriz/cifar.html.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise _damaged(path, f"cannot be read ({error.strerror})") from error
+    record = 1 + math.prod(_CIFAR10_SHAPE)
+    if len(content) != count * record:
+        raise _damaged(path, f"holds {len(content)} bytes, not {count} records of {record}")
+    records = np.frombuffer(content, np.uint8).reshape(count, record)
+    return records[:, 1:].reshape(count, *_CIFAR10_SHAPE), _valid_labels(path, records[:, 0])
+
+
+def _read_mnist(folder: Path) -> tuple[ImageSet, ImageSet]:
+    def read(split: str, count: int) -> ImageSet:
+        images = read_idx(folder / f"{split}-images-idx3-ubyte.gz", (count, 28, 28))
+        labels_path = folder / f"{split}-labels-idx1-ubyte.gz"
+        labels = _valid_labels(labels_path, read_idx(labels_path, (count,)))
+        return _image_set(images[:, None], labels)
+
+    return read("train", 60_000), read("t10k", 10_000)
+
+
+def _read_cifar10(folder: Path) -> tuple[ImageSet, ImageSet]:
+    def read(*batches: str) -> ImageSet:
+        images, labels = zip(*(read_cifar10(folder / f"{batch}.bin") for batch in batches), strict=True)
+        return _image_set(np.concatenate(images), np.concatenate(labels))
+
+    return read(*(f"data_batch_{k}" for k in range(1, 6))), read("test_batch")
+
+
+def _read_digits(_folder: Path) -> tuple[ImageSet, ImageSet]:
+    from sklearn.datasets import load_digits
+
+    pixels, labels = load_digits(return_X_y=True)
+    every = _image_set(pixels.reshape(-1, 1, 8, 8).astype(np.uint8), labels.astype(np.uint8))
+    # Shuffled, since the last images of the array are of other writers than the first.
+    order = torch.randperm(len(every), generator=torch.Generator().manual_seed(_DIGITS_SEED))
+    return every.subset(order[:_DIGITS_TRAIN]), every.subset(order[_DIGITS_TRAIN:])
+
+
+@dataclass(frozen=True)
+class _Facts:
+    read: Callable[[Path], tuple[ImageSet, ImageSet]]
+    levels: int
+    mean: tuple[float, ...]
+    std: float
+
+
+_FACTS = {
+    "digits": _Facts(_read_digits, 16, (0.3,), 0.376),
+    "mnist": _Facts(_read_mnist, 255, (0.1307,), 0.3081),
+    "cifar10": _Facts(_read_cifar10, 255, (0.4914, 0.4822, 0.4465), 0.2009),
+}
+
+
+def _image_set(images: Bytes, labels: Bytes) -> ImageSet:
+    writable = np.require(images, requirements=["C", "W"])  # what was read is not, and torch wants it so
+    return ImageSet(
+        torch.from_numpy(writable), torch.from_numpy(labels.astype(np.int64)), torch.arange(len(labels))
+    )
+
+
+def _split(name: str, train: ImageSet, holdout: int) -> tuple[ImageSet, ImageSet]:
+    n = len(train)
+    if not 0 < holdout < n:
+        raise DataError(f"cannot hold out {holdout} of {name}'s {n} training images", f"choose 0 to {n - 1}")
+    order = torch.randperm(n, generator=torch.Generator().manual_seed(_HOLDOUT_SEED))
+    kept, held_out = order[: n - holdout].sort().values, order[n - holdout :].sort().values
+    return train.subset(kept), train.subset(held_out)
+
+
+def _fingerprint(*sets: ImageSet) -> str:
+    """SHA-256 of each set's image bytes and then its labels, a byte a label, in order."""
+    digest = hashlib.sha256()
+    for images in sets:
+        digest.update(images.images.numpy().data)
+        digest.update(images.labels.to(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def _valid_labels(path: Path, labels: Bytes) -> Bytes:
+    if labels.max() >= _CLASSES:
+        raise _damaged(path, f"holds the label {labels.max()}, but classes go from 0 to {_CLASSES - 1}")
+    return labels
+
+
+def _damaged(path: Path, what: str) -> DataError:
+    return DataError(f"{path} {what}", "replace it with the official file")

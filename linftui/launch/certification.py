@@ -1,0 +1,79 @@
+"""Starting a certification as a worker process of its own, and following it through the run directory."""
+
+import os
+import time
+from fractions import Fraction
+
+from linftui.errors import LinftuiError, WorkerError
+from linftui.launch.plan import LaunchPlan
+from linftui.launch.worker_process import WorkerProcess
+from linftui.recipe.schema import format_fraction
+from linftui.rundir.paths import CertificatePaths, RunPaths
+from linftui.rundir.reader import read_record
+from linftui.rundir.records import CertificateSummary, CertifyTask, ErrorRecord
+from linftui.rundir.writer import cannot_write
+
+
+class Certification:
+    """A running certification of one run, at one or more radii.
+
+    Args:
+        paths: the run directory.
+        plan: device and threads.
+        radii: exact radii in pixel units.
+        checkpoint: "latest", "best" or a step.
+        means: "running" or "re-estimated".
+        limit: the first so many test images; None: all of them.
+    """
+
+    def __init__(
+        self,
+        paths: RunPaths,
+        plan: LaunchPlan,
+        radii: list[Fraction],
+        checkpoint: str,
+        means: str,
+        limit: int | None,
+    ) -> None:
+        self.paths = paths
+        self._logs = paths.certify_logs(f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}")
+        try:
+            self._logs.root.mkdir(parents=True)
+        except OSError as error:
+            raise cannot_write(self._logs.root, error) from error
+        limited = [] if limit is None else ["--limit", str(limit)]
+        self._worker = WorkerProcess(
+            plan.worker_command(
+                "certify", str(paths.root), "--logs", str(self._logs.root), "--checkpoint", checkpoint,
+                "--means", means, "--eps", ",".join(map(format_fraction, radii)), *limited,
+            ),
+            plan.environment(),
+            self._logs.log,
+            "certify",
+        )  # fmt: skip
+
+    def wait(self, seconds: float) -> int | None:
+        """The worker's exit code once it has ended, waiting for at most so long."""
+        return self._worker.wait(seconds)
+
+    def ask_to_stop(self) -> None:
+        """Lets it stop after the batch it is at; the same command goes on from there later."""
+        self._worker.ask_to_stop()
+
+    def kill(self) -> None:
+        """Ends it at once."""
+        self._worker.kill()
+
+    def progress(self) -> list[tuple[CertificatePaths, CertificateSummary | None]]:
+        """Its certificates in order, each with what is known so far."""
+        task = read_record(self._logs.task, CertifyTask)
+        certificates = [self.paths.certificate(name) for name in (task.certificates if task else [])]
+        return [(c, read_record(c.summary, CertificateSummary)) for c in certificates]
+
+    def failure(self, code: int) -> LinftuiError:
+        """Why it failed."""
+        error = read_record(self._logs.error, ErrorRecord)
+        if error is None:
+            how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
+            return WorkerError(f"the certification process {how}", f"its log is {self._logs.log}")
+        return LinftuiError(error.message, error.hint)

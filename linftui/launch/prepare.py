@@ -1,0 +1,96 @@
+"""A new run directory from a checked recipe: all that the run is, on disk before any process starts."""
+
+import subprocess
+import sys
+import time
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from msgspec import structs
+
+from linftui import __version__
+from linftui.errors import LinftuiError
+from linftui.launch.plan import LaunchPlan
+from linftui.recipe.load import LoadedRecipe, dump_recipe, recipe_hash
+from linftui.recipe.schema import Recipe, format_fraction
+from linftui.rundir.liveness import this_host
+from linftui.rundir.paths import RunPaths
+from linftui.rundir.records import MetaRecord
+from linftui.rundir.store import RunStore
+from linftui.rundir.writer import write_atomic, write_record
+
+
+def create_run(store: RunStore, loaded: LoadedRecipe, plan: LaunchPlan, name: str | None) -> RunPaths:
+    """Makes the run directory: the recipe as given, as resolved, and what surrounds it.
+
+    meta.json is written last; before it is there, nobody takes the folder for a run.
+
+    Raises:
+        UsageError: the name is taken or not plain.
+        RunDirectoryError: the folder cannot be written.
+    """
+    recipe = _with_absolute_root(loaded.recipe)
+    paths = store.create(recipe.name, name)
+    write_atomic(paths.recipe, loaded.text.encode())
+    write_atomic(paths.resolved, dump_recipe(recipe).encode())
+    write_record(
+        paths.meta,
+        MetaRecord(
+            id=paths.id,
+            created=time.time(),
+            recipe=recipe.name,
+            recipe_source=loaded.source,
+            recipe_hash=recipe_hash(recipe),
+            overrides=list(loaded.overrides),
+            argv=sys.argv,
+            seed=recipe.seed,
+            epochs=recipe.epochs,
+            eps_test=format_fraction(recipe.eps.test),
+            versions=installed_versions(),
+            git=_git_commit(),
+            host=this_host().name,
+            devices=list(plan.devices),
+        ),
+    )
+    return paths
+
+
+def _with_absolute_root(recipe: Recipe) -> Recipe:
+    """The run may be resumed from another folder, so a relative data.root is pinned down now."""
+    if recipe.data.root is None:
+        return recipe
+    root = str(Path(recipe.data.root).expanduser().resolve())
+    return structs.replace(recipe, data=structs.replace(recipe.data, root=root))
+
+
+def installed_versions() -> dict[str, str]:
+    """Versions of what a run's numbers depend on, without importing any of it."""
+    versions = {"linftui": __version__, "python": sys.version.split()[0]}
+    for package in ("torch", "numpy", "safetensors", "scikit-learn"):
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return versions
+
+
+def _git_commit() -> str | None:
+    """The commit of the folder the run is started from, marked where there are changes beside it."""
+    try:
+        describe = subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
+            capture_output=True, text=True, timeout=10, check=True,
+        )  # fmt: skip
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return describe.stdout.strip() or None
+
+
+def read_recipe(paths: RunPaths) -> Recipe:
+    """The resolved recipe of a run. Raises LinftuiError where it is missing or damaged."""
+    from linftui.recipe.load import load_recipe
+
+    try:
+        return load_recipe(paths.resolved).recipe
+    except LinftuiError as error:
+        raise LinftuiError(f"{paths.id} cannot be used: {error.message}", error.hint) from error

@@ -1,0 +1,175 @@
+"""The distance core as torch operators, and the public functions in front of them.
+
+Each operator has a fake (shapes without data, so that torch.compile and friends can trace through it) and
+a gradient. Inputs are checked here, once, in sentences; below this line shapes are trusted.
+"""
+
+import math
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from linftui.ops import reference
+
+_OPERATOR = torch.library.custom_op  # the schema of each is inferred from its annotations
+
+
+@_OPERATOR("linftui::norm_dist", mutates_args=())
+def _norm_dist(x: Tensor, weight: Tensor, p: float) -> Tensor:
+    return reference.norm_dist_forward(x, weight, p)
+
+
+@_norm_dist.register_fake
+def _(x: Tensor, weight: Tensor, p: float) -> Tensor:
+    return x.new_empty(x.shape[0], weight.shape[0])
+
+
+@_OPERATOR("linftui::norm_dist_backward", mutates_args=())
+def _norm_dist_backward(
+    grad: Tensor, x: Tensor, weight: Tensor, y: Tensor, p: float
+) -> tuple[Tensor, Tensor]:
+    return reference.norm_dist_backward(grad, x, weight, y, p)
+
+
+@_norm_dist_backward.register_fake
+def _(grad: Tensor, x: Tensor, weight: Tensor, y: Tensor, p: float) -> tuple[Tensor, Tensor]:
+    return torch.empty_like(x), torch.empty_like(weight)
+
+
+@_OPERATOR("linftui::inf_dist_argmax", mutates_args=())
+def _inf_dist_argmax(x: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    return reference.inf_dist_argmax(x, weight)
+
+
+@_inf_dist_argmax.register_fake
+def _(x: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    shape = (x.shape[0], weight.shape[0])
+    return x.new_empty(shape), x.new_empty(shape, dtype=torch.int64)
+
+
+@_OPERATOR("linftui::inf_dist_backward", mutates_args=())
+def _inf_dist_backward(grad: Tensor, x: Tensor, weight: Tensor, argmax: Tensor) -> tuple[Tensor, Tensor]:
+    return reference.inf_dist_backward(grad, x, weight, argmax)
+
+
+@_inf_dist_backward.register_fake
+def _(grad: Tensor, x: Tensor, weight: Tensor, argmax: Tensor) -> tuple[Tensor, Tensor]:
+    return torch.empty_like(x), torch.empty_like(weight)
+
+
+@_OPERATOR("linftui::inf_dist_bounds", mutates_args=())
+def _inf_dist_bounds(lower: Tensor, upper: Tensor, weight: Tensor, outward: bool) -> tuple[Tensor, Tensor]:
+    return reference.inf_dist_bounds(lower, upper, weight, outward)
+
+
+@_inf_dist_bounds.register_fake
+def _(lower: Tensor, upper: Tensor, weight: Tensor, outward: bool) -> tuple[Tensor, Tensor]:
+    shape = (lower.shape[0], weight.shape[0])
+    return lower.new_empty(shape), lower.new_empty(shape)
+
+
+def _keep_for_norm(ctx: Any, inputs: tuple[Tensor, Tensor, float], output: Tensor) -> None:
+    ctx.save_for_backward(inputs[0], inputs[1], output)
+    ctx.p = inputs[2]
+
+
+def _norm_gradient(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:
+    x, weight, y = ctx.saved_tensors
+    return *_norm_dist_backward(grad, x, weight, y, ctx.p), None
+
+
+def _keep_for_inf(ctx: Any, inputs: tuple[Tensor, Tensor], output: tuple[Tensor, Tensor]) -> None:
+    ctx.save_for_backward(*inputs, output[1])
+    ctx.mark_non_differentiable(output[1])
+
+
+def _inf_gradient(ctx: Any, grad: Tensor, _: Any) -> tuple[Tensor, Tensor]:
+    x, weight, argmax = ctx.saved_tensors
+    gradients: tuple[Tensor, Tensor] = _inf_dist_backward(grad, x, weight, argmax)
+    return gradients
+
+
+_norm_dist.register_autograd(_norm_gradient, setup_context=_keep_for_norm)
+_inf_dist_argmax.register_autograd(_inf_gradient, setup_context=_keep_for_inf)
+
+
+def backend_name() -> str:
+    """The implementation in use; a run's metadata and every certificate name it."""
+    return "reference"
+
+
+def norm_dist(
+    x: Float[Tensor, "n k"], weight: Float[Tensor, "m k"], p: float | Float[Tensor, ""]
+) -> Float[Tensor, "n m"]:
+    """The distance of every row of x to every row of weight: y[n, m] = ||x_n - w_m||_p.
+
+    Args:
+        x: inputs, [N, K], any floating dtype.
+        weight: centres, [M, K], of x's dtype and device.
+        p: >= 1 or infinite, as a number or a 0-d tensor; it has no gradient.
+
+    Returns:
+        [N, M], differentiable in x and weight. The gradient is exactly 0 where y is 0 or infinite; at
+        p = inf the first coordinate that attains the maximum takes all of it. A NaN in a row of x or
+        weight makes that row's outputs NaN.
+
+    Raises:
+        ValueError: shapes, dtypes or devices do not fit, or p < 1 or NaN.
+
+    Source: Zhang et al., "Towards Certifying l-infinity Robustness using Neural Networks with
+    l-inf-dist Neurons", ICML 2021; normalised by the largest difference so that no p overflows.
+    """
+    _check("x", x, weight)
+    p = float(p)
+    if not p >= 1:
+        raise ValueError(f"p must be >= 1 or infinite, got {p}")
+    needs_gradient = torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad)
+    if math.isinf(p) and needs_gradient and x.shape[1] > 0:
+        y: Tensor = _inf_dist_argmax(x, weight)[0]
+        return y
+    out: Tensor = _norm_dist(x, weight, p)
+    return out
+
+
+def inf_dist_bounds(
+    lower: Float[Tensor, "n k"],
+    upper: Float[Tensor, "n k"],
+    weight: Float[Tensor, "m k"],
+    *,
+    outward: bool = True,
+) -> tuple[Float[Tensor, "n m"], Float[Tensor, "n m"]]:
+    """Bounds of `norm_dist(., weight, inf)` over the boxes lower_n <= x <= upper_n.
+
+    Args:
+        lower, upper: ends of one box a row, [N, K].
+        weight: centres, [M, K].
+        outward: also move each end one ulp outward, so that exact arithmetic is enclosed as well as the
+            executed float operations. Certificates need it.
+
+    Returns:
+        Lower and upper bounds, [N, M] each; no gradient.
+
+    Raises:
+        ValueError: shapes, dtypes or devices do not fit.
+    """
+    _check("lower", lower, weight)
+    _check("upper", upper, weight)
+    if lower.shape != upper.shape:
+        raise ValueError(f"lower and upper differ in shape: {tuple(lower.shape)} and {tuple(upper.shape)}")
+    bounds: tuple[Tensor, Tensor] = _inf_dist_bounds(lower, upper, weight, outward)
+    return bounds
+
+
+def _check(name: str, x: Tensor, weight: Tensor) -> None:
+    if x.dim() != 2 or weight.dim() != 2 or x.shape[1] != weight.shape[1]:
+        raise ValueError(
+            f"{name} must be [N, K] and weight [M, K] with the same K, "
+            f"got {tuple(x.shape)} and {tuple(weight.shape)}"
+        )
+    if x.dtype != weight.dtype or not x.is_floating_point() or x.device != weight.device:
+        raise ValueError(
+            f"{name} and weight must share one floating dtype and device, "
+            f"got {x.dtype} on {x.device} and {weight.dtype} on {weight.device}"
+        )

@@ -1,0 +1,301 @@
+"""Reading a recipe: YAML in, a checked `Recipe` out, and errors that point at the line to mend.
+
+PyYAML composes the document into nodes, which know their place; values are taken from the nodes with
+YAML 1.2's rules (so `1e-10` is a number and `no` is text), and msgspec checks them against the schema.
+A recipe may come from a stranger: size, depth and aliases are bounded, tags and duplicate keys refused.
+"""
+
+import difflib
+import hashlib
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, get_args, get_type_hints
+
+import msgspec
+import yaml
+
+from linftui.errors import RecipeError
+from linftui.recipe.schema import Recipe, decode_custom, encode_custom
+
+MAX_BYTES = 256 * 1024
+MAX_NODES = 10_000
+MAX_DEPTH = 20
+
+_INT = re.compile(r"[-+]?\d+")
+_FLOAT = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
+_CONSTANTS = {"": None, "~": None, "null": None, "true": True, "false": False}
+
+FieldPath = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class LoadedRecipe:
+    """A checked recipe with what it was made from."""
+
+    recipe: Recipe
+    source: str
+    text: str
+    overrides: tuple[str, ...] = ()
+
+
+class _Document:
+    """Plain values of one YAML document (or override), and where each of them stands."""
+
+    def __init__(self, source: str) -> None:
+        self.source = source
+        self.places: dict[FieldPath, str] = {}
+        self.nodes = 0
+
+    def place(self, mark: yaml.Mark | None) -> str:
+        return f"{self.source}:{mark.line + 1}:{mark.column + 1}" if mark else self.source
+
+    def error(self, mark: yaml.Mark | None, message: str, hint: str = "") -> RecipeError:
+        return RecipeError(f"{self.place(mark)}: {message}", hint)
+
+    def parse(self, text: str) -> Any:
+        try:
+            root = yaml.compose(text, Loader=yaml.SafeLoader)
+        except yaml.MarkedYAMLError as error:
+            problem = " ".join(filter(None, (error.context, error.problem)))
+            raise self.error(error.problem_mark, f"not valid YAML: {problem}") from error
+        except yaml.YAMLError as error:
+            raise RecipeError(f"{self.source}: not valid YAML: {str(error).splitlines()[0]}") from error
+        except RecursionError:
+            raise RecipeError(f"{self.source}: nested too deeply for a recipe") from None
+        return None if root is None else self._value(root, ())
+
+    def _value(self, node: yaml.Node, path: FieldPath) -> Any:
+        self.nodes += 1
+        if self.nodes > MAX_NODES or len(path) > MAX_DEPTH:
+            raise self.error(node.start_mark, "too large or too deep for a recipe (aliases count in full)")
+        if not node.tag.startswith("tag:yaml.org,2002:") or node.tag.startswith("tag:yaml.org,2002:python"):
+            raise self.error(node.start_mark, f"tags such as {node.tag} are not allowed in a recipe")
+        self.places[path] = self.place(node.start_mark)
+        if isinstance(node, yaml.MappingNode):
+            return self._mapping(node, path)
+        if isinstance(node, yaml.SequenceNode):
+            return [self._value(child, (*path, str(i))) for i, child in enumerate(node.value)]
+        return _scalar(str(node.value), plain=getattr(node, "style", None) is None)
+
+    def _mapping(self, node: yaml.MappingNode, path: FieldPath) -> dict[str, Any]:
+        values: dict[str, Any] = {}
+        for key_node, value_node in node.value:
+            if not isinstance(key_node, yaml.ScalarNode):
+                raise self.error(key_node.start_mark, "a key must be plain text")
+            key = str(key_node.value)
+            if key in values:
+                raise self.error(key_node.start_mark, f"{_dotted((*path, key))} is given twice")
+            values[key] = self._value(value_node, (*path, key))
+            if value_node.start_mark.line < key_node.start_mark.line:  # an alias: its anchor is elsewhere
+                self.places[(*path, key)] = self.place(key_node.start_mark)
+            self.places[(*path, key, "<key>")] = self.place(key_node.start_mark)
+        return values
+
+
+def _scalar(text: str, *, plain: bool) -> Any:
+    if not plain:  # quoted or block text stays text
+        return text
+    if text.lower() in _CONSTANTS:
+        return _CONSTANTS[text.lower()]
+    if _INT.fullmatch(text) and len(text) <= 20:
+        return int(text)
+    if _FLOAT.fullmatch(text):
+        return float(text)
+    return text
+
+
+def _dotted(path: Iterable[str]) -> str:
+    return ".".join(path) or "the recipe"
+
+
+def recipe_folders() -> list[Path]:
+    """Where a recipe given by its bare name is looked for: here, then among those that came along."""
+    package = Path(__file__).resolve().parents[1]
+    return [Path("recipes"), package / "recipes", package.parent / "recipes"]
+
+
+def find_recipe(name: str) -> Path:
+    """The file of a recipe given as a path or as a bare name such as `digits`."""
+    path = Path(name).expanduser()
+    if path.is_file() or path.suffix or len(path.parts) > 1:
+        return path
+    candidates = [folder / f"{name}.yaml" for folder in recipe_folders()]
+    return next((candidate for candidate in candidates if candidate.is_file()), path)
+
+
+def load_recipe(name: str | Path, overrides: Iterable[str] = ()) -> LoadedRecipe:
+    """Reads, overrides and checks a recipe.
+
+    Args:
+        name: a path, or the bare name of a recipe in `recipes/`.
+        overrides: `path=value` strings, such as `optimizer.lr=0.02`, applied in order.
+
+    Raises:
+        RecipeError: the file is missing, malformed, or says something impossible; the message starts
+            with `file:line:column` (or with the override at fault).
+    """
+    path = find_recipe(str(name))
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        known = sorted({p.stem for folder in recipe_folders() for p in folder.glob("*.yaml")})
+        hint = f"recipes known by name: {', '.join(known)}" if known else "give the path of a YAML file"
+        raise RecipeError(f"{name}: no such recipe", hint) from None
+    except OSError as error:
+        raise RecipeError(f"{name}: cannot be read: {error.strerror}") from error
+    if len(data) > MAX_BYTES:
+        raise RecipeError(f"{path}: {len(data):,} bytes is too large for a recipe (at most {MAX_BYTES:,})")
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise RecipeError(f"{path}: byte {error.start} is not UTF-8 text; a recipe is YAML") from error
+    return parse_recipe(text, str(path), overrides)
+
+
+def parse_recipe(text: str, source: str, overrides: Iterable[str] = ()) -> LoadedRecipe:
+    """`load_recipe` for text that is at hand; `source` is its name in errors."""
+    document = _Document(source)
+    values = document.parse(text)
+    if not isinstance(values, dict):
+        raise RecipeError(f"{source}:1:1: a recipe is a mapping of sections, got {_shown(values)}")
+    kept = tuple(overrides)
+    for override in kept:
+        _apply_override(values, document.places, override)
+    _refuse_unknown_keys(values, Recipe, (), document.places)
+    try:
+        recipe = msgspec.convert(values, Recipe, dec_hook=decode_custom)
+    except msgspec.ValidationError as error:
+        raise _explain(str(error), values, document.places, source) from error
+    return LoadedRecipe(recipe, source, text, kept)
+
+
+def _apply_override(values: dict[str, Any], places: dict[FieldPath, str], override: str) -> None:
+    dotted, equals, text = override.partition("=")
+    path = tuple(part.strip() for part in dotted.split("."))
+    if not equals or not all(path):
+        raise RecipeError(f"--set {override}: expected path=value", "for example --set optimizer.lr=0.02")
+    label = f"--set {override}"
+    part = _Document(label)
+    value = part.parse(text)
+    target: Any = values
+    for depth, key in enumerate(path[:-1], start=1):
+        if target.get(key) is None:
+            target[key] = {}
+        target = target[key]
+        if not isinstance(target, dict):
+            raise RecipeError(f"{label}: {_dotted(path[:depth])} is a value, not a section")
+    target[path[-1]] = value
+    for depth in range(1, len(path) + 1):
+        places[(*path[:depth], "<key>")] = label
+    places.update({(*path, *inner): label for inner in part.places})
+    places[path] = label
+
+
+def _refuse_unknown_keys(
+    values: Any, section: type[msgspec.Struct], path: FieldPath, places: dict[FieldPath, str]
+) -> None:
+    if not isinstance(values, dict):
+        return  # the wrong type is msgspec's to report
+    types = get_type_hints(section)
+    for key, value in values.items():
+        if key not in types:
+            near = difflib.get_close_matches(key, types, n=1, cutoff=0.5)
+            hint = f"did you mean {_dotted((*path, near[0]))}?" if near else f"known here: {', '.join(types)}"
+            place = places.get((*path, key, "<key>"), "")
+            raise RecipeError(f"{place}: unknown key {_dotted((*path, key))}", hint)
+        if isinstance(types[key], type) and issubclass(types[key], msgspec.Struct):
+            _refuse_unknown_keys(value, types[key], (*path, key), places)
+
+
+_TYPES = {
+    "float": "a number",
+    "int": "a whole number",
+    "str": "text",
+    "bool": "true or false",
+    "object": "a section of keys",
+    "null": "null",
+}
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return "nothing"
+    if isinstance(value, dict):
+        return "a section of keys"
+    if isinstance(value, list):
+        return "a list"
+    text = str(value).lower() if isinstance(value, bool) else repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _explain(message: str, values: Any, places: dict[FieldPath, str], source: str) -> RecipeError:
+    """msgspec's complaint in the project's words: place, field, rule, value."""
+    text, _, where = message.partition(" - at `$")
+    path = tuple(part for part in where.rstrip("`").split(".") if part)
+    if missing := re.fullmatch(r"Object missing required field `(\w+)`", text):
+        path = (*path, missing[1])
+        return RecipeError(f"{_place_of(path, places, source)}: {_dotted(path)} is missing")
+    # A message of our own starts with the field it is about, seen from the section that raised it.
+    owner = text.split(" ", 1)[0]
+    if _lookup(values, (*path, *owner.split("."))) is not _ABSENT:
+        prefix = f"{_dotted(path)}." if path else ""
+        return RecipeError(f"{_place_of((*path, *owner.split('.')), places, source)}: {prefix}{text}")
+    rule = _rule(text, path)
+    if rule is not None:
+        text = f"must be {rule}, got {_shown(_lookup(values, path))}"
+    return RecipeError(f"{_place_of(path, places, source)}: {_dotted(path)} {text}")
+
+
+def _rule(text: str, path: FieldPath) -> str | None:
+    if text.startswith("Expected `str` matching regex"):
+        return "a plain name: letters, digits, dots, dashes and underscores, 64 at most"
+    if bound := re.fullmatch(r"Expected `\w+` ([<>]=?) (\S+)", text):
+        return f"{bound[1]} {float(bound[2]):.17g}"
+    if wrong := re.fullmatch(r"Expected `([^`]+)`, got `[^`]+`", text):
+        return " or ".join(_TYPES.get(name, name) for name in wrong[1].split(" | "))
+    if text.startswith("Invalid enum value"):
+        return f"one of {', '.join(_choices(path))}"
+    return None
+
+
+def _choices(path: FieldPath) -> tuple[str, ...]:
+    section: Any = Recipe
+    for key in path:
+        section = get_type_hints(section)[key]
+    return get_args(section)
+
+
+_ABSENT = object()
+
+
+def _lookup(values: Any, path: FieldPath) -> Any:
+    for key in path:
+        if not isinstance(values, dict) or key not in values:
+            return _ABSENT
+        values = values[key]
+    return values
+
+
+def _place_of(path: FieldPath, places: dict[FieldPath, str], source: str) -> str:
+    """The place of a field, or of the nearest section around it."""
+    for depth in range(len(path), -1, -1):
+        if path[:depth] in places:
+            return places[path[:depth]]
+    return source
+
+
+def dump_recipe(recipe: Recipe) -> str:
+    """The recipe with every value written out, as YAML that `parse_recipe` reads back to an equal one."""
+    return yaml.safe_dump(to_builtins(recipe), sort_keys=False, allow_unicode=True)
+
+
+def to_builtins(recipe: Recipe) -> Any:
+    """The recipe as plain dicts, for JSON; fractions become text such as "8/255"."""
+    return msgspec.to_builtins(recipe, enc_hook=encode_custom)
+
+
+def recipe_hash(recipe: Recipe) -> str:
+    """SHA-256 (hex) of the resolved recipe; a checkpoint names the recipe it belongs to by it."""
+    return hashlib.sha256(msgspec.json.encode(to_builtins(recipe), order="deterministic")).hexdigest()

@@ -1,0 +1,148 @@
+"""Every path of a run directory, named in one place."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class RunPaths:
+    """The files of one run; `root` is the run directory, whose name is the run's id."""
+
+    root: Path
+
+    @property
+    def id(self) -> str:
+        return self.root.name
+
+    @property
+    def recipe(self) -> Path:
+        """The recipe's text as it was given."""
+        return self.root / "recipe.yaml"
+
+    @property
+    def resolved(self) -> Path:
+        """The recipe with overrides applied and every value written out; a resume reads this one."""
+        return self.root / "resolved.yaml"
+
+    @property
+    def meta(self) -> Path:
+        return self.root / "meta.json"
+
+    @property
+    def state(self) -> Path:
+        return self.root / "state.json"
+
+    @property
+    def exit(self) -> Path:
+        return self.root / "exit.json"
+
+    @property
+    def metrics(self) -> Path:
+        return self.root / "metrics.jsonl"
+
+    @property
+    def events(self) -> Path:
+        return self.root / "events.jsonl"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.root / "checkpoints"
+
+    @property
+    def certificates(self) -> Path:
+        return self.root / "certificates"
+
+    @property
+    def control(self) -> Path:
+        return self.root / "control"
+
+    def logs(self, attempt: int) -> Path:
+        return self.root / "logs" / f"attempt-{attempt:03d}"
+
+    def rank_log(self, attempt: int, rank: int) -> Path:
+        return self.logs(attempt) / f"rank-{rank}.log"
+
+    def error(self, attempt: int, rank: int) -> Path:
+        """What a rank that failed says of it."""
+        return self.logs(attempt) / f"error-{rank}.json"
+
+    def certify_logs(self, tag: str) -> "CertifyLogPaths":
+        """The log folder of one certification process."""
+        return CertifyLogPaths(self.root / "logs" / f"certify-{tag}")
+
+    def stop_request(self, attempt: int) -> Path:
+        """Present once somebody asked this attempt to stop; a later attempt is not concerned."""
+        return self.control / f"stop-{attempt:03d}.json"
+
+    def checkpoint(self, step: int) -> "CheckpointPaths":
+        return CheckpointPaths(self.checkpoints / f"step-{step:08d}")
+
+    def certificate(self, name: str) -> "CertificatePaths":
+        return CertificatePaths(self.certificates / name)
+
+
+@dataclass(frozen=True)
+class CheckpointPaths:
+    """The files of one checkpoint."""
+
+    root: Path
+
+    @property
+    def model(self) -> Path:
+        return self.root / "model.safetensors"
+
+    @property
+    def optimizer(self) -> Path:
+        return self.root / "optimizer.safetensors"
+
+    @property
+    def trainer(self) -> Path:
+        return self.root / "trainer.json"
+
+    @property
+    def complete(self) -> Path:
+        """Written last: without it the folder is not a checkpoint."""
+        return self.root / "COMPLETE"
+
+
+@dataclass(frozen=True)
+class CertificatePaths:
+    """The files of one certificate."""
+
+    root: Path
+
+    @property
+    def summary(self) -> Path:
+        return self.root / "summary.json"
+
+    @property
+    def samples(self) -> Path:
+        return self.root / "samples.jsonl"
+
+    @property
+    def curve_png(self) -> Path:
+        return self.root / "curve.png"
+
+    @property
+    def curve_svg(self) -> Path:
+        return self.root / "curve.svg"
+
+
+@dataclass(frozen=True)
+class CertifyLogPaths:
+    """What one certification process says of itself."""
+
+    root: Path
+
+    @property
+    def log(self) -> Path:
+        return self.root / "worker.log"
+
+    @property
+    def error(self) -> Path:
+        return self.root / "error.json"
+
+    @property
+    def task(self) -> Path:
+        """Which certificates it is making."""
+        return self.root / "task.json"

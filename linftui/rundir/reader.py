@@ -1,0 +1,162 @@
+"""Reading a run directory while it grows: bounded bites, nothing read twice, damage counted not fatal."""
+
+import os
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import msgspec
+
+from linftui.errors import RunDirectoryError
+from linftui.rundir.paths import CheckpointPaths, RunPaths
+from linftui.rundir.records import EvalRecord, EventRecord, Metric, TrainRecord, decoder
+
+T = TypeVar("T")
+
+CHUNK = 1 << 20
+MAX_LINE = 1 << 16
+
+
+class LineFollower(Generic[T]):
+    """Decodes the lines appended to a file since the last look.
+
+    An unterminated last line is not there yet; a line that does not decode, or is longer than 64 KiB,
+    is counted in `bad_lines` and left out.
+    """
+
+    def __init__(self, path: Path, decode: Callable[[bytes], T]) -> None:
+        self._path = path
+        self._decode = decode
+        self._tail = b""
+        self._skipping = False  # inside a line that is too long
+        self.offset = 0
+        self.bad_lines = 0
+
+    def poll(self, max_bytes: int = CHUNK) -> list[T]:
+        """The new records within the next `max_bytes` of the file; an empty list where there are none."""
+        try:
+            with self._path.open("rb") as file:
+                file.seek(self.offset)
+                data = file.read(max_bytes)
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise RunDirectoryError(f"{self._path}: cannot be read: {error.strerror}") from error
+        self.offset += len(data)
+        *lines, self._tail = (self._tail + data).split(b"\n")
+        if self._skipping and lines:
+            lines, self._skipping = lines[1:], False
+        if len(self._tail) > MAX_LINE:
+            self.bad_lines += not self._skipping
+            self._tail, self._skipping = b"", True
+        return [record for line in lines if line for record in self._record(line)]
+
+    def _record(self, line: bytes) -> Iterable[T]:
+        try:
+            yield self._decode(line)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            self.bad_lines += 1
+
+
+class RunReader:
+    """Follows one run's metrics and events."""
+
+    def __init__(self, paths: RunPaths) -> None:
+        self.paths = paths
+        self._metrics: LineFollower[Metric] = LineFollower(paths.metrics, decoder(Metric))
+        self._events: LineFollower[EventRecord] = LineFollower(paths.events, decoder(EventRecord))
+
+    @property
+    def bad_lines(self) -> int:
+        return self._metrics.bad_lines + self._events.bad_lines
+
+    def metrics(self, max_bytes: int = CHUNK) -> list[Metric]:
+        """Metrics appended since the last call."""
+        return self._metrics.poll(max_bytes)
+
+    def events(self, max_bytes: int = CHUNK) -> list[EventRecord]:
+        """Events appended since the last call."""
+        return self._events.poll(max_bytes)
+
+
+def read_all(paths: RunPaths) -> list[Metric]:
+    """Every metric of a run, in the order written."""
+    reader, records = RunReader(paths), list[Metric]()
+    while True:
+        before = reader._metrics.offset
+        records += reader.metrics()
+        if reader._metrics.offset == before:
+            return records
+
+
+def latest_by_step(records: Iterable[Metric]) -> list[Metric]:
+    """The curve a person sees: where a step was done twice, the later attempt's record."""
+    latest: dict[tuple[Any, ...], Metric] = {}
+    for record in records:
+        key = (
+            (record.step, "train")
+            if isinstance(record, TrainRecord)
+            else (record.step, record.split, record.means)
+        )
+        if key not in latest or record.attempt >= latest[key].attempt:
+            latest[key] = record
+    return sorted(latest.values(), key=lambda record: record.step)
+
+
+def last_metrics(path: Path, limit: int = CHUNK) -> tuple[TrainRecord | None, EvalRecord | None]:
+    """The newest training record and the newest evaluation on the test set, read from the file's end.
+
+    Reads at most about `limit` bytes, so that a listing of many long runs stays quick.
+    """
+    try:
+        with path.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            bite = 1 << 14
+            while True:
+                start = max(0, size - bite)
+                file.seek(start)
+                lines = file.read(size - start).split(b"\n")[:-1]
+                found = _newest(lines if start == 0 else lines[1:])
+                if all(found) or start == 0 or bite >= limit:
+                    return found
+                bite *= 8
+    except OSError:
+        return None, None
+
+
+_DECODE_METRIC = decoder(Metric)
+
+
+def _newest(lines: list[bytes]) -> tuple[TrainRecord | None, EvalRecord | None]:
+    train: TrainRecord | None = None
+    evaluation: EvalRecord | None = None
+    for line in reversed(lines):
+        try:
+            record = _DECODE_METRIC(line)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            continue
+        if isinstance(record, TrainRecord):
+            train = train or record
+        elif record.split == "test" and record.means == "running":
+            evaluation = evaluation or record
+        if train and evaluation:
+            break
+    return train, evaluation
+
+
+def read_record(path: Path, kind: type[T]) -> T | None:
+    """A small record file, or None where it is absent. Raises RunDirectoryError where it is damaged."""
+    try:
+        record: T = decoder(kind)(path.read_bytes())
+        return record
+    except FileNotFoundError:
+        return None
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise RunDirectoryError(f"{path}: cannot be read: {error}") from error
+
+
+def complete_checkpoints(paths: RunPaths) -> list[CheckpointPaths]:
+    """The run's complete checkpoints, by step; whether they are intact is known once they are loaded."""
+    found = [CheckpointPaths(path) for path in paths.checkpoints.glob("step-" + "[0-9]" * 8 + "*")]
+    found = [c for c in found if c.root.name[5:].isdecimal() and not c.root.is_symlink()]
+    return sorted((c for c in found if c.complete.is_file()), key=lambda c: int(c.root.name[5:]))

@@ -1,0 +1,280 @@
+"""What the files of a run directory hold: typed records, each with its format's version `v`.
+
+JSON has no infinities, so a non-finite number is written as a string ("inf", "-inf", "nan"); decoding
+turns it back. A reader takes older versions, ignores fields it does not know, and leaves alone a record
+whose version is newer than its own.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any, Literal
+
+import msgspec
+from msgspec import Struct
+
+VERSION = 1
+
+
+class Record(Struct, frozen=True, kw_only=True):
+    """Base of all records."""
+
+    v: int = VERSION
+
+
+class TrainRecord(Record, frozen=True, kw_only=True, tag_field="kind", tag="train"):
+    """Means over the training steps since the record before; schedules as they were at the last of them.
+
+    `certified_at_p` is the share of training images whose margin at the *current p* exceeds what eps_test
+    asks for (`_train_eps`: eps_train). It compares with published logs and is not a certificate.
+    """
+
+    attempt: int
+    step: int  # steps done since the run began
+    epoch: float  # epochs done, step / steps per epoch
+    time: float  # seconds since 1970
+    loss: float
+    accuracy: float
+    certified_at_p: float
+    certified_at_p_train_eps: float
+    p: float
+    lam: float
+    eps: float  # the objective's radius, pixel units
+    lr: float
+    scalar: float  # the learnable scale of the cross-entropy's logits
+    images_per_s: float
+
+
+class EvalRecord(Record, frozen=True, kw_only=True, tag_field="kind", tag="eval"):
+    """An evaluation at p = inf, with the certificate's own outward-rounded bounds."""
+
+    attempt: int
+    step: int
+    epoch: float
+    time: float
+    split: Literal["test", "holdout"]
+    n: int
+    clean_accuracy: float
+    certified_accuracy: float
+    eps: float
+    means: Literal["running", "re-estimated"]
+    seconds: float
+
+
+Metric = TrainRecord | EvalRecord
+
+EventName = Literal[
+    "started", "resumed", "checkpoint", "warning", "stop-seen", "stopped", "finished", "failed"
+]
+
+
+class EventRecord(Record, frozen=True, kw_only=True):
+    """Something worth knowing that happened at a moment."""
+
+    attempt: int
+    step: int
+    time: float
+    event: EventName
+    message: str = ""
+
+
+class HostRecord(Struct, frozen=True, kw_only=True):
+    """Where process ids mean something: a machine, since its boot, within a process namespace."""
+
+    name: str
+    boot_id: str
+    pid_namespace: str
+
+
+class ProcessRecord(Struct, frozen=True, kw_only=True):
+    """A process that can be told from a later one of the same pid."""
+
+    role: str  # "supervisor", "rank-0", ...
+    pid: int
+    start_time: int  # the kernel's, in ticks since boot
+    uid: int
+
+
+class StateRecord(Record, frozen=True, kw_only=True):
+    """Who runs this run now (state.json, written by the supervisor)."""
+
+    attempt: int
+    phase: Literal["pending", "starting", "running"]
+    host: HostRecord
+    members: list[ProcessRecord]
+    devices: list[str]
+    threads: int
+    time: float
+
+
+class ExitRecord(Record, frozen=True, kw_only=True):
+    """How an attempt ended (exit.json, written by the supervisor)."""
+
+    attempt: int
+    outcome: Literal["finished", "stopped", "failed", "crashed"]
+    code: int  # the worker's exit code; negative: the signal that ended it
+    time: float
+    message: str = ""
+    hint: str = ""
+
+
+class ErrorRecord(Record, frozen=True, kw_only=True):
+    """What a rank says of its own failure (error-<rank>.json)."""
+
+    error: str  # class name
+    message: str
+    hint: str
+    exit_code: int
+    time: float
+
+
+class StopRequest(Record, frozen=True, kw_only=True):
+    """Somebody wants an attempt to stop (control/stop-<attempt>.json)."""
+
+    attempt: int
+    time: float
+    by: str
+
+
+class MetaRecord(Record, frozen=True, kw_only=True):
+    """What a run was made from (meta.json)."""
+
+    id: str
+    created: float
+    recipe: str  # the recipe's own name
+    recipe_source: str  # where it was read from
+    recipe_hash: str
+    overrides: list[str]
+    argv: list[str]
+    seed: int
+    epochs: int
+    eps_test: str  # exact, such as "8/255"
+    versions: dict[str, str]
+    git: str | None
+    host: str
+    devices: list[str]
+    kernel_backend: str | None = None  # known once a worker has started
+
+
+class WindowSums(Struct, frozen=True, kw_only=True):
+    """Sums of the training figures since the last record, so that a resume averages over the same steps."""
+
+    images: int = 0
+    loss: float = 0.0
+    correct: float = 0.0
+    certified: float = 0.0
+    certified_train_eps: float = 0.0
+
+
+class BestRecord(Struct, frozen=True, kw_only=True):
+    """The best certified accuracy on the held-out split so far, and where it was."""
+
+    step: int
+    certified_accuracy: float
+
+
+class TrainerRecord(Record, frozen=True, kw_only=True):
+    """Everything of a checkpoint that is not a tensor (trainer.json).
+
+    Data order and augmentation are functions of (seed, epoch, step, sample), so the position and the seed
+    are the whole state of randomness.
+    """
+
+    attempt: int
+    step: int
+    epoch: float
+    seed: int
+    steps_per_epoch: int
+    recipe_hash: str
+    window: WindowSums
+    best: BestRecord | None
+    evaluated: bool  # the evaluation due at this step is in the metrics already
+    sha256: dict[str, str]  # of the files beside this one
+    time: float
+
+
+class SampleRecord(Struct, frozen=True, kw_only=True):
+    """One image of a certificate (samples.jsonl)."""
+
+    index: int
+    label: int
+    prediction: int | None  # null: no class is strictly on top, or a logit is not finite
+    certified: bool
+    margin: float  # lower bound of f_label - max other over the box, in logit (normalised) units
+    radius: float | None = None  # pixel units; null where not asked for
+    attacked: bool | None = None  # null until an attack ran
+
+
+class CertifyTask(Record, frozen=True, kw_only=True):
+    """The certificates that one certification process makes, in order (task.json)."""
+
+    certificates: list[str]  # folder names under certificates/
+
+
+class CertificateSummary(Record, frozen=True, kw_only=True):
+    """A certificate and all that its claim rests on (summary.json)."""
+
+    run: str
+    checkpoint: str
+    step: int
+    split: Literal["test"]
+    means: Literal["running", "re-estimated"]
+    complete: bool
+    n: int  # images done
+    total: int  # images asked for
+    eps: float
+    eps_exact: str
+    p: float
+    clean_accuracy: float
+    certified_accuracy: float
+    pgd_accuracy: float | None
+    non_finite: int  # images with a NaN or infinity in a logit or bound: never certified
+    per_class: list["ClassCount"]
+    curve: list[tuple[float, float]]  # (eps, certified accuracy), each point certified like the headline
+    seconds: float
+    images_per_s: float
+    model_sha256: str
+    data_sha256: str
+    rounding: str
+    backend: str
+    device: str
+    versions: dict[str, str]
+    created: float
+
+
+class ClassCount(Struct, frozen=True, kw_only=True):
+    """Counts for the images of one class."""
+
+    label: int
+    n: int
+    clean: int
+    certified: int
+
+
+def jsonable(value: Any) -> Any:
+    """The value as plain JSON types, non-finite numbers as strings."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else str(value)
+    if isinstance(value, dict):
+        return {key: jsonable(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [jsonable(item) for item in value]
+    if isinstance(value, Struct):
+        return jsonable(msgspec.to_builtins(value))
+    return value
+
+
+def encode(record: Struct) -> bytes:
+    """The record as one line of JSON, without the newline."""
+    return msgspec.json.encode(jsonable(record))
+
+
+def decoder(kind: Any) -> Callable[[bytes], Any]:
+    """A function from JSON to `kind`; lax, so that "inf" becomes a float. Raises msgspec's errors."""
+    decode = msgspec.json.Decoder(kind, strict=False).decode
+    return lambda data: _known(decode(data))
+
+
+def _known(record: Any) -> Any:
+    if getattr(record, "v", VERSION) > VERSION:
+        raise msgspec.ValidationError(f"written by a newer linftui (format {record.v}, this reads {VERSION})")
+    return record

@@ -1,0 +1,77 @@
+"""What a run is doing, derived from evidence each time it is asked; nobody has to remember it."""
+
+import time
+from collections.abc import Callable
+from typing import Literal
+
+from linftui.rundir.liveness import is_alive, this_host
+from linftui.rundir.paths import RunPaths
+from linftui.rundir.reader import read_record
+from linftui.rundir.records import ExitRecord, HostRecord, ProcessRecord, StateRecord, StopRequest
+
+State = Literal[
+    "pending", "starting", "running", "stopping", "stopped", "finished", "failed", "crashed", "lost"
+]
+
+ENDED: frozenset[State] = frozenset({"stopped", "finished", "failed", "crashed"})
+SILENCE_S = 120.0  # without news for so long, a run on another host counts as lost
+
+
+def derive_state(
+    state: StateRecord | None,
+    exit: ExitRecord | None,
+    *,
+    stop_requested: bool,
+    silent_s: float,
+    host: HostRecord,
+    alive: Callable[[ProcessRecord], bool] = is_alive,
+) -> State:
+    """The state that the evidence supports.
+
+    Args:
+        state: what the current attempt's supervisor last wrote; None: never started.
+        exit: how an attempt ended; it counts only if it is the current one.
+        stop_requested: whether somebody asked the current attempt to stop.
+        silent_s: seconds since anything in the run directory was written.
+        host: where this is asked; pids of another host cannot be looked at from here.
+        alive: whether a process of this host runs.
+    """
+    if state is None:
+        return "pending"
+    if exit is not None and exit.attempt == state.attempt:
+        return exit.outcome
+    if state.host != host:
+        if silent_s > SILENCE_S:
+            return "lost"
+    elif not any(alive(member) for member in state.members):
+        return "crashed"  # all gone, and none of them left word
+    if stop_requested:
+        return "stopping"
+    return state.phase
+
+
+def run_state(paths: RunPaths) -> State:
+    """`derive_state` for a run directory as it is now."""
+    state = read_record(paths.state, StateRecord)
+    return derive_state(
+        state,
+        read_record(paths.exit, ExitRecord),
+        stop_requested=state is not None and paths.stop_request(state.attempt).exists(),
+        silent_s=_silence(paths),
+        host=this_host(),
+    )
+
+
+def stop_request(paths: RunPaths, attempt: int) -> StopRequest | None:
+    """The request that asks this attempt to stop, if there is one."""
+    return read_record(paths.stop_request(attempt), StopRequest)
+
+
+def _silence(paths: RunPaths) -> float:
+    newest = 0.0
+    for path in (paths.state, paths.metrics, paths.events):
+        try:
+            newest = max(newest, path.stat().st_mtime)
+        except OSError:
+            continue
+    return time.time() - newest

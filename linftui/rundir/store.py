@@ -1,0 +1,159 @@
+"""A folder of runs: making a run directory, finding one by name, listing them."""
+
+import difflib
+import re
+import secrets
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from linftui.errors import LinftuiError, RunDirectoryError, RunNotFoundError, UsageError
+from linftui.recipe.schema import parse_fraction
+from linftui.rundir.paths import RunPaths
+from linftui.rundir.reader import last_metrics, read_record
+from linftui.rundir.records import MetaRecord, StateRecord
+from linftui.rundir.state import State, run_state
+from linftui.rundir.writer import cannot_write
+
+PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """A run at a glance: what `linftui ls` shows a line of, and `linftui show --json` prints."""
+
+    id: str
+    state: State | None  # None: the directory is damaged, and `problem` says how
+    recipe: str | None
+    epoch: int | None  # epochs done
+    epochs: int | None
+    step: int | None
+    p: float | None
+    lam: float | None
+    loss: float | None
+    clean_accuracy: float | None
+    certified_accuracy: float | None
+    eps: float | None  # the test radius, pixel units
+    eps_exact: str | None  # the same, such as "8/255"
+    attempt: int | None
+    created: float | None
+    path: str
+    problem: str = ""
+
+
+class RunStore:
+    """The runs in one folder, `./runs` unless told otherwise."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def create(self, recipe_name: str, name: str | None = None) -> RunPaths:
+        """Makes a new, empty run directory and takes its name.
+
+        Args:
+            recipe_name: the id is `<recipe>-<yyyymmdd-hhmmss>-<4 hex>` where no name is given.
+            name: a plain name to use instead.
+
+        Raises:
+            UsageError: the name is taken or not plain.
+            RunDirectoryError: the folder cannot be written.
+        """
+        if name is not None and not PLAIN_NAME.fullmatch(name):
+            raise UsageError(
+                f"--name {name!r} is not a plain name", "use letters, digits, dots, dashes and underscores"
+            )
+        stamp = time.strftime("%Y%m%d-%H%M%S")
+        paths = RunPaths(self.root / (name or f"{recipe_name}-{stamp}-{secrets.token_hex(2)}"))
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            paths.root.mkdir()
+            for folder in (paths.checkpoints, paths.certificates, paths.control):
+                folder.mkdir()
+        except FileExistsError as error:
+            if not paths.root.is_dir():
+                raise cannot_write(self.root, error) from error
+            raise UsageError(f"{paths.root} exists already", "choose another --name") from None
+        except OSError as error:
+            raise cannot_write(paths.root, error) from error
+        return paths
+
+    def find(self, name: str) -> RunPaths:
+        """The run of that id, of that unique beginning of an id, or at that path.
+
+        Raises:
+            RunNotFoundError: there is none, or several begin like that.
+        """
+        path = Path(name).expanduser()
+        if name and _is_run(path):
+            return RunPaths(path.resolve() if path.name in ("", "..") else path)
+        if path.exists() and len(path.parts) > 1:
+            raise RunNotFoundError(f"{name} is not a run directory: it has no meta.json")
+        ids = [run.id for run in self.runs()]
+        if name in ids:
+            return RunPaths(self.root / name)
+        matches = [run for run in ids if name and run.startswith(name)]
+        if len(matches) == 1:
+            return RunPaths(self.root / matches[0])
+        if matches:
+            raise RunNotFoundError(
+                f"{name} could be {', '.join(sorted(matches)[:5])}", "give more of the name"
+            )
+        near = difflib.get_close_matches(name, ids, n=1)
+        hint = f"did you mean {near[0]}?" if near else "linftui ls lists the runs"
+        raise RunNotFoundError(f"no run {name!r} in {self.root}", hint)
+
+    def runs(self) -> list[RunPaths]:
+        """All run directories, in no order; what is no run directory is passed over."""
+        try:
+            return [RunPaths(path) for path in self.root.iterdir() if _is_run(path)]
+        except OSError:
+            return []
+
+    def summaries(self) -> list[RunSummary]:
+        """Every run at a glance, newest first; a damaged one is listed with its problem."""
+        return sorted(map(summarise, self.runs()), key=lambda run: (run.created or 0.0, run.id), reverse=True)
+
+
+def _is_run(path: Path) -> bool:
+    return (path / "meta.json").is_file() and not path.is_symlink()
+
+
+def read_meta(paths: RunPaths) -> MetaRecord:
+    """The run's meta.json. Raises RunDirectoryError where it is absent or damaged."""
+    meta = read_record(paths.meta, MetaRecord)
+    if meta is None:
+        raise RunDirectoryError(f"{paths.root}: meta.json is missing")
+    return meta
+
+
+def summarise(paths: RunPaths) -> RunSummary:
+    """A run at a glance, from the small files and the end of the metrics."""
+    problem = ""
+    state: State | None = None
+    meta = current = None
+    try:
+        meta = read_meta(paths)
+        current = read_record(paths.state, StateRecord)
+        state = run_state(paths)
+    except LinftuiError as error:
+        problem = str(error)
+    train, evaluation = last_metrics(paths.metrics)
+    return RunSummary(
+        id=paths.id,
+        state=state,
+        recipe=meta.recipe if meta else None,
+        epoch=int(train.epoch) if train else None,
+        epochs=meta.epochs if meta else None,
+        step=train.step if train else None,
+        p=train.p if train else None,
+        lam=train.lam if train else None,
+        loss=train.loss if train else None,
+        clean_accuracy=evaluation.clean_accuracy if evaluation else None,
+        certified_accuracy=evaluation.certified_accuracy if evaluation else None,
+        eps=float(parse_fraction(meta.eps_test)) if meta else None,
+        eps_exact=meta.eps_test if meta else None,
+        attempt=current.attempt if current else None,
+        created=meta.created if meta else None,
+        path=str(paths.root),
+        problem=problem,
+    )

@@ -1,0 +1,41 @@
+"""From a recipe to the things it describes: its data set on a device, and its network."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from linftui.data.datasets import Dataset, ImageSet, load_dataset
+from linftui.nn.models import DistanceMLP
+from linftui.recipe.schema import Recipe
+
+
+def build_dataset(recipe: Recipe, device: torch.device) -> Dataset:
+    """The recipe's data set, as bytes, whole on the device. Raises DataError."""
+    root = Path(recipe.data.root).expanduser() if recipe.data.root is not None else None
+    dataset = load_dataset(recipe.data.dataset, root, recipe.data.holdout)
+    return replace(
+        dataset,
+        train=_on(device, dataset.train),
+        test=_on(device, dataset.test),
+        holdout=None if dataset.holdout is None else _on(device, dataset.holdout),
+    )
+
+
+def _on(device: torch.device, images: ImageSet) -> ImageSet:
+    return ImageSet(images.images.to(device), images.labels.to(device), images.indices.to(device))
+
+
+def build_model(recipe: Recipe, dataset: Dataset, device: torch.device) -> DistanceMLP:
+    """The recipe's network with its initial weights, which are drawn on the CPU whatever the device."""
+    channels, height, width = dataset.train.images.shape[1:]
+    return DistanceMLP(
+        in_shape=(channels, height, width),
+        classes=dataset.classes,
+        width=recipe.model.width,
+        depth=recipe.model.depth,
+        identity=recipe.model.identity,
+        mean=dataset.mean,
+        std=dataset.std,
+        seed=recipe.seed,
+    ).to(device)

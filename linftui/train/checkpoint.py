@@ -1,0 +1,228 @@
+"""Checkpoints: everything needed to go on, in files that hold data only, complete or not there at all.
+
+A checkpoint is a folder of two safetensors files (no pickle, so that a stranger's can be opened) and
+trainer.json with their hashes. It is written under a temporary name, COMPLETE last, then renamed.
+"""
+
+import hashlib
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from msgspec import structs
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from linftui.errors import CheckpointError, LinftuiError
+from linftui.rundir.paths import CheckpointPaths, RunPaths
+from linftui.rundir.reader import complete_checkpoints, read_record
+from linftui.rundir.records import TrainerRecord
+from linftui.rundir.writer import cannot_write, fsync_directory, write_record
+
+Tensors = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class LoadedCheckpoint:
+    """An intact checkpoint: its record, the model's tensors, the optimizer's."""
+
+    paths: CheckpointPaths
+    record: TrainerRecord
+    model: Tensors
+    optimizer: Tensors
+
+
+def restore_model(model: nn.Module, checkpoint: LoadedCheckpoint) -> None:
+    """Puts the checkpoint's tensors into the model. Raises CheckpointError where they do not fit."""
+    try:
+        model.load_state_dict(checkpoint.model)
+    except RuntimeError as error:
+        raise CheckpointError(
+            f"checkpoint {checkpoint.paths.root.name} holds another network than the recipe describes"
+        ) from error
+
+
+def optimizer_tensors(optimizer: torch.optim.Optimizer, names: dict[Tensor, str]) -> Tensors:
+    """The optimizer's state by parameter name, such as "last.weight/exp_avg"."""
+    return {
+        f"{names[parameter]}/{key}": value
+        for parameter, state in optimizer.state.items()
+        for key, value in state.items()
+    }
+
+
+def restore_optimizer(optimizer: torch.optim.Optimizer, names: dict[Tensor, str], tensors: Tensors) -> None:
+    """Puts back what `optimizer_tensors` took out. Learning rates are the schedule's, never stored."""
+    parameters = {name: parameter for parameter, name in names.items()}
+    for key, value in tensors.items():
+        name, _, entry = key.rpartition("/")
+        parameter = parameters[name]
+        # Adam keeps its step count on the CPU, its moments beside the parameter.
+        device = "cpu" if entry == "step" else parameter.device
+        optimizer.state[parameter][entry] = value.to(device)
+
+
+def save_checkpoint(
+    paths: RunPaths, record: TrainerRecord, model: Tensors, optimizer: Tensors
+) -> TrainerRecord:
+    """Writes a complete checkpoint at `record.step`, replacing an older one of that step.
+
+    Returns:
+        The record with the hashes of the files.
+
+    Raises:
+        RunDirectoryError: the disk is full or cannot be written; older checkpoints are untouched.
+    """
+    target = paths.checkpoint(record.step)
+    draft = CheckpointPaths(target.root.with_name(f".{target.root.name}.tmp"))
+    try:
+        shutil.rmtree(draft.root, ignore_errors=True)
+        draft.root.mkdir(parents=True)
+        for path, tensors in ((draft.model, model), (draft.optimizer, optimizer)):
+            save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, path)
+            _fsync(path)
+        hashes = {path.name: _sha256(path) for path in (draft.model, draft.optimizer)}
+        record = structs.replace(record, sha256=hashes)
+        write_record(draft.trainer, record)
+        draft.complete.touch()
+        fsync_directory(draft.root)
+        _remove(target)
+        draft.root.rename(target.root)
+        fsync_directory(paths.checkpoints)
+    except (OSError, SafetensorError) as error:
+        shutil.rmtree(draft.root, ignore_errors=True)
+        cause = error if isinstance(error, OSError) else OSError(str(error))
+        raise cannot_write(target.root, cause) from error
+    return record
+
+
+def amend_checkpoint(paths: RunPaths, record: TrainerRecord, saved: TrainerRecord) -> TrainerRecord:
+    """Replaces the record of the checkpoint `saved`, whose tensors are still right, by a newer one."""
+    record = structs.replace(record, sha256=saved.sha256)
+    write_record(paths.checkpoint(saved.step).trainer, record)
+    return record
+
+
+def disk_shortage(paths: RunPaths) -> str:
+    """A warning where the disk has little room for another checkpoint, else an empty string."""
+    newest = max(complete_checkpoints(paths), key=_age)
+    size = sum(file.stat().st_size for file in newest.root.iterdir())
+    free = shutil.disk_usage(paths.root).free
+    if free >= 3 * size:
+        return ""
+    return (
+        f"only {free >> 20:,} MiB are free and a checkpoint takes {size >> 20:,} MiB: lower checkpoint.keep"
+    )
+
+
+def load_checkpoint(checkpoint: CheckpointPaths, device: torch.device) -> LoadedCheckpoint:
+    """Reads a checkpoint and verifies its hashes.
+
+    Raises:
+        CheckpointError: it is incomplete or damaged.
+    """
+    name = checkpoint.root.name
+    if not checkpoint.complete.is_file():
+        raise CheckpointError(f"checkpoint {name} is incomplete: it was not written to its end")
+    try:
+        record = read_record(checkpoint.trainer, TrainerRecord)
+        if record is None:
+            raise CheckpointError(f"checkpoint {name} is damaged: trainer.json is missing")
+        for path in (checkpoint.model, checkpoint.optimizer):
+            if _sha256(path) != record.sha256.get(path.name):
+                raise CheckpointError(f"checkpoint {name} is damaged: {path.name} has another SHA-256")
+        model = load_file(checkpoint.model, device=str(device))
+        optimizer = load_file(checkpoint.optimizer, device=str(device))
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"checkpoint {name} is damaged: {error}") from error
+    return LoadedCheckpoint(checkpoint, record, model, optimizer)
+
+
+def load_latest(paths: RunPaths, device: torch.device) -> tuple[LoadedCheckpoint | None, list[str]]:
+    """The newest intact checkpoint, or None where there is none, and a sentence for each one skipped."""
+    skipped: list[str] = []
+    for checkpoint in sorted(complete_checkpoints(paths), key=_age, reverse=True):
+        try:
+            return load_checkpoint(checkpoint, device), skipped
+        except LinftuiError as error:
+            skipped.append(f"{error.message}; the one before it is used")
+    return None, skipped
+
+
+def find_checkpoint(paths: RunPaths, which: str, device: torch.device) -> tuple[LoadedCheckpoint, list[str]]:
+    """The checkpoint called "latest", "best", or by its step, and warnings about damaged ones.
+
+    Raises:
+        CheckpointError: there is no such checkpoint, or the one named is damaged.
+    """
+    if which == "latest":
+        found, skipped = load_latest(paths, device)
+        if found is None:
+            reason = skipped[0].partition(";")[0] if skipped else "no checkpoint was saved yet"
+            raise CheckpointError(f"{paths.id} has no checkpoint to load: {reason}")
+        return found, skipped
+    steps = {step_of(checkpoint): checkpoint for checkpoint in complete_checkpoints(paths)}
+    if which == "best":
+        latest, skipped = load_latest(paths, device)
+        if latest is None or latest.record.best is None:
+            raise CheckpointError(
+                f"{paths.id} has no best checkpoint",
+                "set data.holdout in the recipe: the test set must not choose one",
+            )
+        step = latest.record.best.step
+    elif which.isdecimal():
+        step, skipped = int(which), []
+    else:
+        raise CheckpointError(f"--checkpoint {which!r} is not latest, best or a step")
+    if step not in steps:
+        known = ", ".join(map(str, sorted(steps))) or "none"
+        raise CheckpointError(f"{paths.id} has no complete checkpoint at step {step}", f"it has: {known}")
+    return load_checkpoint(steps[step], device), skipped
+
+
+def prune_checkpoints(paths: RunPaths, keep: int, best: int | None) -> None:
+    """Removes all but the newest `keep`, the best, and whatever was left half-written."""
+    newest_first = sorted(complete_checkpoints(paths), key=_age, reverse=True)
+    kept = {checkpoint.root for checkpoint in newest_first[:keep]}
+    if best is not None:
+        kept.add(paths.checkpoint(best).root)
+    for pattern in ("step-*", ".step-*.tmp"):
+        for folder in paths.checkpoints.glob(pattern):
+            if folder not in kept and not folder.is_symlink():
+                _remove(CheckpointPaths(folder))
+
+
+def step_of(checkpoint: CheckpointPaths) -> int:
+    """The step that a checkpoint's folder is named for."""
+    return int(checkpoint.root.name.removeprefix("step-"))
+
+
+def _age(checkpoint: CheckpointPaths) -> tuple[int, int]:
+    """Later attempts count as newer, whatever their step: a run may be resumed from an earlier one."""
+    try:
+        record = read_record(checkpoint.trainer, TrainerRecord)
+    except LinftuiError:
+        record = None
+    return (record.attempt if record else 0, step_of(checkpoint))
+
+
+def _remove(checkpoint: CheckpointPaths) -> None:
+    """Takes COMPLETE away first, so that a kill half way leaves nothing that looks whole."""
+    checkpoint.complete.unlink(missing_ok=True)
+    shutil.rmtree(checkpoint.root, ignore_errors=True)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _fsync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

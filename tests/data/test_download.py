@@ -1,0 +1,470 @@
+"""Downloads against a real HTTP server on this machine, which can misbehave in the ways that servers do."""
+
+import gzip
+import hashlib
+import io
+import logging
+import os
+import subprocess
+import sys
+import tarfile
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from linftui.data import download
+from linftui.data.download import DataFile, RemoteFile, Source, ensure, status
+from linftui.errors import DataError
+
+REAL = Path(os.environ.get("LINFTUI_TEST_DATA", Path(__file__).parents[2].parent / "shared/data"))
+CONTENT = bytes(range(256)) * 4000
+HALF = len(CONTENT) // 2
+
+
+@dataclass
+class Mirror:
+    """What the server holds, how it misbehaves, and what it was asked for."""
+
+    url: str
+    files: dict[str, bytes] = field(default_factory=dict)
+    cut_after: int | None = None
+    knows_ranges: bool = True
+    refuses_ranges: bool = False
+    announces_length: bool = True
+    labels_as_gzip: bool = False
+    compresses: bool = False
+    delay_s: float = 0.0
+    requests: list[tuple[str, str | None]] = field(default_factory=list)
+
+
+class Handler(BaseHTTPRequestHandler):
+    mirror: Mirror
+
+    def do_GET(self) -> None:
+        mirror, asked = self.mirror, self.headers.get("Range")
+        mirror.requests.append((self.path.strip("/"), asked))
+        time.sleep(mirror.delay_s)
+        content = mirror.files.get(self.path.strip("/"))
+        if content is None:
+            return self.send_error(404)
+        start = int(asked.removeprefix("bytes=").rstrip("-")) if asked and mirror.knows_ranges else 0
+        if start and (mirror.refuses_ranges or start >= len(content)):
+            return self.send_error(416)
+        compresses = mirror.compresses and "gzip" in self.headers.get("Accept-Encoding", "")
+        content = gzip.compress(content) if compresses else content
+        self.send_response(206 if start else 200)
+        if mirror.announces_length:
+            self.send_header("Content-Length", str(len(content) - start))
+        if mirror.labels_as_gzip or compresses:
+            self.send_header("Content-Encoding", "gzip")
+        self.end_headers()
+        self.wfile.write(content[start:][: mirror.cut_after])
+
+    def log_message(self, *_args: object) -> None:
+        pass
+
+
+@pytest.fixture
+def mirror(monkeypatch: pytest.MonkeyPatch) -> Iterator[Mirror]:
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.setenv(name, "127.0.0.1")
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        Handler.mirror = Mirror(f"http://127.0.0.1:{server.server_port}/")
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        yield Handler.mirror
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("LINFTUI_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "toy"
+
+
+@pytest.fixture
+def toy(mirror: Mirror, cache: Path, monkeypatch: pytest.MonkeyPatch) -> RemoteFile:
+    """A data set "toy" of one file, which the server holds."""
+    mirror.files["toy.bin"] = CONTENT
+    file = remote("toy.bin", CONTENT, mirror.url)
+    monkeypatch.setitem(download.SOURCES, "toy", Source(files=(file,), remotes=(file,)))
+    return file
+
+
+def sha256(content: bytes) -> str:
+    return f"sha256:{hashlib.sha256(content).hexdigest()}"
+
+
+def remote(name: str, content: bytes, *mirrors: str) -> RemoteFile:
+    return RemoteFile(name, sha256(content), len(content), tuple(url + name for url in mirrors))
+
+
+def leftovers(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()} - {".lock"}
+
+
+def test_a_missing_file_is_downloaded_once(toy: RemoteFile, mirror: Mirror, cache: Path) -> None:
+    seen: list[tuple[str, int, int]] = []
+    assert ensure("toy", None, lambda *report: seen.append(report)) == cache
+    assert ensure("toy", None) == cache
+    assert (cache / "toy.bin").read_bytes() == CONTENT
+    assert mirror.requests == [("toy.bin", None)]
+    assert seen[-1] == ("toy.bin", len(CONTENT), len(CONTENT))
+    assert [done for _, done, _ in seen] == sorted({done for _, done, _ in seen})
+    assert leftovers(cache) == {"toy.bin"}
+
+
+def test_pooch_does_not_log_over_the_terminal(toy: RemoteFile) -> None:
+    import pooch
+
+    log = logging.StreamHandler(io.StringIO())
+    pooch.get_logger().setLevel("NOTSET")
+    pooch.get_logger().addHandler(log)
+    ensure("toy", None)
+    pooch.get_logger().removeHandler(log)
+    assert log.stream.getvalue() == ""
+
+
+def test_a_connection_cut_half_way_is_continued_from_there(
+    toy: RemoteFile, mirror: Mirror, cache: Path
+) -> None:
+    mirror.cut_after = HALF
+    with pytest.raises(DataError, match=r"cannot download toy\.bin: 127\.0\.0\.1:\d+ .*broke off"):
+        ensure("toy", None)
+    here = (cache / "toy.bin.part").read_bytes()
+    assert HALF - 2**16 < len(here) <= HALF and CONTENT.startswith(here)
+    assert not (cache / "toy.bin").exists()
+
+    mirror.cut_after, seen = None, []
+    ensure("toy", None, lambda _name, done, _total: seen.append(done))
+    assert mirror.requests[1:] == [("toy.bin", f"bytes={len(here)}-")]
+    assert min(seen) > len(here)
+    assert (cache / "toy.bin").read_bytes() == CONTENT
+    assert leftovers(cache) == {"toy.bin"}
+
+
+def test_a_cut_is_noticed_when_the_server_announces_no_length(
+    toy: RemoteFile, mirror: Mirror, cache: Path
+) -> None:
+    mirror.announces_length, mirror.cut_after = False, HALF
+    with pytest.raises(DataError, match="broke off"):
+        ensure("toy", None)
+    assert CONTENT.startswith((cache / "toy.bin.part").read_bytes())
+
+
+def test_a_server_without_ranges_makes_the_download_start_over(
+    toy: RemoteFile, mirror: Mirror, cache: Path
+) -> None:
+    plant_part(cache, CONTENT[:HALF])
+    mirror.knows_ranges = False
+    ensure("toy", None)
+    assert (cache / "toy.bin").read_bytes() == CONTENT
+
+
+def test_a_server_that_refuses_the_range_makes_the_download_start_over(
+    toy: RemoteFile, mirror: Mirror, cache: Path
+) -> None:
+    plant_part(cache, CONTENT[:HALF])
+    mirror.refuses_ranges = True
+    ensure("toy", None)
+    assert mirror.requests == [("toy.bin", f"bytes={HALF}-"), ("toy.bin", None)]
+    assert (cache / "toy.bin").read_bytes() == CONTENT
+
+
+def test_a_part_longer_than_the_file_is_thrown_away(toy: RemoteFile, mirror: Mirror, cache: Path) -> None:
+    plant_part(cache, CONTENT + b"more")
+    ensure("toy", None)
+    assert (cache / "toy.bin").read_bytes() == CONTENT
+
+
+def test_a_part_that_is_already_whole_needs_no_server(toy: RemoteFile, mirror: Mirror, cache: Path) -> None:
+    plant_part(cache, CONTENT)
+    ensure("toy", None)
+    assert mirror.requests == []
+    assert leftovers(cache) == {"toy.bin"}
+
+
+def test_a_part_with_wrong_bytes_is_deleted_and_the_next_attempt_succeeds(
+    toy: RemoteFile, mirror: Mirror, cache: Path
+) -> None:
+    plant_part(cache, b"\0" * HALF)
+    with pytest.raises(DataError, match="wrong checksum, which was deleted"):
+        ensure("toy", None)
+    assert leftovers(cache) == set()
+    ensure("toy", None)
+    assert (cache / "toy.bin").read_bytes() == CONTENT
+
+
+def test_wrong_bytes_of_the_right_length_are_never_kept(toy: RemoteFile, mirror: Mirror, cache: Path) -> None:
+    mirror.files["toy.bin"] = CONTENT[::-1]
+    with pytest.raises(DataError, match="wrong checksum, which was deleted"):
+        ensure("toy", None)
+    assert leftovers(cache) == set()
+
+
+def test_a_page_in_place_of_the_file_does_not_spoil_the_part(
+    toy: RemoteFile, mirror: Mirror, cache: Path
+) -> None:
+    plant_part(cache, CONTENT[:HALF])
+    mirror.files["toy.bin"], mirror.knows_ranges = b"<html>please sign in</html>", False
+    with pytest.raises(DataError, match="wrong length"):
+        ensure("toy", None)
+    assert (cache / "toy.bin.part").read_bytes() == CONTENT[:HALF]
+
+
+def test_an_answer_that_goes_on_too_long_is_cut_and_refused(
+    toy: RemoteFile, mirror: Mirror, cache: Path
+) -> None:
+    mirror.files["toy.bin"], mirror.announces_length = CONTENT * 20, False
+    seen: list[int] = []
+    with pytest.raises(DataError, match="wrong checksum"):
+        ensure("toy", None, lambda _name, done, _total: seen.append(done))
+    assert max(seen) < 2 * len(CONTENT)
+    assert leftovers(cache) == set()
+
+
+def test_a_file_labelled_as_a_compressed_transfer_keeps_its_bytes(
+    toy: RemoteFile, mirror: Mirror, cache: Path
+) -> None:
+    mirror.labels_as_gzip = True
+    ensure("toy", None)
+    assert (cache / "toy.bin").read_bytes() == CONTENT
+
+
+def test_a_server_that_compresses_on_the_way_is_asked_not_to(
+    toy: RemoteFile, mirror: Mirror, cache: Path
+) -> None:
+    mirror.compresses = True
+    ensure("toy", None)
+    assert (cache / "toy.bin").read_bytes() == CONTENT
+
+
+def test_the_second_mirror_continues_what_the_first_began(
+    mirror: Mirror, toy: RemoteFile, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plant_part(cache, CONTENT[:HALF])
+    file = remote("toy.bin", CONTENT, f"{mirror.url}absent/", mirror.url)
+    monkeypatch.setitem(download.SOURCES, "toy", Source(files=(file,), remotes=(file,)))
+    ensure("toy", None)
+    assert mirror.requests == [(name, f"bytes={HALF}-") for name in ("absent/toy.bin", "toy.bin")]
+    assert (cache / "toy.bin").read_bytes() == CONTENT
+
+
+def test_when_every_mirror_fails_one_sentence_says_which_and_what_to_do(
+    mirror: Mirror, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed = "http://127.0.0.1:9/"
+    file = remote("toy.bin", CONTENT, closed, mirror.url)
+    monkeypatch.setitem(download.SOURCES, "toy", Source(files=(file,), remotes=(file,)))
+    with pytest.raises(DataError) as caught:
+        ensure("toy", None)
+    sentence = str(caught.value)
+    assert "cannot download toy.bin: 127.0.0.1:9 could not be reached" in sentence
+    assert "answered with status 404" in sentence
+    assert "data.root" in caught.value.hint
+    assert "\n" not in sentence
+
+
+def test_a_damaged_file_in_the_cache_is_replaced(toy: RemoteFile, mirror: Mirror, cache: Path) -> None:
+    cache.mkdir(parents=True)
+    (cache / "toy.bin").write_bytes(CONTENT[::-1])
+    ensure("toy", None)
+    assert (cache / "toy.bin").read_bytes() == CONTENT
+
+
+def test_two_downloads_at_once_ask_the_server_once(toy: RemoteFile, mirror: Mirror, cache: Path) -> None:
+    mirror.delay_s = 0.2
+    threads = [threading.Thread(target=ensure, args=("toy", None)) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert mirror.requests == [("toy.bin", None)]
+    assert (cache / "toy.bin").read_bytes() == CONTENT
+
+
+def test_a_cache_that_cannot_be_written_is_named(
+    toy: RemoteFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("LINFTUI_CACHE", str(tmp_path / "file"))
+    with pytest.raises(DataError, match="cannot write the data cache .*LINFTUI_CACHE"):
+        ensure("toy", None)
+
+
+class TestArchive:
+    """A data set "toy" whose two files come in one archive."""
+
+    FILES = {"a.bin": b"first" * 100, "b.bin": b"second" * 100}
+
+    @pytest.fixture(autouse=True)
+    def source(self, mirror: Mirror, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.mirror, self.cache, self.monkeypatch = mirror, cache, monkeypatch
+
+    def serve(self, *members: tuple[tarfile.TarInfo, bytes]) -> None:
+        buffer = io.BytesIO()
+        with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
+            for member, content in members:
+                archive.addfile(member, io.BytesIO(content))
+        self.mirror.files["toy.tar.gz"] = buffer.getvalue()
+        files = tuple(DataFile(name, sha256(content), len(content)) for name, content in self.FILES.items())
+        packed = remote("toy.tar.gz", buffer.getvalue(), self.mirror.url)
+        self.monkeypatch.setitem(download.SOURCES, "toy", Source(files, (packed,), "toy-bin"))
+
+    @staticmethod
+    def member(name: str, content: bytes, kind: bytes = tarfile.REGTYPE) -> tuple[tarfile.TarInfo, bytes]:
+        info = tarfile.TarInfo(name)
+        info.size, info.type, info.linkname = len(content), kind, "/etc/hostname"
+        return info, content
+
+    def good(self) -> list[tuple[tarfile.TarInfo, bytes]]:
+        return [self.member(f"toy-bin/{name}", content) for name, content in self.FILES.items()]
+
+    def test_the_files_are_unpacked_and_nothing_else(self) -> None:
+        strangers = [
+            self.member("toy-bin/readme.html", b"hello"),
+            self.member("../escaped", b"out"),
+            self.member(f"{self.cache}/absolute", b"out"),
+            self.member("a.bin", b"elsewhere"),
+        ]
+        self.serve(*strangers, *self.good())
+        assert ensure("toy", None) == self.cache
+        assert {name: (self.cache / name).read_bytes() for name in leftovers(self.cache)} == self.FILES
+        assert not (self.cache.parent / "escaped").exists()
+
+    def test_the_archive_is_asked_for_once_even_by_two(self) -> None:
+        self.serve(*self.good())
+        self.mirror.delay_s = 0.2
+        threads = [threading.Thread(target=ensure, args=("toy", None)) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert self.mirror.requests == [("toy.tar.gz", None)]
+
+    def test_a_link_in_place_of_a_file_is_refused(self) -> None:
+        self.serve(self.good()[0], self.member("toy-bin/b.bin", b"", tarfile.SYMTYPE))
+        with pytest.raises(DataError, match=r"lacks the official toy-bin/b\.bin"):
+            ensure("toy", None)
+        assert not (self.cache / "b.bin").is_symlink()
+
+    def test_a_member_with_other_bytes_is_refused(self) -> None:
+        self.serve(self.member("toy-bin/a.bin", b"FIRST" * 100), self.good()[1])
+        with pytest.raises(DataError, match=r"lacks the official toy-bin/a\.bin"):
+            ensure("toy", None)
+        assert "a.bin" not in leftovers(self.cache) and "a.bin.part" not in leftovers(self.cache)
+
+    def test_a_users_unpacked_archive_is_found_with_or_without_its_folder(self, tmp_path: Path) -> None:
+        self.serve(*self.good())
+        unpacked = tmp_path / "mine" / "toy-bin"
+        unpacked.mkdir(parents=True)
+        for name, content in self.FILES.items():
+            (unpacked / name).write_bytes(content)
+        assert ensure("toy", tmp_path / "mine") == ensure("toy", unpacked) == unpacked
+
+
+class TestRoot:
+    """A user's own folder: checked, never filled."""
+
+    @pytest.fixture(autouse=True)
+    def folder(self, toy: RemoteFile, mirror: Mirror, tmp_path: Path) -> Iterator[None]:
+        self.root = tmp_path / "mine"
+        self.root.mkdir()
+        yield
+        assert mirror.requests == [] and leftovers(self.root) <= {"toy.bin"}
+
+    def test_a_good_file_is_taken_as_it_is(self) -> None:
+        (self.root / "toy.bin").write_bytes(CONTENT)
+        assert ensure("toy", self.root) == self.root
+
+    def test_a_home_folder_is_expanded(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("HOME", str(self.root.parent))
+        (self.root / "toy.bin").write_bytes(CONTENT)
+        assert ensure("toy", Path("~/mine")) == self.root
+
+    def test_a_missing_file_is_named(self) -> None:
+        with pytest.raises(DataError, match=r"mine/toy\.bin is missing"):
+            ensure("toy", self.root)
+
+    def test_a_file_with_the_wrong_checksum_is_named(self) -> None:
+        (self.root / "toy.bin").write_bytes(CONTENT[::-1])
+        with pytest.raises(DataError, match=r"mine/toy\.bin .*wrong sha256 checksum"):
+            ensure("toy", self.root)
+
+    def test_something_that_is_no_file_is_named(self) -> None:
+        (self.root / "toy.bin").mkdir()
+        with pytest.raises(DataError, match=r"mine/toy\.bin cannot be read"):
+            ensure("toy", self.root)
+
+
+class TestStatus:
+    """A glance: no network, no hashing, no writing."""
+
+    def test_missing_files_are_a_problem_and_nothing_is_created(
+        self, toy: RemoteFile, mirror: Mirror, cache: Path
+    ) -> None:
+        seen = status("toy", None)
+        assert (seen.dataset, seen.present, seen.path) == ("toy", False, cache)
+        assert seen.problem == f"{cache / 'toy.bin'} is missing"
+        assert mirror.requests == [] and not cache.parent.exists()
+
+    def test_a_short_file_is_a_problem(self, toy: RemoteFile, tmp_path: Path) -> None:
+        (tmp_path / "toy.bin").write_bytes(CONTENT[:7])
+        assert f"has 7 bytes, not {len(CONTENT)}" in str(status("toy", tmp_path).problem)
+
+    def test_present_files_are_not_read(self, toy: RemoteFile, tmp_path: Path) -> None:
+        (tmp_path / "toy.bin").write_bytes(CONTENT[::-1])
+        assert status("toy", tmp_path).present
+
+
+@pytest.mark.skipif(not (REAL / "mnist").is_dir(), reason="the real mnist is not here (LINFTUI_TEST_DATA)")
+def test_the_real_mnist_comes_through_a_server(
+    mirror: Mirror, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mirror.files = {path.name: path.read_bytes() for path in (REAL / "mnist").iterdir()}
+    here = tuple(replace(file, urls=(mirror.url + file.name,)) for file in download.SOURCES["mnist"].remotes)
+    monkeypatch.setitem(download.SOURCES, "mnist", Source(files=here, remotes=here))
+    folder = ensure("mnist", None)
+    assert folder == cache.parent / "mnist"
+    assert {name: (folder / name).read_bytes() for name in leftovers(folder)} == mirror.files
+
+
+def test_digits_need_no_files(cache: Path) -> None:
+    ensure("digits", None)
+    assert status("digits", None).present
+    assert not cache.parent.exists()
+
+
+def test_an_unknown_data_set_is_an_error_that_lists_the_known() -> None:
+    with pytest.raises(DataError, match="'minst'.*digits, mnist, cifar10"):
+        ensure("minst", None)
+
+
+def test_the_cache_is_the_users_own_unless_the_environment_names_another(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("LINFTUI_CACHE", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert download.cache_folder() == tmp_path / "linftui"
+    monkeypatch.setenv("LINFTUI_CACHE", "~/data")
+    assert download.cache_folder() == Path(os.path.expanduser("~/data"))
+
+
+def test_looking_at_files_imports_nothing_heavy() -> None:
+    program = (
+        "import sys, linftui.data.download as d; d.SOURCES; "
+        "print([m for m in ('torch', 'numpy', 'requests', 'pooch', 'sklearn') if m in sys.modules])"
+    )
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"
+
+
+def plant_part(cache: Path, content: bytes) -> None:
+    cache.mkdir(parents=True)
+    (cache / "toy.bin.part").write_bytes(content)
