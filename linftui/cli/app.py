@@ -3,8 +3,8 @@
 import sys
 import traceback
 
-import click
 import typer
+from typer.exceptions import TyperException
 
 from linftui import __version__
 from linftui.cli import certify, data, doctor, recipe, run, runs
@@ -14,7 +14,6 @@ from linftui.errors import LinftuiError
 app = typer.Typer(
     name="linftui",
     help="Train, watch, manage and certify l-infinity-distance nets.",
-    no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
@@ -34,13 +33,15 @@ def _print_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
+@app.callback(invoke_without_command=True)
 def _options(
+    context: typer.Context,
     version: bool = typer.Option(
         False, "--version", callback=_print_version, is_eager=True, help="Show the version and exit."
     ),
 ) -> None:
-    pass
+    if context.invoked_subcommand is None:
+        print(context.get_help())
 
 
 def main() -> None:
@@ -56,12 +57,12 @@ def _run() -> int:
     except LinftuiError as error:
         fail(str(error))
         return error.exit_code
-    except click.ClickException as error:
+    except TyperException as error:
         context = getattr(error, "ctx", None)
         command = context.command_path if context else "linftui"
         fail(f"{error.format_message().rstrip('.')}; see {command} --help")
         return error.exit_code
-    except (KeyboardInterrupt, click.Abort):
+    except (KeyboardInterrupt, typer.Abort):
         return 130
     except BrokenPipeError:
         # Whoever read our output is gone, for example `linftui ls | head`; that is no failure of ours.

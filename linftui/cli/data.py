@@ -9,7 +9,7 @@ import typer
 from linftui.cli.options import AsJson
 from linftui.cli.render import clean, print_json
 
-app = typer.Typer(help="Fetch data sets.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(help="Fetch data sets.", rich_markup_mode=None)
 
 
 @app.callback()

@@ -73,8 +73,11 @@ def _kernels() -> dict[str, Any]:
 def _data() -> dict[str, Any]:
     from linftui.data.download import DATASETS, status
 
-    found = {dataset: status(dataset, None) for dataset in DATASETS}
-    return {name: str(s.path) if s.present else f"not here yet ({s.problem})" for name, s in found.items()}
+    found = {dataset: status(dataset, None) for dataset in DATASETS if dataset != "digits"}
+    return {
+        "digits": "comes with scikit-learn",
+        **{name: str(s.path) if s.present else f"not here yet ({s.problem})" for name, s in found.items()},
+    }
 
 
 def _terminal() -> dict[str, Any]:

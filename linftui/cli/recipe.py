@@ -7,7 +7,7 @@ import typer
 from linftui.cli.options import AsJson, Overrides, RecipeName
 from linftui.cli.render import clean, columns, print_json
 
-app = typer.Typer(help="Check, show and list recipes.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(help="Check, show and list recipes.", rich_markup_mode=None)
 
 
 @app.command()

@@ -79,11 +79,14 @@ def _counted(kind: str, n: int, machine: DeviceSnapshot) -> tuple[str, ...]:
         raise DeviceError(f"--devices {kind}:{n} asks for no rank at all")
     if n > here:
         raise DeviceError(
-            f"--devices {kind}:{n} asks for {n} ranks, but there {'is' if here == 1 else 'are'} "
-            f"{here} {what}{'' if here == 1 else 's'} here",
-            "" if here else "use --devices cpu",
+            f"--devices {kind}:{n} asks for {_plural(n, 'rank')}, but this machine has {_plural(here, what)}",
+            "ask for fewer" if here else "use --devices cpu",
         )
     return ("cpu",) * n if kind == "cpu" else tuple(gpu.uuid for gpu in machine.gpus[:n])
+
+
+def _plural(n: int, what: str) -> str:
+    return f"{n or 'no'} {what}{'' if n == 1 else 's'}"
 
 
 def _gpu(name: str, machine: DeviceSnapshot) -> str:

@@ -17,7 +17,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 # Small enough for a core's cache share and a laptop's memory, large enough to hide Python.
-CHUNK = 1 << 20
+CHUNK = 1 << 18
 
 
 def _chunks(n: int, elements_per_row: int) -> Iterator[slice]:

@@ -2,9 +2,13 @@
 
 Each operator has a fake (shapes without data, so that torch.compile and friends can trace through it) and
 a gradient. Inputs are checked here, once, in sentences; below this line shapes are trusted.
+
+Operators are declared with `torch.library.define` rather than `custom_op`: the latter's wrapper imports
+torch._dynamo at the first call, 1.4 s that every command of ours would wait for.
 """
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -13,58 +17,52 @@ from torch import Tensor
 
 from linftui.ops import reference
 
-_OPERATOR = torch.library.custom_op  # the schema of each is inferred from its annotations
+_SCHEMAS: dict[str, tuple[str, Callable[..., Any]]] = {
+    "norm_dist": ("(Tensor x, Tensor weight, float p) -> Tensor", reference.norm_dist_forward),
+    "norm_dist_backward": (
+        "(Tensor grad, Tensor x, Tensor weight, Tensor y, float p) -> (Tensor, Tensor)",
+        reference.norm_dist_backward,
+    ),
+    "inf_dist_argmax": ("(Tensor x, Tensor weight) -> (Tensor, Tensor)", reference.inf_dist_argmax),
+    "inf_dist_backward": (
+        "(Tensor grad, Tensor x, Tensor weight, Tensor argmax) -> (Tensor, Tensor)",
+        reference.inf_dist_backward,
+    ),
+    "inf_dist_bounds": (
+        "(Tensor lower, Tensor upper, Tensor weight, bool outward) -> (Tensor, Tensor)",
+        reference.inf_dist_bounds,
+    ),
+}
+
+for _name, (_schema, _implementation) in _SCHEMAS.items():
+    torch.library.define(f"linftui::{_name}", _schema)
+    torch.library.impl(f"linftui::{_name}", "default", _implementation)
+
+_OPERATORS = torch.ops.linftui
 
 
-@_OPERATOR("linftui::norm_dist", mutates_args=())
-def _norm_dist(x: Tensor, weight: Tensor, p: float) -> Tensor:
-    return reference.norm_dist_forward(x, weight, p)
-
-
-@_norm_dist.register_fake
+@torch.library.register_fake("linftui::norm_dist")
 def _(x: Tensor, weight: Tensor, p: float) -> Tensor:
     return x.new_empty(x.shape[0], weight.shape[0])
 
 
-@_OPERATOR("linftui::norm_dist_backward", mutates_args=())
-def _norm_dist_backward(
-    grad: Tensor, x: Tensor, weight: Tensor, y: Tensor, p: float
-) -> tuple[Tensor, Tensor]:
-    return reference.norm_dist_backward(grad, x, weight, y, p)
-
-
-@_norm_dist_backward.register_fake
+@torch.library.register_fake("linftui::norm_dist_backward")
 def _(grad: Tensor, x: Tensor, weight: Tensor, y: Tensor, p: float) -> tuple[Tensor, Tensor]:
-    return torch.empty_like(x), torch.empty_like(weight)
+    return x.new_empty(x.shape), weight.new_empty(weight.shape)
 
 
-@_OPERATOR("linftui::inf_dist_argmax", mutates_args=())
-def _inf_dist_argmax(x: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
-    return reference.inf_dist_argmax(x, weight)
-
-
-@_inf_dist_argmax.register_fake
+@torch.library.register_fake("linftui::inf_dist_argmax")
 def _(x: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
     shape = (x.shape[0], weight.shape[0])
     return x.new_empty(shape), x.new_empty(shape, dtype=torch.int64)
 
 
-@_OPERATOR("linftui::inf_dist_backward", mutates_args=())
-def _inf_dist_backward(grad: Tensor, x: Tensor, weight: Tensor, argmax: Tensor) -> tuple[Tensor, Tensor]:
-    return reference.inf_dist_backward(grad, x, weight, argmax)
-
-
-@_inf_dist_backward.register_fake
+@torch.library.register_fake("linftui::inf_dist_backward")
 def _(grad: Tensor, x: Tensor, weight: Tensor, argmax: Tensor) -> tuple[Tensor, Tensor]:
-    return torch.empty_like(x), torch.empty_like(weight)
+    return x.new_empty(x.shape), weight.new_empty(weight.shape)
 
 
-@_OPERATOR("linftui::inf_dist_bounds", mutates_args=())
-def _inf_dist_bounds(lower: Tensor, upper: Tensor, weight: Tensor, outward: bool) -> tuple[Tensor, Tensor]:
-    return reference.inf_dist_bounds(lower, upper, weight, outward)
-
-
-@_inf_dist_bounds.register_fake
+@torch.library.register_fake("linftui::inf_dist_bounds")
 def _(lower: Tensor, upper: Tensor, weight: Tensor, outward: bool) -> tuple[Tensor, Tensor]:
     shape = (lower.shape[0], weight.shape[0])
     return lower.new_empty(shape), lower.new_empty(shape)
@@ -77,7 +75,7 @@ def _keep_for_norm(ctx: Any, inputs: tuple[Tensor, Tensor, float], output: Tenso
 
 def _norm_gradient(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:
     x, weight, y = ctx.saved_tensors
-    return *_norm_dist_backward(grad, x, weight, y, ctx.p), None
+    return *_OPERATORS.norm_dist_backward(grad, x, weight, y, ctx.p), None
 
 
 def _keep_for_inf(ctx: Any, inputs: tuple[Tensor, Tensor], output: tuple[Tensor, Tensor]) -> None:
@@ -87,12 +85,12 @@ def _keep_for_inf(ctx: Any, inputs: tuple[Tensor, Tensor], output: tuple[Tensor,
 
 def _inf_gradient(ctx: Any, grad: Tensor, _: Any) -> tuple[Tensor, Tensor]:
     x, weight, argmax = ctx.saved_tensors
-    gradients: tuple[Tensor, Tensor] = _inf_dist_backward(grad, x, weight, argmax)
+    gradients: tuple[Tensor, Tensor] = _OPERATORS.inf_dist_backward(grad, x, weight, argmax)
     return gradients
 
 
-_norm_dist.register_autograd(_norm_gradient, setup_context=_keep_for_norm)
-_inf_dist_argmax.register_autograd(_inf_gradient, setup_context=_keep_for_inf)
+torch.library.register_autograd("linftui::norm_dist", _norm_gradient, setup_context=_keep_for_norm)
+torch.library.register_autograd("linftui::inf_dist_argmax", _inf_gradient, setup_context=_keep_for_inf)
 
 
 def backend_name() -> str:
@@ -127,9 +125,9 @@ def norm_dist(
         raise ValueError(f"p must be >= 1 or infinite, got {p}")
     needs_gradient = torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad)
     if math.isinf(p) and needs_gradient and x.shape[1] > 0:
-        y: Tensor = _inf_dist_argmax(x, weight)[0]
+        y: Tensor = _OPERATORS.inf_dist_argmax(x, weight)[0]
         return y
-    out: Tensor = _norm_dist(x, weight, p)
+    out: Tensor = _OPERATORS.norm_dist(x, weight, p)
     return out
 
 
@@ -158,7 +156,7 @@ def inf_dist_bounds(
     _check("upper", upper, weight)
     if lower.shape != upper.shape:
         raise ValueError(f"lower and upper differ in shape: {tuple(lower.shape)} and {tuple(upper.shape)}")
-    bounds: tuple[Tensor, Tensor] = _inf_dist_bounds(lower, upper, weight, outward)
+    bounds: tuple[Tensor, Tensor] = _OPERATORS.inf_dist_bounds(lower, upper, weight, outward)
     return bounds
 
 

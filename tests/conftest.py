@@ -1,0 +1,72 @@
+"""What several tests share: the real command, a small real recipe, a finished run, the real data."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+REPO = Path(__file__).resolve().parents[1]
+
+# A real net on real digits that trains in a second or two: 1,437 images, 12 steps an epoch.
+TINY = """\
+name: tiny
+epochs: 3
+batch_size: 128
+data: {dataset: digits}
+model: {width: 16, depth: 2}
+eps: {train: 0.3, test: 0.1}
+p: {begin_epoch: 0.5, end_epoch: 2.5}
+objective:
+  lam: {start: 0.1, end: 0.001}
+log: {every_steps: 5}
+"""
+
+Command = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="session")
+def tiny_recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file of a recipe that trains in seconds."""
+    path = tmp_path_factory.mktemp("recipes") / "tiny.yaml"
+    path.write_text(TINY)
+    return path
+
+
+def _run(*arguments: str | Path, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "linftui", *map(str, arguments)],
+        cwd=cwd, env={**os.environ, **environment}, capture_output=True, text=True, timeout=240,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def linftui(tmp_path: Path) -> Command:
+    """Runs the real command in a folder of the test's own; output in a pipe."""
+
+    def run(
+        *arguments: str | Path, cwd: Path = tmp_path, **environment: str
+    ) -> subprocess.CompletedProcess[str]:
+        return _run(*arguments, cwd=cwd, **environment)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def finished_run(tiny_recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run directory made by `linftui run` with the tiny recipe. Do not write to it: copy it first."""
+    folder = tmp_path_factory.mktemp("finished")
+    done = _run("run", tiny_recipe, "--name", "tiny-run", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    return folder / "runs" / "tiny-run"
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Iterator[Path]:
+    """The folder of real data sets beside the checkout; the test is skipped where it is absent."""
+    folder = Path(os.environ.get("LINFTUI_TEST_DATA", REPO.parent / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip(f"no real data in {folder}")
+    yield folder
