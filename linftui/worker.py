@@ -85,13 +85,14 @@ def certify_run(options: argparse.Namespace) -> None:
     for warning in warnings:
         print(f"warning: {warning}")
     names = [subject.certificate(eps).root.name for eps in radii]
-    write_record(CertifyLogPaths(options.logs).task, CertifyTask(certificates=names))
+    write_record(CertifyLogPaths(options.logs).task, CertifyTask(certificates=names, warnings=warnings))
     for eps in radii:
         summary = certify(subject, eps, should_stop)
         print(f"eps {summary.eps_exact}: certified {summary.certified_accuracy:.4f} of {summary.n:,}")
 
 
 def parse_arguments(arguments: list[str]) -> argparse.Namespace:
+    """The command line that `linftui.launch` writes."""
     parser = argparse.ArgumentParser(prog="python -m linftui.worker", description=__doc__)
     commands = parser.add_subparsers(required=True)
     for name, action in (("train", train), ("certify", certify_run)):

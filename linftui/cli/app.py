@@ -1,5 +1,7 @@
 """`linftui`: the commands, and the one place where an error becomes a sentence and an exit code."""
 
+import io
+import os
 import sys
 import traceback
 
@@ -46,6 +48,9 @@ def _options(
 
 def main() -> None:
     """Runs a command; exits 0, 1 for a failure, 2 for wrong usage, 130 after Ctrl-C."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that has no "∞" shows "?"
     sys.exit(_run())
 
 
@@ -66,18 +71,25 @@ def _run() -> int:
         return 130
     except BrokenPipeError:
         # Whoever read our output is gone, for example `linftui ls | head`; that is no failure of ours.
-        sys.stderr.close()
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # for what is still buffered, else Python complains
         return 0
+    except SystemExit as error:  # typer's way out of completion, and of a broken pipe that it has met itself
+        broken_pipe = isinstance(error.__context__, BrokenPipeError)
+        return error.code if isinstance(error.code, int) and not broken_pipe else 0
     except Exception as error:
-        log = _log_traceback()
-        fail(f"unexpected {type(error).__name__}: {error}; the traceback is in {log}")
+        fail(f"unexpected {type(error).__name__}: {error}; {_log_traceback()}")
         return 1
 
 
 def _log_traceback() -> str:
+    """Keeps the traceback of the error at hand; returns where it is, in words."""
     import platformdirs
 
-    log = platformdirs.user_log_path("linftui", ensure_exists=True) / "linftui.log"
-    with log.open("a") as file:
-        file.write(f"$ {' '.join(sys.argv)}\n{traceback.format_exc()}\n")
-    return str(log)
+    entry = f"$ {' '.join(sys.argv)}\n{traceback.format_exc()}\n"
+    try:
+        log = platformdirs.user_log_path("linftui", ensure_exists=True) / "linftui.log"
+        with log.open("a", errors="replace") as file:
+            file.write(entry)
+    except OSError as error:
+        return f"its traceback could not be written: {error}"
+    return f"the traceback is in {log}"

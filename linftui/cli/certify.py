@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from linftui.cli.options import AsJson, Devices, RunNames, RunsDir
-from linftui.cli.render import clean, columns, duration, fraction, print_json
+from linftui.cli.render import clean, columns, duration, fraction, print_json, warn
 from linftui.errors import UsageError
 from linftui.launch.certification import Certification
 from linftui.rundir.paths import CertificatePaths
@@ -108,6 +108,8 @@ def _follow(certification: Certification, radii: int) -> tuple[Finished, int]:
                     certification.kill()
                 interrupted = True
                 certification.ask_to_stop()
+    for warning in certification.warnings():
+        warn(warning)
     finished = [(c, s) for c, s in certification.progress() if s is not None and s.complete]
     if interrupted:
         print("stopped; the same command goes on from there", file=sys.stderr)

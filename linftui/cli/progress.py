@@ -126,7 +126,7 @@ def _watch_live(supervisor: Supervisor, progress: Progress, stopping: Callable[[
         while True:
             ended = supervisor.poll(POLL_S)
             progress.update()
-            live.update(_view(progress, supervisor.attempt, stopping()), refresh=True)
+            live.update(_view(progress, supervisor.attempt, stopping() and ended is None), refresh=True)
             if ended is not None:
                 return ended
 

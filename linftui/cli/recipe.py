@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from linftui.cli.options import AsJson, Overrides, RecipeName
-from linftui.cli.render import clean, columns, print_json
+from linftui.cli.render import clean, columns, print_json, warn
 
 app = typer.Typer(help="Check, show and list recipes.", rich_markup_mode=None)
 
@@ -20,6 +20,8 @@ def check(
 
     for name in recipes:
         loaded = load_recipe(name, set_)
+        for caution in loaded.recipe.cautions():
+            warn(f"{loaded.source}: {caution}")
         print(clean(f"{loaded.source}: ok"))
 
 

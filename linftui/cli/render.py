@@ -20,6 +20,11 @@ def fail(message: str) -> None:
     print(f"linftui: {clean(message)}", file=sys.stderr)
 
 
+def warn(message: str) -> None:
+    """One sentence on stderr about something that does not stop us."""
+    print(f"linftui: warning: {clean(message)}", file=sys.stderr)
+
+
 def print_json(value: Any) -> None:
     """One JSON document a line on stdout; non-finite numbers as strings."""
     print(json.dumps(jsonable(value), ensure_ascii=False))

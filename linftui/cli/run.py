@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from linftui.cli.options import AsJson, Devices, Overrides, RecipeName, RunName, RunsDir
-from linftui.cli.render import clean, print_json, summary_json
+from linftui.cli.render import clean, print_json, summary_json, warn
 from linftui.errors import RunStateError, WorkerError
 from linftui.launch.supervisor import Supervisor
 from linftui.rundir.paths import RunPaths
@@ -34,6 +34,8 @@ def run(
 
     overrides = [*set_, *([] if seed is None else [f"seed={seed}"])]
     loaded = load_recipe(recipe, overrides)
+    for caution in loaded.recipe.cautions():
+        warn(caution)
     plan = plan_devices(devices, snapshot())
     fetch_with_progress(loaded.recipe.data.dataset, loaded.recipe.data.root)
     paths = create_run(RunStore(runs_dir), loaded, plan, name)

@@ -56,7 +56,7 @@ def show(run: RunName, runs_dir: RunsDir = Path("runs"), as_json: AsJson = False
         ("lam", number(summary.lam)),
         ("loss", number(summary.loss)),
         ("clean accuracy", fraction(summary.clean_accuracy)),
-        ("certified accuracy", f"{fraction(summary.certified_accuracy)} (p = inf, eps {summary.eps_exact})"),
+        ("certified accuracy", f"{fraction(summary.certified_accuracy)} (p = inf, eps {summary.eps_exact or '-'})"),
         ("attempt", str(summary.attempt or "-")),
         ("path", summary.path),
         *_ending(paths),

@@ -70,6 +70,11 @@ class Certification:
         certificates = [self.paths.certificate(name) for name in (task.certificates if task else [])]
         return [(c, read_record(c.summary, CertificateSummary)) for c in certificates]
 
+    def warnings(self) -> list[str]:
+        """What it noticed and passed over."""
+        task = read_record(self._logs.task, CertifyTask)
+        return task.warnings if task else []
+
     def failure(self, code: int) -> LinftuiError:
         """Why it failed."""
         error = read_record(self._logs.error, ErrorRecord)

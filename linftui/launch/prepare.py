@@ -1,5 +1,6 @@
 """A new run directory from a checked recipe: all that the run is, on disk before any process starts."""
 
+import os
 import subprocess
 import sys
 import time
@@ -59,7 +60,7 @@ def _with_absolute_root(recipe: Recipe) -> Recipe:
     """The run may be resumed from another folder, so a relative data.root is pinned down now."""
     if recipe.data.root is None:
         return recipe
-    root = str(Path(recipe.data.root).expanduser().resolve())
+    root = str(Path(os.path.expanduser(recipe.data.root)).resolve())
     return structs.replace(recipe, data=structs.replace(recipe.data, root=root))
 
 

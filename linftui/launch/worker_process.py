@@ -60,9 +60,8 @@ class WorkerProcess:
         self._process.send_signal(signal.SIGTERM)
 
     def kill(self) -> None:
-        """Ends the worker at once."""
+        """Ends the worker at once; does not wait for it, so a signal handler may call this."""
         self._process.kill()
-        self._process.wait()
 
     def close(self) -> None:
         """Closes our end of the pipe; a worker that still runs takes it for our death."""

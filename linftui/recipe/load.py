@@ -7,6 +7,8 @@ A recipe may come from a stranger: size, depth and aliases are bounded, tags and
 
 import difflib
 import hashlib
+import math
+import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -40,6 +42,17 @@ class LoadedRecipe:
     overrides: tuple[str, ...] = ()
 
 
+class _Loader(yaml.SafeLoader):
+    """YAML without tags, which would make a value something else than it looks."""
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        event = self.peek_event()
+        if tag := getattr(event, "tag", None):
+            problem = f"tags such as {tag} are not allowed in a recipe"
+            raise yaml.composer.ComposerError(None, None, problem, event.start_mark)
+        return super().compose_node(parent, index)
+
+
 class _Document:
     """Plain values of one YAML document (or override), and where each of them stands."""
 
@@ -56,7 +69,7 @@ class _Document:
 
     def parse(self, text: str) -> Any:
         try:
-            root = yaml.compose(text, Loader=yaml.SafeLoader)
+            root = yaml.compose(text, Loader=_Loader)
         except yaml.MarkedYAMLError as error:
             problem = " ".join(filter(None, (error.context, error.problem)))
             raise self.error(error.problem_mark, f"not valid YAML: {problem}") from error
@@ -70,14 +83,15 @@ class _Document:
         self.nodes += 1
         if self.nodes > MAX_NODES or len(path) > MAX_DEPTH:
             raise self.error(node.start_mark, "too large or too deep for a recipe (aliases count in full)")
-        if not node.tag.startswith("tag:yaml.org,2002:") or node.tag.startswith("tag:yaml.org,2002:python"):
-            raise self.error(node.start_mark, f"tags such as {node.tag} are not allowed in a recipe")
         self.places[path] = self.place(node.start_mark)
         if isinstance(node, yaml.MappingNode):
             return self._mapping(node, path)
         if isinstance(node, yaml.SequenceNode):
             return [self._value(child, (*path, str(i))) for i, child in enumerate(node.value)]
-        return _scalar(str(node.value), plain=getattr(node, "style", None) is None)
+        text = str(node.value)
+        if any("\ud800" <= c <= "\udfff" for c in text):  # written as an escape; no file could hold it
+            raise self.error(node.start_mark, "half a surrogate pair is not text")
+        return _scalar(text, plain=getattr(node, "style", None) is None)
 
     def _mapping(self, node: yaml.MappingNode, path: FieldPath) -> dict[str, Any]:
         values: dict[str, Any] = {}
@@ -101,7 +115,7 @@ def _scalar(text: str, *, plain: bool) -> Any:
         return _CONSTANTS[text.lower()]
     if _INT.fullmatch(text) and len(text) <= 20:
         return int(text)
-    if _FLOAT.fullmatch(text):
+    if _FLOAT.fullmatch(text) and math.isfinite(float(text)):
         return float(text)
     return text
 
@@ -118,7 +132,7 @@ def recipe_folders() -> list[Path]:
 
 def find_recipe(name: str) -> Path:
     """The file of a recipe given as a path or as a bare name such as `digits`."""
-    path = Path(name).expanduser()
+    path = Path(os.path.expanduser(name))
     if path.is_file() or path.suffix or len(path.parts) > 1:
         return path
     candidates = [folder / f"{name}.yaml" for folder in recipe_folders()]
@@ -136,8 +150,8 @@ def load_recipe(name: str | Path, overrides: Iterable[str] = ()) -> LoadedRecipe
         RecipeError: the file is missing, malformed, or says something impossible; the message starts
             with `file:line:column` (or with the override at fault).
     """
-    path = find_recipe(str(name))
     try:
+        path = find_recipe(str(name))
         data = path.read_bytes()
     except FileNotFoundError:
         known = sorted({p.stem for folder in recipe_folders() for p in folder.glob("*.yaml")})
@@ -187,6 +201,8 @@ def _apply_override(values: dict[str, Any], places: dict[FieldPath, str], overri
         if not isinstance(target, dict):
             raise RecipeError(f"{label}: {_dotted(path[:depth])} is a value, not a section")
     target[path[-1]] = value
+    for old in [place for place in places if place[: len(path)] == path]:
+        del places[old]
     for depth in range(1, len(path) + 1):
         places[(*path[:depth], "<key>")] = label
     places.update({(*path, *inner): label for inner in part.places})
@@ -238,21 +254,24 @@ def _explain(message: str, values: Any, places: dict[FieldPath, str], source: st
         path = (*path, missing[1])
         return RecipeError(f"{_place_of(path, places, source)}: {_dotted(path)} is missing")
     # A message of our own starts with the field it is about, seen from the section that raised it.
-    owner = text.split(" ", 1)[0]
-    if _lookup(values, (*path, *owner.split("."))) is not _ABSENT:
+    owner = tuple(text.split(" ", 1)[0].split("."))
+    if owner[0] in getattr(_type_at(path), "__struct_fields__", ()):
         prefix = f"{_dotted(path)}." if path else ""
-        return RecipeError(f"{_place_of((*path, *owner.split('.')), places, source)}: {prefix}{text}")
-    rule = _rule(text, path)
+        return RecipeError(f"{_place_of((*path, *owner), places, source)}: {prefix}{text}")
+    rule, hint = _rule(text, path), ""
     if rule is not None:
-        text = f"must be {rule}, got {_shown(_lookup(values, path))}"
-    return RecipeError(f"{_place_of(path, places, source)}: {_dotted(path)} {text}")
+        value = _lookup(values, path)
+        text = f"must be {rule}, got {_shown(value)}"
+        near = difflib.get_close_matches(str(value), _choices(path), n=1)
+        hint = f"did you mean {near[0]}?" if near else ""
+    return RecipeError(f"{_place_of(path, places, source)}: {_dotted(path)} {text}", hint)
 
 
 def _rule(text: str, path: FieldPath) -> str | None:
     if text.startswith("Expected `str` matching regex"):
         return "a plain name: letters, digits, dots, dashes and underscores, 64 at most"
     if bound := re.fullmatch(r"Expected `\w+` ([<>]=?) (\S+)", text):
-        return f"{bound[1]} {float(bound[2]):.17g}"
+        return f"{bound[1]} {bound[2].removesuffix('.0')}"
     if wrong := re.fullmatch(r"Expected `([^`]+)`, got `[^`]+`", text):
         return " or ".join(_TYPES.get(name, name) for name in wrong[1].split(" | "))
     if text.startswith("Invalid enum value"):
@@ -261,19 +280,19 @@ def _rule(text: str, path: FieldPath) -> str | None:
 
 
 def _choices(path: FieldPath) -> tuple[str, ...]:
+    """The texts that a field of a Literal type may hold."""
+    return tuple(choice for choice in get_args(_type_at(path)) if isinstance(choice, str))
+
+
+def _type_at(path: FieldPath) -> Any:
     section: Any = Recipe
     for key in path:
         section = get_type_hints(section)[key]
-    return get_args(section)
-
-
-_ABSENT = object()
+    return section
 
 
 def _lookup(values: Any, path: FieldPath) -> Any:
     for key in path:
-        if not isinstance(values, dict) or key not in values:
-            return _ABSENT
         values = values[key]
     return values
 
@@ -288,7 +307,19 @@ def _place_of(path: FieldPath, places: dict[FieldPath, str], source: str) -> str
 
 def dump_recipe(recipe: Recipe) -> str:
     """The recipe with every value written out, as YAML that `parse_recipe` reads back to an equal one."""
-    return yaml.safe_dump(to_builtins(recipe), sort_keys=False, allow_unicode=True)
+    return yaml.dump(to_builtins(recipe), Dumper=_Dumper, sort_keys=False, allow_unicode=True)
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes also the text that only YAML 1.2 takes for a number, such as a run called 1e5."""
+
+
+def _represent_text(dumper: _Dumper, text: str) -> yaml.Node:
+    plain = isinstance(_scalar(text, plain=True), str)
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=None if plain else '"')
+
+
+_Dumper.add_representer(str, _represent_text)
 
 
 def to_builtins(recipe: Recipe) -> Any:

@@ -14,8 +14,8 @@ from msgspec import Meta, Struct
 
 Dataset = Literal["digits", "mnist", "cifar10"]
 
-# Bounded, so that no recipe makes us compute 10 ** 999999999 exactly.
-FRACTION = re.compile(r"-?\d{1,18}(\.\d{1,30})?(e-?\d{1,2})?|-?\d{1,18}\s*/\s*\d{1,18}")
+# Bounded, so that no recipe makes us compute 10 ** 999999999 exactly; every decimal fits as N/D too.
+FRACTION = re.compile(r"-?\d{1,18}(\.\d{1,30})?(e-?[0-2]?\d)?|-?\d{1,60}\s*/\s*\d{1,60}")
 
 
 class Section(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -166,12 +166,14 @@ class Recipe(Section, frozen=True, kw_only=True):
     checkpoint: Checkpoint = Checkpoint()
     log: Log = Log()
 
-    def __post_init__(self) -> None:
+    def cautions(self) -> list[str]:
+        """Sentences on what is allowed and yet rarely meant."""
         if self.p.end_epoch > self.epochs:
-            raise ValueError(
-                f"p.end_epoch must be <= epochs ({self.epochs}), got {self.p.end_epoch:g}: "
-                "p would never become infinite, and only then is there a certificate"
-            )
+            return [
+                f"p.end_epoch ({self.p.end_epoch:g}) lies beyond epochs ({self.epochs}), so p stays finite "
+                "in training; evaluation and certificates are at p = inf all the same"
+            ]
+        return []
 
 
 def decode_custom(expected: type, value: Any) -> Any:
@@ -200,6 +202,7 @@ def format_fraction(value: Fraction) -> str:
 
 
 def encode_custom(value: Any) -> Any:
+    """The other way round, for YAML and JSON."""
     if isinstance(value, Fraction):
         return format_fraction(value)
     raise TypeError(f"a recipe cannot hold {type(value).__name__}")

@@ -155,8 +155,13 @@ def read_record(path: Path, kind: type[T]) -> T | None:
         raise RunDirectoryError(f"{path}: cannot be read: {error}") from error
 
 
-def complete_checkpoints(paths: RunPaths) -> list[CheckpointPaths]:
-    """The run's complete checkpoints, by step; whether they are intact is known once they are loaded."""
+def all_checkpoints(paths: RunPaths) -> list[CheckpointPaths]:
+    """The run's checkpoint folders, by step, half-written ones among them."""
     found = [CheckpointPaths(path) for path in paths.checkpoints.glob("step-" + "[0-9]" * 8 + "*")]
     found = [c for c in found if c.root.name[5:].isdecimal() and not c.root.is_symlink()]
-    return sorted((c for c in found if c.complete.is_file()), key=lambda c: int(c.root.name[5:]))
+    return sorted(found, key=lambda c: int(c.root.name[5:]))
+
+
+def complete_checkpoints(paths: RunPaths) -> list[CheckpointPaths]:
+    """The run's complete checkpoints, by step; whether they are intact is known once they are loaded."""
+    return [checkpoint for checkpoint in all_checkpoints(paths) if checkpoint.complete.is_file()]

@@ -208,6 +208,7 @@ class CertifyTask(Record, frozen=True, kw_only=True):
     """The certificates that one certification process makes, in order (task.json)."""
 
     certificates: list[str]  # folder names under certificates/
+    warnings: list[str] = []  # about damaged checkpoints that were passed over
 
 
 class CertificateSummary(Record, frozen=True, kw_only=True):
@@ -271,10 +272,14 @@ def encode(record: Struct) -> bytes:
 def decoder(kind: Any) -> Callable[[bytes], Any]:
     """A function from JSON to `kind`; lax, so that "inf" becomes a float. Raises msgspec's errors."""
     decode = msgspec.json.Decoder(kind, strict=False).decode
-    return lambda data: _known(decode(data))
+    return lambda data: _known(decode, data)
 
 
-def _known(record: Any) -> Any:
+def _known(decode: Callable[[bytes], Any], data: bytes) -> Any:
+    try:
+        record = decode(data)
+    except RecursionError:
+        raise msgspec.DecodeError("nested too deeply for a record") from None
     if getattr(record, "v", VERSION) > VERSION:
         raise msgspec.ValidationError(f"written by a newer linftui (format {record.v}, this reads {VERSION})")
     return record

@@ -1,6 +1,8 @@
 """A folder of runs: making a run directory, finding one by name, listing them."""
 
 import difflib
+import math
+import os
 import re
 import secrets
 import time
@@ -83,10 +85,10 @@ class RunStore:
         Raises:
             RunNotFoundError: there is none, or several begin like that.
         """
-        path = Path(name).expanduser()
+        path = Path(os.path.expanduser(name))
         if name and _is_run(path):
             return RunPaths(path.resolve() if path.name in ("", "..") else path)
-        if path.exists() and len(path.parts) > 1:
+        if os.path.exists(path) and len(path.parts) > 1:
             raise RunNotFoundError(f"{name} is not a run directory: it has no meta.json")
         ids = [run.id for run in self.runs()]
         if name in ids:
@@ -115,7 +117,7 @@ class RunStore:
 
 
 def _is_run(path: Path) -> bool:
-    return (path / "meta.json").is_file() and not path.is_symlink()
+    return os.path.isfile(path / "meta.json") and not path.is_symlink()
 
 
 def read_meta(paths: RunPaths) -> MetaRecord:
@@ -130,19 +132,22 @@ def summarise(paths: RunPaths) -> RunSummary:
     """A run at a glance, from the small files and the end of the metrics."""
     problem = ""
     state: State | None = None
-    meta = current = None
+    meta = eps = current = None
     try:
         meta = read_meta(paths)
+        eps = float(parse_fraction(meta.eps_test))
         current = read_record(paths.state, StateRecord)
         state = run_state(paths)
     except LinftuiError as error:
         problem = str(error)
+    except ValueError as error:
+        problem = f"{paths.meta}: eps_test {error}"
     train, evaluation = last_metrics(paths.metrics)
     return RunSummary(
         id=paths.id,
         state=state,
         recipe=meta.recipe if meta else None,
-        epoch=int(train.epoch) if train else None,
+        epoch=int(train.epoch) if train and math.isfinite(train.epoch) else None,
         epochs=meta.epochs if meta else None,
         step=train.step if train else None,
         p=train.p if train else None,
@@ -150,7 +155,7 @@ def summarise(paths: RunPaths) -> RunSummary:
         loss=train.loss if train else None,
         clean_accuracy=evaluation.clean_accuracy if evaluation else None,
         certified_accuracy=evaluation.certified_accuracy if evaluation else None,
-        eps=float(parse_fraction(meta.eps_test)) if meta else None,
+        eps=eps,
         eps_exact=meta.eps_test if meta else None,
         attempt=current.attempt if current else None,
         created=meta.created if meta else None,

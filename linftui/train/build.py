@@ -12,7 +12,7 @@ from linftui.recipe.schema import Recipe
 
 def build_dataset(recipe: Recipe, device: torch.device) -> Dataset:
     """The recipe's data set, as bytes, whole on the device. Raises DataError."""
-    root = Path(recipe.data.root).expanduser() if recipe.data.root is not None else None
+    root = None if recipe.data.root is None else Path(recipe.data.root)
     dataset = load_dataset(recipe.data.dataset, root, recipe.data.holdout)
     return replace(
         dataset,

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from linftui.errors import CheckpointError, LinftuiError
 from linftui.rundir.paths import CheckpointPaths, RunPaths
-from linftui.rundir.reader import complete_checkpoints, read_record
+from linftui.rundir.reader import all_checkpoints, complete_checkpoints, read_record
 from linftui.rundir.records import TrainerRecord
 from linftui.rundir.writer import cannot_write, fsync_directory, write_record
 
@@ -143,13 +143,15 @@ def load_checkpoint(checkpoint: CheckpointPaths, device: torch.device) -> Loaded
 
 def load_latest(paths: RunPaths, device: torch.device) -> tuple[LoadedCheckpoint | None, list[str]]:
     """The newest intact checkpoint, or None where there is none, and a sentence for each one skipped."""
-    skipped: list[str] = []
-    for checkpoint in sorted(complete_checkpoints(paths), key=_age, reverse=True):
+    problems: list[str] = []
+    for checkpoint in sorted(all_checkpoints(paths), key=_age, reverse=True):
         try:
-            return load_checkpoint(checkpoint, device), skipped
+            loaded = load_checkpoint(checkpoint, device)
         except LinftuiError as error:
-            skipped.append(f"{error.message}; the one before it is used")
-    return None, skipped
+            problems.append(error.message)
+        else:
+            return loaded, [f"{problem}; the one before it is used" for problem in problems]
+    return None, problems
 
 
 def find_checkpoint(paths: RunPaths, which: str, device: torch.device) -> tuple[LoadedCheckpoint, list[str]]:
@@ -161,7 +163,7 @@ def find_checkpoint(paths: RunPaths, which: str, device: torch.device) -> tuple[
     if which == "latest":
         found, skipped = load_latest(paths, device)
         if found is None:
-            reason = skipped[0].partition(";")[0] if skipped else "no checkpoint was saved yet"
+            reason = skipped[0] if skipped else "no checkpoint was saved yet"
             raise CheckpointError(f"{paths.id} has no checkpoint to load: {reason}")
         return found, skipped
     steps = {step_of(checkpoint): checkpoint for checkpoint in complete_checkpoints(paths)}
