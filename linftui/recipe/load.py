@@ -25,8 +25,8 @@ MAX_BYTES = 256 * 1024
 MAX_NODES = 10_000
 MAX_DEPTH = 20
 
-_INT = re.compile(r"[-+]?\d+")
-_FLOAT = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
+_INT = re.compile(r"[-+]?\d+", re.ASCII)
+_FLOAT = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?", re.ASCII)
 _CONSTANTS = {"": None, "~": None, "null": None, "true": True, "false": False}
 
 FieldPath = tuple[str, ...]
@@ -45,7 +45,7 @@ class LoadedRecipe:
 class _Loader(yaml.SafeLoader):
     """YAML without tags, which would make a value something else than it looks."""
 
-    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         event = self.peek_event()
         if tag := getattr(event, "tag", None):
             problem = f"tags such as {tag} are not allowed in a recipe"
@@ -311,11 +311,11 @@ def dump_recipe(recipe: Recipe) -> str:
 
 
 class _Dumper(yaml.SafeDumper):
-    """Quotes also the text that only YAML 1.2 takes for a number, such as a run called 1e5."""
+    """Quotes also what only YAML 1.2 takes for a number, such as a run called 1e5, and odd line breaks."""
 
 
 def _represent_text(dumper: _Dumper, text: str) -> yaml.Node:
-    plain = isinstance(_scalar(text, plain=True), str)
+    plain = isinstance(_scalar(text, plain=True), str) and text.isprintable()
     return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=None if plain else '"')
 
 

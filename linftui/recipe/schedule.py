@@ -40,6 +40,6 @@ class PSchedule:
         return self.lam_start * math.pow(self.lam_end / self.lam_start, self.ramp(t))
 
 
-def cosine_lr(base: float, t: float, epochs: float) -> float:
+def cosine_lr(base: float, t: float, epochs: int | float) -> float:
     """The learning rate at progress `t`: half a cosine from `base` down to 0 at `epochs`."""
     return 0.5 * base * (1.0 + math.cos(math.pi * t / epochs))

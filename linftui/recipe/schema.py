@@ -15,7 +15,7 @@ from msgspec import Meta, Struct
 Dataset = Literal["digits", "mnist", "cifar10"]
 
 # Bounded, so that no recipe makes us compute 10 ** 999999999 exactly; every decimal fits as N/D too.
-FRACTION = re.compile(r"-?\d{1,18}(\.\d{1,30})?(e-?[0-2]?\d)?|-?\d{1,60}\s*/\s*\d{1,60}")
+FRACTION = re.compile(r"-?\d{1,18}(\.\d{1,30})?(e-?[0-2]?\d)?|-?\d{1,60}\s*/\s*\d{1,60}", re.ASCII)
 
 
 class Section(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -146,7 +146,7 @@ class Recipe(Section, frozen=True, kw_only=True):
     name: Annotated[
         str,
         Meta(
-            pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$",
+            pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$(?!\n)",
             description="Plain name; run directories begin with it.",
         ),
     ]
@@ -156,15 +156,15 @@ class Recipe(Section, frozen=True, kw_only=True):
     ] = 0
     epochs: Annotated[int, Meta(ge=1, description="Passes over the training data.")]
     batch_size: Annotated[int, Meta(ge=1, description="Images a step, over all ranks together.")]
-    data: Data
-    model: Model
-    eps: Eps
-    p: P
-    objective: Objective
-    optimizer: Optimizer = Optimizer()
-    evaluation: Evaluation = Evaluation()
-    checkpoint: Checkpoint = Checkpoint()
-    log: Log = Log()
+    data: Annotated[Data, Meta(description="The images, and what is done to them in training.")]
+    model: Annotated[Model, Meta(description="The network.")]
+    eps: Annotated[Eps, Meta(description="The radii of the l-infinity balls.")]
+    p: Annotated[P, Meta(description="The norm's p: geometric from start to final, then infinite.")]
+    objective: Annotated[Objective, Meta(description="The loss.")]
+    optimizer: Annotated[Optimizer, Meta(description="How weights follow the loss.")] = Optimizer()
+    evaluation: Annotated[Evaluation, Meta(description="How often the test set is looked at.")] = Evaluation()
+    checkpoint: Annotated[Checkpoint, Meta(description="What is saved, to go on from.")] = Checkpoint()
+    log: Annotated[Log, Meta(description="What is written down of the training.")] = Log()
 
     def cautions(self) -> list[str]:
         """Sentences on what is allowed and yet rarely meant."""
