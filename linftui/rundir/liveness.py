@@ -26,13 +26,13 @@ def this_host() -> HostRecord:
 def describe_process(pid: int, role: str) -> ProcessRecord | None:
     """The identity of a running process, or None where there is none (a zombie counts as none)."""
     try:
-        text = Path(f"/proc/{pid}/stat").read_text()
+        status = Path(f"/proc/{pid}/stat").read_bytes()
         uid = os.stat(f"/proc/{pid}").st_uid
     except OSError:
         return None
-    # The command's name, in parentheses, may itself hold blanks and parentheses.
-    fields = text[text.rindex(")") + 2 :].split()
-    if fields[0] in "ZX":
+    # The command's name, in parentheses, may itself hold blanks and parentheses, and need not be text.
+    fields = status[status.rindex(b")") + 2 :].split()
+    if fields[0] in b"ZX":
         return None
     return ProcessRecord(role=role, pid=pid, start_time=int(fields[19]), uid=uid)
 

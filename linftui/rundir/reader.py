@@ -53,6 +53,8 @@ class LineFollower(Generic[T]):
 
     def _record(self, line: bytes) -> Iterable[T]:
         try:
+            if len(line) > MAX_LINE:  # as it would be if it came in smaller bites
+                raise msgspec.DecodeError("too long for a record")
             yield self._decode(line)
         except (msgspec.DecodeError, UnicodeDecodeError):
             self.bad_lines += 1

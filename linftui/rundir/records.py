@@ -252,9 +252,11 @@ class ClassCount(Struct, frozen=True, kw_only=True):
 
 
 def jsonable(value: Any) -> Any:
-    """The value as plain JSON types, non-finite numbers as strings."""
+    """The value as plain JSON types, non-finite numbers as strings, a file name that is no text with "?"."""
     if isinstance(value, float):
         return value if math.isfinite(value) else str(value)
+    if isinstance(value, str):
+        return value.encode(errors="replace").decode()
     if isinstance(value, dict):
         return {key: jsonable(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):

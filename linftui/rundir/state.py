@@ -53,12 +53,15 @@ def derive_state(
 def run_state(paths: RunPaths) -> State:
     """`derive_state` for a run directory as it is now."""
     state = read_record(paths.state, StateRecord)
+    # Before exit.json is read: a run that ends in between has left word, and must not count as crashed.
+    living = [member for member in (state.members if state else []) if is_alive(member)]
     return derive_state(
         state,
         read_record(paths.exit, ExitRecord),
         stop_requested=state is not None and paths.stop_request(state.attempt).exists(),
         silent_s=_silence(paths),
         host=this_host(),
+        alive=living.__contains__,
     )
 
 

@@ -5,10 +5,11 @@ ever appended to, one write a line, by one writer; a line is committed once its 
 Every write first checks that the attempt it belongs to is still the run's current one.
 """
 
+import contextlib
 import os
 from pathlib import Path
 
-from msgspec import Struct, ValidationError
+from msgspec import DecodeError, Struct
 
 from linftui.errors import RunDirectoryError, StaleAttemptError
 from linftui.rundir.paths import RunPaths
@@ -32,7 +33,8 @@ def write_atomic(path: Path, data: bytes) -> None:
         os.replace(temporary, path)
         fsync_directory(path.parent)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink()
         raise cannot_write(path, error) from error
 
 
@@ -90,7 +92,10 @@ class LineAppender:
 
     def sync(self) -> None:
         """Makes all lines so far survive a machine that goes down, not only a process that does."""
-        os.fsync(self._descriptor)
+        try:
+            os.fsync(self._descriptor)
+        except OSError as error:  # some file systems find out only now that they are full
+            raise cannot_write(self._path, error) from error
 
     def close(self) -> None:
         os.close(self._descriptor)
@@ -131,7 +136,7 @@ class RunWriter:
         """Raises StaleAttemptError or RunDirectoryError where this attempt may not write."""
         try:
             self._fence.check()
-        except (OSError, ValidationError) as error:
+        except (OSError, DecodeError, UnicodeDecodeError) as error:
             raise RunDirectoryError(f"state.json of the run cannot be read: {error}") from error
 
     def metric(self, record: Metric) -> None:

@@ -1,0 +1,161 @@
+"""Records: what is written is strict JSON on one line, and comes back as it was."""
+
+import inspect
+import json
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from linftui.rundir import records
+from linftui.rundir.records import (
+    VERSION,
+    BestRecord,
+    CertificateSummary,
+    CertifyTask,
+    ClassCount,
+    ErrorRecord,
+    EvalRecord,
+    EventRecord,
+    ExitRecord,
+    HostRecord,
+    MetaRecord,
+    Metric,
+    ProcessRecord,
+    Record,
+    SampleRecord,
+    StateRecord,
+    StopRequest,
+    TrainerRecord,
+    TrainRecord,
+    WindowSums,
+    decoder,
+    encode,
+)
+
+EXAMPLES: list[msgspec.Struct] = [
+    TrainRecord(
+        attempt=1, step=5, epoch=0.4, time=1.5, loss=0.9, accuracy=0.1, certified_at_p=0.05,
+        certified_at_p_train_eps=0.0, p=8.0, lam=0.1, eps=0.3, lr=0.03, scalar=1.0, images_per_s=1e4,
+    ),
+    EvalRecord(
+        attempt=1, step=12, epoch=1.0, time=1.5, split="test", n=360, clean_accuracy=0.9,
+        certified_accuracy=0.8, eps=0.1, means="re-estimated", seconds=0.01,
+    ),
+    EventRecord(attempt=2, step=12, time=1.5, event="checkpoint", message="step 12"),
+    StateRecord(
+        attempt=3, phase="running", host=HostRecord(name="vm", boot_id="b", pid_namespace="pid:[1]"),
+        members=[ProcessRecord(role="rank-0", pid=7, start_time=99, uid=0)], devices=["cpu"], threads=2,
+        time=1.5,
+    ),
+    ExitRecord(attempt=1, outcome="crashed", code=-9, time=1.5, message="killed", hint="look at the log"),
+    ErrorRecord(error="TrainingError", message="no", hint="", exit_code=1, time=1.5),
+    StopRequest(attempt=1, time=1.5, by="SIGINT"),
+    MetaRecord(
+        id="a", created=1.5, recipe="tiny", recipe_source="tiny.yaml", recipe_hash="0f", overrides=["seed=1"],
+        argv=["linftui"], seed=0, epochs=3, eps_test="8/255", versions={"torch": "2.11"}, git=None, host="vm",
+        devices=["cpu"],
+    ),
+    TrainerRecord(
+        attempt=1, step=12, epoch=1.0, seed=0, steps_per_epoch=12, recipe_hash="0f",
+        window=WindowSums(images=128, loss=1.1), best=BestRecord(step=12, certified_accuracy=0.5),
+        evaluated=True, sha256={"model.safetensors": "0f"}, time=1.5,
+    ),
+    SampleRecord(index=0, label=1, prediction=None, certified=False, margin=-0.5, radius=0.1),
+    CertifyTask(certificates=["latest-eps-0.1"]),
+    CertificateSummary(
+        run="a", checkpoint="latest", step=12, split="test", means="running", complete=True, n=1, total=1,
+        eps=0.1, eps_exact="0.1", p=8.0, clean_accuracy=1.0, certified_accuracy=1.0, pgd_accuracy=0.5,
+        non_finite=0, per_class=[ClassCount(label=0, n=1, clean=1, certified=1)], curve=[(0.0, 1.0)],
+        seconds=0.1, images_per_s=10.0, model_sha256="0f", data_sha256="0f", rounding="outward",
+        backend="reference", device="cpu", versions={}, created=1.5,
+    ),
+]  # fmt: skip
+
+each_record = pytest.mark.parametrize("record", EXAMPLES, ids=lambda record: type(record).__name__)
+
+
+def strict_json(data: bytes) -> Any:
+    """Parses as a parser does that knows no NaN and no Infinity."""
+
+    def refuse(constant: str) -> None:
+        raise ValueError(f"{constant} is not JSON")
+
+    return json.loads(data, parse_constant=refuse)
+
+
+def with_floats(value: Any, number: float) -> Any:
+    """Plain data with every float replaced."""
+    if isinstance(value, dict):
+        return {key: with_floats(item, number) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [with_floats(item, number) for item in value]
+    return number if isinstance(value, float) else value
+
+
+def test_the_examples_below_cover_every_record() -> None:
+    defined = {kind for _, kind in inspect.getmembers(records, inspect.isclass) if issubclass(kind, Record)}
+    assert {type(example) for example in EXAMPLES} == defined - {Record} | {SampleRecord}
+
+
+@each_record
+def test_a_record_comes_back_as_it_was(record: msgspec.Struct) -> None:
+    assert decoder(type(record))(encode(record)) == record
+
+
+@each_record
+@settings(deadline=None, max_examples=60)
+@given(number=st.floats())
+def test_every_float_comes_back_exactly_and_the_line_is_strict_json(
+    record: msgspec.Struct, number: float
+) -> None:
+    changed = msgspec.convert(with_floats(msgspec.to_builtins(record), number), type(record))
+    line = encode(changed)
+    strict_json(line)
+    assert repr(decoder(type(record))(line)) == repr(changed)  # repr tells -0.0 from 0.0, and NaN equals NaN
+
+
+@pytest.mark.parametrize("number", ["inf", "-inf", "nan"])
+def test_a_number_that_json_has_not_is_written_as_a_string(number: str) -> None:
+    record = msgspec.structs.replace(EXAMPLES[0], p=float(number))
+    assert strict_json(encode(record))["p"] == number
+
+
+@settings(deadline=None)
+@given(message=st.text())
+def test_a_record_is_one_line_whatever_it_says(message: str) -> None:
+    record = EventRecord(attempt=1, step=0, time=0.0, event="warning", message=message)
+    assert b"\n" not in encode(record)
+    assert decoder(EventRecord)(encode(record)) == record
+
+
+def test_a_file_name_that_is_not_unicode_does_not_keep_a_record_from_being_written() -> None:
+    record = StopRequest(attempt=1, time=0.0, by=b"caf\xe9".decode("utf-8", "surrogateescape"))
+    assert strict_json(encode(record))["by"] == "caf?"
+
+
+@each_record
+def test_fields_of_a_later_version_are_ignored(record: msgspec.Struct) -> None:
+    line = json.dumps({**strict_json(encode(record)), "from_the_future": {"x": [1, None]}})
+    assert decoder(type(record))(line.encode()) == record
+
+
+@pytest.mark.parametrize(
+    "record", [e for e in EXAMPLES if isinstance(e, Record)], ids=lambda r: type(r).__name__
+)
+def test_a_newer_format_is_refused_and_an_older_one_read(record: Record) -> None:
+    plain = strict_json(encode(record))
+    assert plain["v"] == VERSION
+    with pytest.raises(msgspec.ValidationError, match="newer linftui"):
+        decoder(type(record))(json.dumps({**plain, "v": VERSION + 1}).encode())
+    older = decoder(type(record))(json.dumps({**plain, "v": VERSION - 1}).encode())
+    assert older == msgspec.structs.replace(record, v=VERSION - 1)
+
+
+def test_metrics_are_told_apart_by_their_kind() -> None:
+    decode = decoder(Metric)
+    assert [decode(encode(example)) for example in EXAMPLES[:2]] == EXAMPLES[:2]
+    with pytest.raises(msgspec.ValidationError):
+        decode(b'{"kind": "gossip", "step": 1}')

@@ -1,0 +1,197 @@
+"""Writing a run directory: whole or not at all, whenever the writer dies and however full the disk is."""
+
+import contextlib
+import os
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from linftui.errors import RunDirectoryError, StaleAttemptError
+from linftui.rundir.liveness import this_host
+from linftui.rundir.paths import RunPaths
+from linftui.rundir.records import EventRecord, StateRecord, encode
+from linftui.rundir.writer import AttemptFence, LineAppender, RunWriter, write_atomic, write_record
+
+EVENT = EventRecord(attempt=1, step=0, time=0.0, event="started")
+
+WRITE_FOREVER = """
+import itertools, sys
+from pathlib import Path
+from linftui.rundir.writer import write_atomic
+for n in itertools.count():
+    write_atomic(Path(sys.argv[1]), b"%06d" % n * 20_000)
+"""
+
+
+@contextlib.contextmanager
+def files_of_at_most(size: int) -> Iterator[None]:
+    """A disk that is full once a file has so many bytes."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def write_state(paths: RunPaths, attempt: int, phase: str = "running") -> None:
+    write_record(
+        paths.state,
+        StateRecord(
+            attempt=attempt,
+            phase="running" if phase == "running" else "starting",
+            host=this_host(),
+            members=[],
+            devices=["cpu"],
+            threads=1,
+            time=time.time(),
+        ),
+    )
+
+
+class TestWriteAtomic:
+    def test_a_reader_sees_whole_files_only_while_the_writer_is_killed_again_and_again(
+        self, tmp_path: Path
+    ) -> None:
+        path = tmp_path / "file"
+        write_atomic(path, b"000000" * 20_000)
+        for reads in (3, 10, 30, 100):
+            writer = subprocess.Popen([sys.executable, "-c", WRITE_FOREVER, str(path)])
+            seen, before = 0, path.stat().st_mtime_ns
+            while seen < reads:
+                data = path.read_bytes()
+                assert data == data[:6] * 20_000
+                seen += path.stat().st_mtime_ns != before
+            writer.kill()
+            writer.wait()
+            data = path.read_bytes()
+            assert data == data[:6] * 20_000
+
+    def test_a_full_disk_leaves_the_old_file_and_no_other(self, tmp_path: Path) -> None:
+        path = tmp_path / "file"
+        write_atomic(path, b"old")
+        with files_of_at_most(100), pytest.raises(RunDirectoryError, match="cannot be written"):
+            write_atomic(path, b"new" * 100)
+        assert [(file.name, file.read_bytes()) for file in tmp_path.iterdir()] == [("file", b"old")]
+
+    def test_a_rename_that_fails_leaves_no_temporary_file(self, tmp_path: Path) -> None:
+        (tmp_path / "file").mkdir()
+        with pytest.raises(RunDirectoryError):
+            write_atomic(tmp_path / "file", b"data")
+        assert [file.name for file in tmp_path.iterdir()] == ["file"]
+
+    @pytest.mark.parametrize("name", ["absent/x", "file/x", "x" * 250])
+    def test_a_place_that_cannot_be_written_is_told_in_a_sentence(self, tmp_path: Path, name: str) -> None:
+        (tmp_path / "file").touch()
+        with pytest.raises(RunDirectoryError, match="cannot be written"):
+            write_atomic(tmp_path / name, b"data")
+
+
+class TestLineAppender:
+    @settings(deadline=None, max_examples=50)
+    @given(data=st.data())
+    def test_after_a_kill_at_any_byte_whole_lines_stay_and_new_ones_are_whole(
+        self, data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
+    ) -> None:
+        path = tmp_path_factory.mktemp("log") / "log"
+        written = b"first\nsecond\n\nthird\n"
+        left = written[: data.draw(st.integers(0, len(written)))]
+        path.write_bytes(left)
+        log = LineAppender(path)
+        log.append(b"fourth")
+        log.append(b"fifth")
+        log.close()
+        mended = left if not left or left.endswith(b"\n") else left + b"\n"
+        assert path.read_bytes() == mended + b"fourth\nfifth\n"
+
+    def test_nothing_is_added_before_there_is_something_to_say(self, tmp_path: Path) -> None:
+        path = tmp_path / "log"
+        path.write_bytes(b"torn")
+        LineAppender(path).close()
+        assert path.read_bytes() == b"torn"
+
+    @pytest.mark.parametrize("target", ["elsewhere", "absent"])
+    def test_a_symlink_is_refused(self, tmp_path: Path, target: str) -> None:
+        (tmp_path / "elsewhere").write_bytes(b"mine\n")
+        (tmp_path / "log").symlink_to(tmp_path / target)
+        with pytest.raises(RunDirectoryError, match="log: cannot be written"):
+            LineAppender(tmp_path / "log")
+        assert (tmp_path / "elsewhere").read_bytes() == b"mine\n"
+        assert not (tmp_path / "absent").exists()
+
+    def test_a_full_device_is_told_in_a_sentence(self) -> None:
+        log = LineAppender(Path("/dev/full"))
+        with pytest.raises(RunDirectoryError, match="No space left on device; free some space"):
+            log.append(b"line")
+        log.close()
+
+    def test_a_full_disk_loses_no_line_before_it_and_none_after_it(self, tmp_path: Path) -> None:
+        path = tmp_path / "log"
+        log = LineAppender(path)
+        committed = []
+        with files_of_at_most(1000), pytest.raises(RunDirectoryError, match="cannot be written"):
+            while True:
+                line = b"%03d" % len(committed) * 10
+                log.append(line)
+                committed.append(line)
+        assert len(committed) == 32 and path.stat().st_size == 1000
+        log.append(b"after")
+        log.close()
+        assert path.read_bytes().splitlines() == [*committed, b"032" * 2 + b"03", b"after"]
+
+    def test_a_disk_found_full_while_syncing_is_told_in_a_sentence(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def full(descriptor: int) -> None:
+            raise OSError(28, "No space left on device")  # as NFS says it, late
+
+        log = LineAppender(tmp_path / "log")
+        log.append(b"line")
+        monkeypatch.setattr(os, "fsync", full)
+        with pytest.raises(RunDirectoryError, match="log: cannot be written: No space left on device"):
+            log.sync()
+        log.close()
+
+
+class TestAttemptFence:
+    def test_an_attempt_writes_while_state_json_names_it(self, tmp_path: Path) -> None:
+        paths = RunPaths(tmp_path)
+        write_state(paths, 1, "starting")
+        fence = AttemptFence(paths, 1)
+        fence.check()
+        write_state(paths, 1)
+        fence.check()
+        fence.check()
+
+    def test_an_attempt_is_refused_once_a_newer_one_owns_the_run(self, tmp_path: Path) -> None:
+        paths = RunPaths(tmp_path)
+        write_state(paths, 1)
+        writer = RunWriter(paths, 1)
+        writer.event(EVENT)
+        write_state(paths, 2, "starting")
+        with pytest.raises(StaleAttemptError, match="attempt 1 stops, attempt 2 owns this run now"):
+            writer.event(EVENT)
+        with pytest.raises(StaleAttemptError):
+            RunWriter(paths, 1)
+        writer.close()
+        assert paths.events.read_bytes() == encode(EVENT) + b"\n"
+
+    def test_a_run_whose_state_is_gone_or_damaged_is_not_written_to(self, tmp_path: Path) -> None:
+        paths = RunPaths(tmp_path)
+        write_state(paths, 1)
+        writer = RunWriter(paths, 1)
+        paths.state.write_bytes(b"{")
+        with pytest.raises(RunDirectoryError, match="state.json of the run cannot be read"):
+            writer.event(EVENT)
+        paths.state.unlink()
+        with pytest.raises(RunDirectoryError, match="state.json of the run cannot be read"):
+            writer.event(EVENT)
+        writer.close()
+        assert paths.events.read_bytes() == b""
