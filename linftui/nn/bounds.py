@@ -72,7 +72,7 @@ def _box_table(eps: Fraction, levels: int) -> tuple[Tensor, Tensor]:
     values = [Fraction(k, levels) for k in range(levels + 1)]
     low = [round_down(max(Fraction(0), v - eps)) for v in values]
     high = [-round_down(-min(Fraction(1), v + eps)) for v in values]
-    return torch.tensor(low), torch.tensor(high)
+    return torch.tensor(low, dtype=torch.float32), torch.tensor(high, dtype=torch.float32)
 
 
 def round_down(value: Fraction) -> float:

@@ -61,6 +61,7 @@ def norm_dist_backward(
     """
     grad_x, grad_weight = torch.zeros_like(x), torch.zeros_like(weight)
     flat = (y == 0) | y.isinf()
+    grad = torch.where(y.isnan(), y, grad)  # at p = 1 a power is 1 even of NaN
     for rows in _chunks(x.shape[0], weight.numel()):
         d = _differences(x[rows], weight)
         terms = d.abs().div_(y[rows, :, None]).pow_(p - 1).mul_(d.sign_()).mul_(grad[rows, :, None])
