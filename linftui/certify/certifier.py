@@ -175,6 +175,8 @@ def _pass_over_images(
     done, earlier_s, started = list(done), summary.seconds, time.monotonic()
     first, renewed, non_finite = len(done), 0.0, sum(sample.margin != sample.margin for sample in done)
     images = subject.images
+    if done:
+        summary = _counted(summary, done, non_finite, earlier_s, 0, 0.0)
     for start in range(first, len(images.labels), BATCH):
         if should_stop():
             write_record(certificate.summary, summary)
@@ -211,6 +213,7 @@ def _pass_over_images(
         if now - renewed > RENEW_S:
             write_record(certificate.summary, summary)
             renewed = now
+    write_record(certificate.summary, summary)
     return summary, done
 
 
@@ -247,19 +250,19 @@ def _counted(
 def certified_curve(
     subject: Subject, eps: Fraction, verdicts: list[SampleRecord], should_stop: Callable[[], bool]
 ) -> list[tuple[float, float]]:
-    """Certified accuracy at radii from 0 to 2 eps, by bisecting for each image over that grid.
+    """Certified accuracy at radii from 0 to 2 eps (at most 1), by bisecting for each image over that grid.
 
     Boxes of growing radius are nested and so are their bounds, so an image certified at one radius is
     certified at every smaller one; each point of the curve is as much a theorem as the headline.
     """
-    grid = [eps * k / CURVE_POINTS for k in range(2 * CURVE_POINTS + 1) if eps * k / CURVE_POINTS <= 1]
-    here = min(CURVE_POINTS, len(grid) - 1)
+    grid = [eps * k / CURVE_POINTS for k in range(2 * CURVE_POINTS + 1)]
+    grid = [radius for radius in grid if radius <= max(eps, 1)]
     images, levels = subject.images, subject.dataset.levels
     certified = torch.tensor([sample.certified for sample in verdicts], device=subject.device)
     right = torch.tensor([sample.prediction == sample.label for sample in verdicts], device=subject.device)
     # `best` is certified, `worst` is not; wrong images are certified nowhere.
-    best = torch.where(certified, here, -1)
-    worst = torch.where(certified, len(grid), torch.where(right, here, 0))
+    best = torch.where(certified, CURVE_POINTS, -1)
+    worst = torch.where(certified, len(grid), torch.where(right, CURVE_POINTS, 0))
     while bool((open_ := worst - best > 1).any()):
         middle = (best + worst) // 2
         for k in middle[open_].unique().tolist():

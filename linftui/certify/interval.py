@@ -62,7 +62,7 @@ def check_arithmetic(device: torch.device) -> None:
 
 def check_model(model: DistanceMLP) -> None:
     """Raises CertificationError unless this is a float32 network in evaluation, with a usable std."""
-    if model.training:
+    if any(module.training for module in model.modules()):
         raise CertificationError("the network is in training mode, where its outputs depend on the batch")
     for name, tensor in model.state_dict().items():
         if tensor.dtype != torch.float32:

@@ -45,8 +45,9 @@ def draw_curve(summary: CertificateSummary, certificate: CertificatePaths) -> No
         xytext=(8, 8),
         textcoords="offset points",
     )
-    axes.set(xlabel="eps (pixel units)", ylabel="accuracy", xlim=(0, radii[-1]), ylim=(0, 1.02))
-    axes.set_title(f"{summary.run} · {summary.checkpoint} · {summary.n:,} test images", fontsize=10)
+    axes.set(xlabel="eps (pixel units)", ylabel="accuracy", xlim=(0, radii[-1] or 1), ylim=(0, 1.02))
+    title = f"{summary.run} · {summary.checkpoint} · {summary.n:,} test images"
+    axes.set_title(title, fontsize=10, parse_math=False)  # a folder's name may hold dollar signs
     axes.grid(alpha=0.25)
     axes.legend(loc="lower left")
     for path in (certificate.curve_png, certificate.curve_svg):

@@ -1,0 +1,299 @@
+"""Certificates as files: what they say, that they add up, go on where they stopped, and keep to one claim."""
+
+import copy
+import shutil
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+import torch
+from msgspec import structs
+
+from linftui.certify import certifier
+from linftui.certify.certifier import CURVE_POINTS, StoppedEarly, Subject, certify, load_subject
+from linftui.certify.interval import certify_batch
+from linftui.certify.report import draw_curve
+from linftui.errors import CheckpointError, DataError
+from linftui.rundir.paths import CertificatePaths, RunPaths
+from linftui.rundir.reader import complete_checkpoints, read_all, read_record
+from linftui.rundir.records import CertificateSummary, EvalRecord, SampleRecord, decoder
+from linftui.rundir.writer import write_record
+from linftui.train.checkpoint import load_checkpoint
+
+CPU = torch.device("cpu")
+EPS = Fraction(1, 10)
+
+
+def never() -> bool:
+    return False
+
+
+def after(looks: int) -> Callable[[], bool]:
+    """Asks to stop once it was looked at so many times."""
+    answers = iter([False] * looks)
+    return lambda: next(answers, True)
+
+
+def samples_of(certificate: CertificatePaths) -> list[SampleRecord]:
+    return [decoder(SampleRecord)(line) for line in certificate.samples.read_bytes().splitlines()]
+
+
+def timeless(summary: CertificateSummary | None) -> CertificateSummary:
+    assert summary is not None
+    return structs.replace(summary, seconds=0.0, images_per_s=0.0, created=0.0)
+
+
+@pytest.fixture
+def subject(trained: Subject, tmp_path: Path) -> Subject:
+    """The trained net, with a run directory of the test's own to certify into."""
+    return replace(trained, paths=RunPaths(tmp_path / "trained-run"))
+
+
+@pytest.fixture(autouse=True)
+def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They take a second each, and test_report.py looks at them."""
+    monkeypatch.setattr(certifier, "draw_curve", lambda summary, certificate: None)
+
+
+@pytest.fixture
+def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(certifier, "BATCH", 50)
+
+
+class TestSummary:
+    def test_it_names_everything_that_the_claim_rests_on(self, subject: Subject) -> None:
+        summary = certify(subject, Fraction(8, 255), never)
+        assert (summary.run, summary.checkpoint, summary.step) == ("trained-run", "step-00000360", 360)
+        assert (summary.eps, summary.eps_exact) == (8 / 255, "8/255")
+        assert (summary.split, summary.means, summary.p) == ("test", "running", float("inf"))
+        assert summary.model_sha256 == subject.checkpoint.record.sha256["model.safetensors"]
+        assert summary.data_sha256 == subject.dataset.sha256
+        assert (summary.backend, summary.device) == ("reference", "cpu")
+        assert "outward" in summary.rounding and set(summary.versions) == {"linftui", "torch"}
+        assert (summary.complete, summary.n, summary.total, summary.pgd_accuracy) == (True, 360, 360, None)
+
+    def test_it_is_on_disk_as_it_was_returned_with_samples_and_pictures_beside_it(
+        self, subject: Subject, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(certifier, "draw_curve", draw_curve)
+        summary = certify(subject, EPS, never)
+        certificate = subject.certificate(EPS)
+        assert read_record(certificate.summary, CertificateSummary) == summary
+        files = {path.name for path in certificate.root.iterdir()}
+        assert files == {"summary.json", "samples.jsonl", "curve.png", "curve.svg"}
+
+    def test_its_counts_are_those_of_the_samples_in_all_and_a_class(self, subject: Subject) -> None:
+        summary, samples = certify(subject, EPS, never), samples_of(subject.certificate(EPS))
+        clean = [sample.label for sample in samples if sample.prediction == sample.label]
+        certified = [sample.label for sample in samples if sample.certified]
+        assert summary.clean_accuracy == len(clean) / 360
+        assert summary.certified_accuracy == len(certified) / 360
+        for of_class, (label, n) in zip(
+            summary.per_class, sorted(Counter(sample.label for sample in samples).items()), strict=True
+        ):
+            counted = (of_class.label, of_class.n, of_class.clean, of_class.certified)
+            assert counted == (label, n, clean.count(label), certified.count(label))
+
+    def test_the_samples_are_the_verdicts_image_by_image(self, subject: Subject) -> None:
+        certify(subject, EPS, never)
+        images = subject.images
+        verdicts = certify_batch(subject.model, images.images, images.labels, EPS, 16)
+        for row, sample in enumerate(samples_of(subject.certificate(EPS))):
+            assert (sample.index, sample.label) == (int(images.indices[row]), int(images.labels[row]))
+            assert (sample.certified, sample.margin) == (
+                bool(verdicts.certified[row]),
+                float(verdicts.margin[row]),
+            )
+            assert sample.prediction == (int(verdicts.prediction[row]) if verdicts.strict[row] else None)
+
+    @pytest.mark.parametrize("means", ["running", "re-estimated"])
+    @pytest.mark.parametrize("step", [180, 360])
+    def test_it_says_just_what_the_evaluation_in_training_said(
+        self, trained_run: RunPaths, tmp_path: Path, means: str, step: int
+    ) -> None:
+        (record,) = [
+            record
+            for record in read_all(trained_run)
+            if isinstance(record, EvalRecord) and (record.step, record.means) == (step, means)
+        ]
+        subject, _ = load_subject(trained_run, str(step), means, None, CPU)
+        summary = certify(replace(subject, paths=RunPaths(tmp_path / "run")), EPS, never)
+        assert summary.clean_accuracy == record.clean_accuracy
+        assert summary.certified_accuracy == record.certified_accuracy
+        assert (summary.n, summary.eps, summary.means) == (record.n, record.eps, record.means)
+
+    def test_a_net_that_is_not_finite_is_counted_as_such(self, subject: Subject) -> None:
+        broken = replace(subject, model=copy.deepcopy(subject.model))
+        broken.model.last.bias.data[3] = torch.nan
+        with pytest.raises(StoppedEarly):
+            certify(broken, EPS, after(0))
+        summary = certify(broken, EPS, never)
+        assert (summary.non_finite, summary.clean_accuracy, summary.certified_accuracy) == (360, 0, 0)
+        assert all(radius >= 0 and share == 0 for radius, share in summary.curve)
+        sample = samples_of(subject.certificate(EPS))[0]
+        assert sample.prediction is None and sample.margin != sample.margin
+
+
+class TestCurve:
+    def test_it_falls_from_eps_0_to_twice_eps_through_the_headline(self, subject: Subject) -> None:
+        summary = certify(subject, EPS, never)
+        radii, shares = zip(*summary.curve, strict=True)
+        assert radii == tuple(float(EPS * k / CURVE_POINTS) for k in range(2 * CURVE_POINTS + 1))
+        assert list(shares) == sorted(shares, reverse=True) and len(set(shares)) > 5
+        assert shares[0] <= summary.clean_accuracy
+        assert summary.curve[CURVE_POINTS] == (float(EPS), summary.certified_accuracy)
+
+    def test_each_of_its_points_is_what_a_certificate_of_that_radius_says(self, subject: Subject) -> None:
+        curve, images = certify(subject, EPS, never).curve, subject.images
+        for k, (_, share) in enumerate(curve):
+            radius = EPS * k / CURVE_POINTS
+            verdicts = certify_batch(subject.model, images.images, images.labels, radius, 16)
+            assert share == int(verdicts.certified.sum()) / 360
+
+    @pytest.mark.parametrize(("eps", "last"), [("0", 0.0), ("3/4", 63 / 64), ("1", 1.0), ("3", 3.0)])
+    def test_it_ends_where_the_box_is_the_whole_cube_but_not_before_eps(
+        self, subject: Subject, eps: str, last: float
+    ) -> None:
+        summary, images = certify(subject, Fraction(eps), never), subject.images
+        assert summary.curve[-1][0] == last
+        assert summary.curve[CURVE_POINTS] == (float(Fraction(eps)), summary.certified_accuracy)
+        nothing_moves = certify_batch(subject.model, images.images, images.labels, Fraction(0), 16)
+        assert summary.curve[0] == (0.0, int(nothing_moves.certified.sum()) / 360)
+
+
+@pytest.mark.usefixtures("small_batches")
+class TestContinuing:
+    """8 batches of 50 are looked at, and then those of the curve."""
+
+    @pytest.mark.parametrize("looks", [[0], [1], [7], [8], [12], [3, 2, 1], [0, 8, 0]])
+    def test_a_certification_stopped_anywhere_ends_as_if_it_never_was(
+        self, subject: Subject, tmp_path: Path, looks: list[int]
+    ) -> None:
+        whole = replace(subject, paths=RunPaths(tmp_path / "whole" / "trained-run"))
+        expected = certify(whole, EPS, never)
+        for count in looks:
+            with pytest.raises(StoppedEarly):
+                certify(subject, EPS, after(count))
+            early = read_record(subject.certificate(EPS).summary, CertificateSummary)
+            assert early is not None and not early.complete
+            assert early.n == len(samples_of(subject.certificate(EPS)))
+        assert timeless(certify(subject, EPS, never)) == timeless(expected)
+        there, here = whole.certificate(EPS), subject.certificate(EPS)
+        assert here.samples.read_bytes() == there.samples.read_bytes()
+        assert timeless(read_record(here.summary, CertificateSummary)) == timeless(expected)
+
+    def test_what_was_done_is_not_done_again(self, subject: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
+        with pytest.raises(StoppedEarly, match="stopped after 150 of 360 images"):
+            certify(subject, EPS, after(3))
+        seen = []
+
+        def counting(model: object, images: torch.Tensor, *rest: object) -> object:
+            seen.append(len(images))
+            return certify_batch(model, images, *rest)
+
+        monkeypatch.setattr(certifier, "certify_batch", counting)
+        certify(subject, EPS, never)
+        assert sum(seen) == 210
+
+    @pytest.mark.parametrize("tail", [b'{"index": 1, "label', b"\x00\xff\n", b'{"index":1,"label":2}\n'])
+    def test_a_torn_or_foreign_line_at_the_end_is_dropped(self, subject: Subject, tail: bytes) -> None:
+        certify(subject, EPS, never)
+        expected = subject.certificate(EPS).samples.read_bytes()
+        with pytest.raises(StoppedEarly):
+            certify(subject, EPS, after(3))
+        with subject.certificate(EPS).samples.open("ab") as file:
+            file.write(tail)
+        certify(subject, EPS, never)
+        assert subject.certificate(EPS).samples.read_bytes() == expected
+
+    @pytest.mark.parametrize(
+        "claim",
+        [
+            {"model_sha256": "0"}, {"data_sha256": "0"}, {"eps_exact": "0.2"}, {"means": "re-estimated"},
+            {"total": 361}, {"backend": "other"}, {"device": "cuda:0"}, {"versions": {}},
+        ],
+    )  # fmt: skip
+    def test_samples_of_another_claim_are_never_taken_over(
+        self, subject: Subject, claim: dict[str, object]
+    ) -> None:
+        with pytest.raises(StoppedEarly):
+            certify(subject, EPS, after(3))
+        certificate = subject.certificate(EPS)
+        early = read_record(certificate.summary, CertificateSummary)
+        write_record(certificate.summary, structs.replace(early, **claim))
+        forged = certificate.samples.read_bytes().replace(b'"certified":false', b'"certified":true')
+        certificate.samples.write_bytes(forged)
+        certify(subject, EPS, never)
+        assert samples_of(certificate) != [decoder(SampleRecord)(line) for line in forged.splitlines()][:150]
+        assert not all(sample.certified for sample in samples_of(certificate)[:150])
+
+    def test_a_damaged_summary_is_no_reason_to_trust_the_samples(self, subject: Subject) -> None:
+        with pytest.raises(StoppedEarly):
+            certify(subject, EPS, after(3))
+        subject.certificate(EPS).summary.write_bytes(b"{")
+        assert certify(subject, EPS, never).n == 360
+
+    def test_a_complete_certificate_is_made_anew(self, subject: Subject) -> None:
+        first = certify(subject, EPS, never)
+        before = subject.certificate(EPS).samples.read_bytes()
+        again = certify(subject, EPS, never)
+        assert again.created > first.created and timeless(again) == timeless(first)
+        assert subject.certificate(EPS).samples.read_bytes() == before
+
+
+class TestSubject:
+    def test_a_different_claim_has_a_different_folder(self, trained_run: RunPaths) -> None:
+        names = []
+        for which, means, limit in (
+            ("latest", "running", None), ("180", "running", None), ("latest", "re-estimated", None),
+            ("latest", "running", 10), ("latest", "running", 360), ("latest", "running", 1000),
+        ):  # fmt: skip
+            subject, _ = load_subject(trained_run, which, means, limit, CPU)
+            names.append(subject.certificate(Fraction(8, 255)).root.name)
+        assert names == [
+            "step-00000360-eps-8_255", "step-00000180-eps-8_255", "step-00000360-eps-8_255-re-estimated",
+            "step-00000360-eps-8_255-first-10", "step-00000360-eps-8_255", "step-00000360-eps-8_255",
+        ]  # fmt: skip
+
+    def test_a_limit_takes_the_first_images(self, trained_run: RunPaths, trained: Subject) -> None:
+        subject, _ = load_subject(trained_run, "latest", "running", 10, CPU)
+        assert torch.equal(subject.images.images, trained.images.images[:10])
+        assert torch.equal(subject.images.indices, trained.images.indices[:10])
+
+    def test_a_step_that_was_not_kept_is_an_error_that_names_those_that_were(
+        self, trained_run: RunPaths
+    ) -> None:
+        with pytest.raises(CheckpointError, match="no complete checkpoint at step 7; it has: 180, 360"):
+            load_subject(trained_run, "7", "running", None, CPU)
+
+    def test_a_checkpoint_of_another_recipe_is_refused(self, trained_run: RunPaths, tmp_path: Path) -> None:
+        paths = RunPaths(shutil.copytree(trained_run.root, tmp_path / "changed"))
+        paths.resolved.write_text(paths.resolved.read_text().replace("seed: 0", "seed: 1"))
+        with pytest.raises(CheckpointError, match="step-00000360 belongs to another recipe"):
+            load_subject(paths, "latest", "running", None, CPU)
+
+    def test_a_damaged_checkpoint_is_passed_over_with_a_warning(
+        self, trained_run: RunPaths, tmp_path: Path
+    ) -> None:
+        paths = RunPaths(shutil.copytree(trained_run.root, tmp_path / "damaged"))
+        newest = complete_checkpoints(paths)[-1]
+        newest.model.write_bytes(newest.model.read_bytes()[:-1] + b"\x00\x00")
+        subject, warnings = load_subject(paths, "latest", "running", None, CPU)
+        assert subject.checkpoint.record.step == 180
+        assert len(warnings) == 1 and "step-00000360 is damaged" in warnings[0]
+
+    def test_data_that_is_not_there_is_an_error(self, trained_run: RunPaths, tmp_path: Path) -> None:
+        paths = RunPaths(shutil.copytree(trained_run.root, tmp_path / "elsewhere"))
+        text = paths.resolved.read_text().replace("dataset: digits", "dataset: mnist")
+        paths.resolved.write_text(text.replace("root: null", f"root: {tmp_path}/nowhere"))
+        with pytest.raises((CheckpointError, DataError)):
+            load_subject(paths, "latest", "running", None, CPU)
+
+    def test_the_weights_are_those_of_the_checkpoint(self, trained: Subject, trained_run: RunPaths) -> None:
+        loaded = load_checkpoint(complete_checkpoints(trained_run)[-1], CPU)
+        for name, value in trained.model.state_dict().items():
+            assert torch.equal(value, loaded.model[name])
+        assert not trained.model.training
