@@ -256,7 +256,7 @@ def certified_curve(
     certified at every smaller one; each point of the curve is as much a theorem as the headline.
     """
     grid = [eps * k / CURVE_POINTS for k in range(2 * CURVE_POINTS + 1)]
-    grid = [radius for radius in grid if radius <= max(eps, 1)]
+    grid = [radius for radius in grid if radius <= max(eps, Fraction(1))]
     images, levels = subject.images, subject.dataset.levels
     certified = torch.tensor([sample.certified for sample in verdicts], device=subject.device)
     right = torch.tensor([sample.prediction == sample.label for sample in verdicts], device=subject.device)

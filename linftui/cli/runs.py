@@ -46,6 +46,7 @@ def show(run: RunName, runs_dir: RunsDir = Path("runs"), as_json: AsJson = False
     if as_json:
         print_json(summary_json(summary))
         return
+    eps = summary.eps_exact or "-"
     facts = [
         ("run", summary.id),
         ("state", summary.state or f"damaged: {summary.problem}"),
@@ -56,7 +57,7 @@ def show(run: RunName, runs_dir: RunsDir = Path("runs"), as_json: AsJson = False
         ("lam", number(summary.lam)),
         ("loss", number(summary.loss)),
         ("clean accuracy", fraction(summary.clean_accuracy)),
-        ("certified accuracy", f"{fraction(summary.certified_accuracy)} (p = inf, eps {summary.eps_exact or '-'})"),
+        ("certified accuracy", f"{fraction(summary.certified_accuracy)} (p = inf, eps {eps})"),
         ("attempt", str(summary.attempt or "-")),
         ("path", summary.path),
         *_ending(paths),

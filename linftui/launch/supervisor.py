@@ -81,7 +81,9 @@ class Supervisor:
         if code is None:
             return None
         record = self._verdict(code)
-        write_record(self.paths.exit, record)
+        state = read_record(self.paths.state, StateRecord)
+        if state is None or state.attempt == self.attempt:  # else a newer attempt has replaced this one
+            write_record(self.paths.exit, record)
         self._worker.close()
         return record
 

@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from linftui.errors import CheckpointError, LinftuiError
+from linftui.errors import CheckpointError, LinftuiError, RunDirectoryError
 from linftui.rundir.paths import CheckpointPaths, RunPaths
 from linftui.rundir.reader import all_checkpoints, complete_checkpoints, read_record
 from linftui.rundir.records import TrainerRecord
@@ -92,8 +92,10 @@ def save_checkpoint(
         _remove(target)
         draft.root.rename(target.root)
         fsync_directory(paths.checkpoints)
-    except (OSError, SafetensorError) as error:
+    except (OSError, SafetensorError, RunDirectoryError) as error:
         shutil.rmtree(draft.root, ignore_errors=True)
+        if isinstance(error, RunDirectoryError):
+            raise
         cause = error if isinstance(error, OSError) else OSError(str(error))
         raise cannot_write(target.root, cause) from error
     return record
@@ -144,7 +146,10 @@ def load_checkpoint(checkpoint: CheckpointPaths, device: torch.device) -> Loaded
 def load_latest(paths: RunPaths, device: torch.device) -> tuple[LoadedCheckpoint | None, list[str]]:
     """The newest intact checkpoint, or None where there is none, and a sentence for each one skipped."""
     problems: list[str] = []
-    for checkpoint in sorted(all_checkpoints(paths), key=_age, reverse=True):
+    found = all_checkpoints(paths)
+    # One whose record is damaged is tried in its turn by step, so that somebody hears of it.
+    attempt = max((_age(checkpoint)[0] for checkpoint in found), default=0)
+    for checkpoint in sorted(found, key=lambda checkpoint: _age(checkpoint, attempt), reverse=True):
         try:
             loaded = load_checkpoint(checkpoint, device)
         except LinftuiError as error:
@@ -191,10 +196,11 @@ def prune_checkpoints(paths: RunPaths, keep: int, best: int | None) -> None:
     kept = {checkpoint.root for checkpoint in newest_first[:keep]}
     if best is not None:
         kept.add(paths.checkpoint(best).root)
-    for pattern in ("step-*", ".step-*.tmp"):
-        for folder in paths.checkpoints.glob(pattern):
-            if folder not in kept and not folder.is_symlink():
-                _remove(CheckpointPaths(folder))
+    drafts = [CheckpointPaths(path) for path in paths.checkpoints.glob(".step-*.tmp")]
+    for checkpoint in [*all_checkpoints(paths), *drafts]:
+        folder = checkpoint.root
+        if folder not in kept and folder.is_dir() and not folder.is_symlink():
+            _remove(checkpoint)
 
 
 def step_of(checkpoint: CheckpointPaths) -> int:
@@ -202,13 +208,16 @@ def step_of(checkpoint: CheckpointPaths) -> int:
     return int(checkpoint.root.name.removeprefix("step-"))
 
 
-def _age(checkpoint: CheckpointPaths) -> tuple[int, int]:
-    """Later attempts count as newer, whatever their step: a run may be resumed from an earlier one."""
+def _age(checkpoint: CheckpointPaths, unknown: int = 0) -> tuple[int, int]:
+    """Later attempts count as newer, whatever their step: a run may be resumed from an earlier one.
+
+    Where the record is damaged, the attempt counts as `unknown`.
+    """
     try:
         record = read_record(checkpoint.trainer, TrainerRecord)
     except LinftuiError:
         record = None
-    return (record.attempt if record else 0, step_of(checkpoint))
+    return (record.attempt if record else unknown, step_of(checkpoint))
 
 
 def _remove(checkpoint: CheckpointPaths) -> None:

@@ -1,0 +1,174 @@
+"""`linftui certify` in real processes: what it prints, what it leaves behind, what stops it."""
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Command = Callable[..., subprocess.CompletedProcess[str]]
+
+# The keys that others rely on.
+CERTIFIED: dict[str, type] = {
+    "run": str,
+    "checkpoint": str,
+    "n": int,
+    "eps": float,
+    "eps_exact": str,
+    "clean_accuracy": float,
+    "certified_accuracy": float,
+    "pgd_accuracy": type(None),
+    "seconds": float,
+    "path": str,
+}
+
+
+def json_lines(text: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def certify(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """`linftui certify` in a folder that outlives a test."""
+    command = [sys.executable, "-m", "linftui", "certify", *arguments]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120)
+
+
+@pytest.fixture(scope="module")
+def folder(finished_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with two runs; the newest checkpoint of the second, `half`, is cut short."""
+    folder = tmp_path_factory.mktemp("certify")
+    for name in ("whole", "half"):
+        shutil.copytree(finished_run, folder / "runs" / name)
+    model = folder / "runs" / "half" / "checkpoints" / "step-00000036" / "model.safetensors"
+    model.write_bytes(model.read_bytes()[:-100])
+    return folder
+
+
+@pytest.fixture(scope="module")
+def certified(folder: Path) -> subprocess.CompletedProcess[str]:
+    """A certification at two radii on the whole test set."""
+    return certify(folder, "whole", "--eps", "0.1, 8/255", "--json")
+
+
+class TestJson:
+    def test_it_is_an_object_a_line_with_the_promised_keys(
+        self, certified: subprocess.CompletedProcess[str]
+    ) -> None:
+        assert (certified.returncode, certified.stderr) == (0, "")
+        lines = json_lines(certified.stdout)
+        assert [{key: type(value) for key, value in line.items()} for line in lines] == [CERTIFIED] * 2
+        for line, name, eps in zip(lines, ("0.1", "8_255"), (0.1, 8 / 255), strict=True):
+            assert (line["run"], line["checkpoint"], line["n"]) == ("whole", "step-00000036", 360)
+            assert (line["eps"], line["eps_exact"]) == (eps, name.replace("_", "/"))
+            assert 0 <= line["certified_accuracy"] <= line["clean_accuracy"] <= 1
+            assert line["path"] == f"runs/whole/certificates/step-00000036-eps-{name}"
+
+    def test_its_figures_are_those_of_the_summary_and_of_the_samples(
+        self, folder: Path, certified: subprocess.CompletedProcess[str]
+    ) -> None:
+        for line in json_lines(certified.stdout):
+            certificate = folder / line.pop("path")
+            files = {file.name for file in certificate.iterdir()}
+            assert files == {"summary.json", "samples.jsonl", "curve.png", "curve.svg"}
+            summary = json.loads((certificate / "summary.json").read_text())
+            assert summary["complete"] and summary["means"] == "running" and summary["p"] == "inf"
+            assert {key: summary[key] for key in line} == line
+            samples = json_lines((certificate / "samples.jsonl").read_text())
+            assert len(samples) == 360 and len({sample["index"] for sample in samples}) == 360
+            clean = sum(sample["prediction"] == sample["label"] for sample in samples)
+            assert clean / 360 == line["clean_accuracy"]
+            assert sum(sample["certified"] for sample in samples) / 360 == line["certified_accuracy"]
+            assert (certificate / "curve.png").read_bytes().startswith(b"\x89PNG")
+            assert "<svg" in (certificate / "curve.svg").read_text()
+
+    def test_a_certificate_at_the_recipes_radius_agrees_with_the_last_evaluation(
+        self, folder: Path, certified: subprocess.CompletedProcess[str]
+    ) -> None:
+        metrics = json_lines((folder / "runs" / "whole" / "metrics.jsonl").read_text())
+        evaluation = [record for record in metrics if record["kind"] == "eval"][-1]
+        line = json_lines(certified.stdout)[0]
+        for figure in ("clean_accuracy", "certified_accuracy"):
+            assert line[figure] == evaluation[figure]
+
+    def test_show_lists_the_certificates(
+        self, linftui: Command, folder: Path, certified: subprocess.CompletedProcess[str]
+    ) -> None:
+        shown = linftui("show", "whole", cwd=folder).stdout
+        for line in json_lines(certified.stdout):
+            assert f"{Path(line['path']).name}: certified {line['certified_accuracy']:.4f}\n" in shown
+
+
+class TestHalfWrittenCheckpoints:
+    def test_where_no_checkpoint_is_whole_it_says_so(
+        self, fails: Callable[..., str], copied_run: Path
+    ) -> None:
+        for marker in copied_run.glob("checkpoints/*/COMPLETE"):
+            marker.unlink()
+        assert fails(1, "certify", "tiny-run") == (
+            "tiny-run has no checkpoint to load: checkpoint step-00000036 is incomplete: "
+            "it was not written to its end"
+        )
+
+    def test_a_step_without_a_checkpoint_is_told_with_those_that_have_one(
+        self, fails: Callable[..., str], copied_run: Path
+    ) -> None:
+        sentence = fails(1, "certify", "tiny-run", "--checkpoint", "7")
+        assert sentence == "tiny-run has no complete checkpoint at step 7; it has: 24, 36"
+
+
+@pytest.mark.slow
+def test_another_claim_about_the_checkpoint_before_a_damaged_one_is_a_table_and_a_folder_of_its_own(
+    folder: Path,
+) -> None:
+    done = certify(folder, "half", "--limit", "50", "--means", "re-estimated")
+    assert done.returncode == 0
+    assert done.stderr == (
+        "linftui: warning: checkpoint step-00000036 is damaged: model.safetensors has another SHA-256; "
+        "the one before it is used\n"
+    )
+    lines = done.stdout.splitlines()
+    assert lines[0].startswith("half step-00000024: 50 test images at eps 0.1, re-estimated means, ")
+    assert [line.split()[0] for line in lines[1:3]] == ["clean", "certified"]
+    assert lines[3].split() == ["CLASS", "IMAGES", "CLEAN", "CERTIFIED"]
+    assert sum(int(line.split()[1]) for line in lines[4:-1]) == 50
+    assert lines[-1] == "  runs/half/certificates/step-00000024-eps-0.1-re-estimated-first-50"
+    certificate = folder / lines[-1].strip()
+    assert len((certificate / "samples.jsonl").read_text().splitlines()) == 50
+    assert json.loads((certificate / "summary.json").read_text())["means"] == "re-estimated"
+    assert [path.name for path in (folder / "runs/half/certificates").iterdir()] == [certificate.name]
+
+
+@pytest.mark.slow
+def test_ctrl_c_keeps_what_is_done_and_the_same_command_goes_on(copied_run: Path) -> None:
+    radii = [f"{k}/100" for k in range(1, 4)]
+    folder = copied_run.parents[1]
+    arguments = ["tiny-run", "--limit", "40", "--eps", ",".join(radii), "--json"]
+    command = [sys.executable, "-m", "linftui", "certify", *arguments]
+    with subprocess.Popen(
+        command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        while not complete_certificates(copied_run) and process.poll() is None:
+            time.sleep(0.02)
+        process.send_signal(signal.SIGINT)
+        stdout, stderr = process.communicate(timeout=60)
+    assert (process.returncode, stderr) == (130, "stopped; the same command goes on from there\n")
+    done = [line["eps_exact"] for line in json_lines(stdout)]
+    assert done and len(done) < len(radii)
+    assert complete_certificates(copied_run) == len(done)
+
+    again = certify(folder, *arguments)
+    assert (again.returncode, again.stderr) == (0, "")
+    lines = json_lines(again.stdout)
+    assert len(lines) == len(radii)
+    assert [line for line in lines if line["n"] != 40] == []
+
+
+def complete_certificates(run: Path) -> int:
+    summaries = [json.loads(path.read_text()) for path in run.glob("certificates/*/summary.json")]
+    return sum(summary["complete"] for summary in summaries)

@@ -1,0 +1,244 @@
+"""`linftui ls` and `linftui show`: where runs stand, also runs that are damaged or come from strangers."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Command = Callable[..., subprocess.CompletedProcess[str]]
+
+# The keys that others rely on, and what each holds for a finished run.
+SHOWN: dict[str, type] = {
+    "id": str,
+    "state": str,
+    "recipe": str,
+    "epoch": int,
+    "epochs": int,
+    "step": int,
+    "p": str,
+    "lam": float,
+    "loss": float,
+    "clean_accuracy": float,
+    "certified_accuracy": float,
+    "eps": float,
+    "attempt": int,
+    "path": str,
+}
+ESCAPE = "\x1b]0;owned\x07\x1b[31mred\x1b[0m\n[bold]tiny"
+
+
+def edit_json(path: Path, **changes: Any) -> None:
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+def listed(linftui: Command) -> dict[str, dict[str, Any]]:
+    done = linftui("ls", "--json")
+    assert (done.returncode, done.stderr) == (0, "")
+    return {run["id"]: run for run in map(json.loads, done.stdout.splitlines())}
+
+
+class TestShow:
+    def test_json_is_one_object_with_the_promised_keys(self, linftui: Command, copied_run: Path) -> None:
+        done = linftui("show", "tiny-run", "--json")
+        assert (done.returncode, done.stderr) == (0, "")
+        [line] = done.stdout.splitlines()
+        run = json.loads(line)
+        assert {key: type(value) for key, value in run.items()} == SHOWN
+        assert (run["id"], run["state"], run["recipe"]) == ("tiny-run", "finished", "tiny")
+        assert (run["epoch"], run["epochs"], run["step"], run["attempt"]) == (3, 3, 36, 1)
+        assert (run["p"], run["lam"], run["eps"]) == ("inf", 0.001, 0.1)
+        assert 0 <= run["certified_accuracy"] <= run["clean_accuracy"] <= 1
+        assert run["path"] == "runs/tiny-run"
+
+    def test_its_figures_are_the_last_of_the_metrics(self, linftui: Command, copied_run: Path) -> None:
+        metrics = [json.loads(line) for line in (copied_run / "metrics.jsonl").read_text().splitlines()]
+        train = [record for record in metrics if record["kind"] == "train"][-1]
+        evaluation = [record for record in metrics if record["kind"] == "eval"][-1]
+        run = json.loads(linftui("show", "tiny-run", "--json").stdout)
+        assert (run["loss"], run["step"]) == (train["loss"], train["step"])
+        for figure in ("clean_accuracy", "certified_accuracy"):
+            assert run[figure] == evaluation[figure]
+
+    def test_text_tells_state_figures_checkpoints_and_path(self, linftui: Command, copied_run: Path) -> None:
+        lines = linftui("show", "tiny-run").stdout.splitlines()
+        facts = [(line[:20].strip(), line[20:].strip()) for line in lines]
+        assert ("state", "finished") in facts and ("epoch", "3 of 3") in facts and ("p", "∞") in facts
+        assert [value for name, value in facts if name == "checkpoint"] == ["step-00000024", "step-00000036"]
+        assert any(name == "certified accuracy" and "(p = inf, eps 0.1)" in value for name, value in facts)
+
+    @pytest.mark.parametrize("name", ["tiny", "runs/tiny-run", "runs/tiny-run/"])
+    def test_a_run_is_found_by_the_beginning_of_its_id_or_its_path(
+        self, linftui: Command, copied_run: Path, name: str
+    ) -> None:
+        assert json.loads(linftui("show", name, "--json").stdout)["id"] == "tiny-run"
+
+    def test_an_unknown_run_is_told_with_the_nearest_name(
+        self, fails: Callable[..., str], copied_run: Path
+    ) -> None:
+        assert fails(2, "show", "tinny-run") == "no run 'tinny-run' in runs; did you mean tiny-run?"
+        assert fails(2, "show", "zzz") == "no run 'zzz' in runs; linftui ls lists the runs"
+        assert fails(2, "show", "a" * 300).startswith("no run 'aaa")
+
+    def test_a_beginning_that_several_ids_share_is_refused(
+        self, fails: Callable[..., str], copied_run: Path
+    ) -> None:
+        shutil.copytree(copied_run, copied_run.with_name("tiny-two"))
+        assert fails(2, "show", "tiny") == "tiny could be tiny-run, tiny-two; give more of the name"
+
+    def test_the_folder_of_runs_can_be_named(self, linftui: Command, finished_run: Path) -> None:
+        folder = str(finished_run.parent)
+        assert linftui("show", "tiny-run", "--runs-dir", folder).returncode == 0
+        assert linftui("show", "tiny-run", LINFTUI_RUNS_DIR=folder).returncode == 0
+
+
+class TestLs:
+    def test_text_is_a_table_with_the_newest_run_first(self, linftui: Command, copied_run: Path) -> None:
+        older = Path(shutil.copytree(copied_run, copied_run.with_name("older")))
+        edit_json(older / "meta.json", created=1.0)
+        head, first, second = linftui("ls").stdout.splitlines()
+        columns = ["STATE", "RUN", "EPOCH", "P", "LOSS", "CERTIFIED", "CLEAN", "EPS", "AGE"]
+        assert head.split() == columns
+        assert first.split()[:4] == ["finished", "tiny-run", "3/3", "∞"]
+        assert second.split()[:2] == ["finished", "older"] and second.endswith("d")
+
+    def test_json_is_an_object_a_line_with_the_keys_of_show(self, linftui: Command, copied_run: Path) -> None:
+        shutil.copytree(copied_run, copied_run.with_name("two"))
+        runs = listed(linftui)
+        assert set(runs) == {"tiny-run", "two"}
+        assert all(list(run) == list(SHOWN) for run in runs.values())
+
+    def test_no_runs_at_all_is_no_error(self, linftui: Command) -> None:
+        done = linftui("ls")
+        assert (done.returncode, done.stderr) == (0, "")
+        assert done.stdout == "no runs in runs; start one with: linftui run digits\n"
+        assert linftui("ls", "--json").stdout == ""
+
+    def test_what_is_no_run_is_passed_over(self, linftui: Command, copied_run: Path) -> None:
+        runs = copied_run.parent
+        (runs / "notes.txt").write_text("mine")
+        (runs / "empty").mkdir()
+        (runs / "link").symlink_to(copied_run)
+        assert set(listed(linftui)) == {"tiny-run"}
+
+
+DAMAGE: dict[str, Callable[[Path], object]] = {
+    "meta.json is empty": lambda run: (run / "meta.json").write_bytes(b""),
+    "meta.json is not json": lambda run: (run / "meta.json").write_bytes(b"\xff\xfe{"),
+    "meta.json is nested deeply": lambda run: (run / "meta.json").write_text('{"x":' + "[" * 100_000),
+    "meta.json is newer": lambda run: edit_json(run / "meta.json", v=99),
+    "the radius is none": lambda run: edit_json(run / "meta.json", eps_test="1/0"),
+    "state.json is cut short": lambda run: (run / "state.json").write_text('{"v":1,"attempt":'),
+    "exit.json is a folder": lambda run: [(run / "exit.json").unlink(), (run / "exit.json").mkdir()],
+}
+
+
+class TestDamagedRuns:
+    @pytest.fixture
+    def damaged(self, copied_run: Path) -> list[str]:
+        """Runs damaged in all ways, beside the one that is whole."""
+        for number, spoil in enumerate(DAMAGE.values()):
+            spoil(Path(shutil.copytree(copied_run, copied_run.with_name(f"damaged-{number}"))))
+        return [f"damaged-{number}" for number in range(len(DAMAGE))]
+
+    def test_they_are_listed_as_damaged_beside_the_others(self, linftui: Command, damaged: list[str]) -> None:
+        done = linftui("ls")
+        assert (done.returncode, done.stderr) == (0, "")
+        states = {line.split()[1]: line.split()[0] for line in done.stdout.splitlines()[1:]}
+        assert states == {"tiny-run": "finished", **dict.fromkeys(damaged, "damaged")}
+        runs = listed(linftui)
+        assert {run for run, facts in runs.items() if facts["state"] is None} == set(damaged)
+
+    def test_showing_one_says_what_is_wrong(self, linftui: Command, damaged: list[str]) -> None:
+        for run, file in zip(damaged, ["meta.json"] * 5 + ["state.json", "exit.json"], strict=True):
+            done = linftui("show", run)
+            assert (done.returncode, done.stderr) == (0, "")
+            state = done.stdout.splitlines()[1]
+            assert state.split()[:2] == ["state", "damaged:"] and f"runs/{run}/{file}" in state
+
+    def test_lines_that_cannot_be_read_are_left_out(self, linftui: Command, copied_run: Path) -> None:
+        before = json.loads(linftui("show", "tiny-run", "--json").stdout)
+        with (copied_run / "metrics.jsonl").open("ab") as metrics:
+            metrics.write(b"\xff\xfe\n" + b"[" * 60_000 + b"\n" + b'{"kind":"train"}\n' + b'{"kind":"tr')
+        done = linftui("show", "tiny-run", "--json")
+        assert json.loads(done.stdout) == before
+
+    def test_a_number_that_is_none_is_no_error(self, linftui: Command, copied_run: Path) -> None:
+        last = [
+            line for line in (copied_run / "metrics.jsonl").read_text().splitlines() if '"train"' in line
+        ][-1]
+        record = {**json.loads(last), "epoch": "inf", "loss": "nan"}
+        with (copied_run / "metrics.jsonl").open("a") as metrics:
+            metrics.write(json.dumps(record) + "\n")
+        edit_json(copied_run / "meta.json", created="-inf")
+        assert linftui("ls").returncode == 0
+        run = json.loads(linftui("show", "tiny-run", "--json").stdout)
+        assert (run["epoch"], run["loss"], run["step"]) == (None, "nan", 36)
+
+
+class TestStrangersRuns:
+    def test_terminal_escapes_are_neutralised(self, linftui: Command, copied_run: Path) -> None:
+        strange = copied_run.with_name("strange\x1b[31m")
+        copied_run.rename(strange)
+        edit_json(strange / "meta.json", recipe=ESCAPE, id=ESCAPE)
+        edit_json(strange / "exit.json", outcome="failed", message=ESCAPE, hint=ESCAPE)
+        shutil.copytree(strange, strange.with_name("damaged"))
+        edit_json(strange.with_name("damaged") / "meta.json", eps_test=ESCAPE)
+        for arguments in (["ls"], ["show", "strange"], ["show", "damaged"]):
+            done = linftui(*arguments)
+            assert done.returncode == 0
+            assert all(line.isprintable() for line in done.stdout.splitlines())
+        assert "�[31mred�[0m�[bold]tiny" in done.stdout
+
+    def test_json_escapes_them(self, linftui: Command, copied_run: Path) -> None:
+        edit_json(copied_run / "meta.json", recipe=ESCAPE)
+        [line] = linftui("show", "tiny-run", "--json").stdout.splitlines()
+        assert "\x1b" not in line and json.loads(line)["recipe"] == ESCAPE
+
+
+class TestOutput:
+    def test_a_reader_that_leaves_early_is_no_error(self, linftui: Command, copied_run: Path) -> None:
+        for arguments in (["ls"], ["show", "tiny-run", "--json"], ["--help"]):
+            reading, writing = os.pipe()
+            os.close(reading)
+            done = subprocess.run(
+                [sys.executable, "-m", "linftui", *arguments],
+                cwd=copied_run.parents[1],
+                stdout=writing,
+                stderr=subprocess.PIPE,
+            )
+            os.close(writing)
+            assert (done.returncode, done.stderr) == (0, b"")
+
+    def test_a_terminal_that_lacks_a_sign_shows_a_question_mark(
+        self, linftui: Command, copied_run: Path
+    ) -> None:
+        done = linftui("ls", PYTHONIOENCODING="ascii")
+        assert (done.returncode, done.stderr) == (0, "")
+        assert done.stdout.splitlines()[1].split()[:4] == ["finished", "tiny-run", "3/3", "?"]
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["ls"], ["show", "tiny-run"], ["recipe", "check", "digits"]], ids=" ".join
+)
+def test_quick_commands_import_nothing_heavy(copied_run: Path, arguments: list[str]) -> None:
+    program = (
+        "import sys\n"
+        "from linftui.cli.app import main\n"
+        "try:\n"
+        "    main()\n"
+        "finally:\n"
+        "    heavy = {'torch', 'textual', 'pooch', 'matplotlib', 'sklearn', 'numpy', 'rich', 'requests'}\n"
+        "    print(*(heavy & set(sys.modules)), file=sys.stderr)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, *arguments],
+        cwd=copied_run.parents[1], capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0 and done.stdout
+    assert done.stderr == "\n"

@@ -1,0 +1,128 @@
+"""What `--devices` means on machines with and without GPUs, and what a worker is then told."""
+
+import os
+import sys
+
+import pytest
+
+from linftui.devices import DeviceSnapshot, Gpu
+from linftui.errors import DeviceError
+from linftui.launch.plan import LaunchPlan, plan_devices
+
+GIB = 1 << 30
+
+# Known by index, by UUID; the second has the most memory free.
+GPUS = (
+    Gpu(index=0, uuid="GPU-aaaa-0000", name="H100", memory_total=80 * GIB, memory_used=60 * GIB),
+    Gpu(index=1, uuid="GPU-bbbb-1111", name="H100", memory_total=80 * GIB, memory_used=1 * GIB),
+    Gpu(index=2, uuid="GPU-cccc-2222", name="T4", memory_total=16 * GIB, memory_used=0),
+)
+
+
+def machine(gpus: tuple[Gpu, ...] = (), cores: int = 4) -> DeviceSnapshot:
+    problem = "" if gpus else "NVML: Driver Not Loaded"
+    return DeviceSnapshot(
+        cores, memory_total=8 * GIB, memory_available=4 * GIB, gpus=gpus, gpu_problem=problem
+    )
+
+
+def refusal(spec: str, here: DeviceSnapshot) -> str:
+    with pytest.raises(DeviceError) as refused:
+        plan_devices(spec, here)
+    assert refused.value.exit_code == 2
+    return str(refused.value)
+
+
+@pytest.mark.parametrize("spec", ["auto", "cpu", "cpu:1"])
+def test_without_a_gpu_it_is_the_cpu_with_all_its_cores(spec: str) -> None:
+    assert plan_devices(spec, machine(cores=4)) == LaunchPlan(devices=("cpu",), threads=4)
+
+
+def test_auto_takes_the_gpu_with_the_most_free_memory() -> None:
+    assert plan_devices("auto", machine(GPUS)).devices == ("GPU-bbbb-1111",)
+    assert plan_devices("auto", machine(GPUS[::2])).devices == ("GPU-aaaa-0000",)
+
+
+@pytest.mark.parametrize(
+    ("spec", "uuid"),
+    [
+        ("0", "GPU-aaaa-0000"),
+        ("2", "GPU-cccc-2222"),
+        ("GPU-bbbb-1111", "GPU-bbbb-1111"),
+        ("gpu:1", "GPU-aaaa-0000"),
+    ],
+)
+def test_a_gpu_is_named_by_its_number_or_its_uuid(spec: str, uuid: str) -> None:
+    assert plan_devices(spec, machine(GPUS)).devices == (uuid,)
+
+
+def test_the_cpu_can_be_asked_for_where_there_are_gpus() -> None:
+    assert plan_devices("cpu", machine(GPUS)).devices == ("cpu",)
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("cpu:5", "--devices cpu:5 asks for 5 ranks, but this machine has 4 cores; ask for fewer"),
+        ("gpu:4", "--devices gpu:4 asks for 4 ranks, but this machine has 3 GPUs; ask for fewer"),
+        ("cpu:0", "--devices cpu:0 asks for no rank at all"),
+        ("gpu:0", "--devices gpu:0 asks for no rank at all"),
+        ("3", "there is no GPU 3 here; known: 0, 1, 2"),
+        ("0,9", "there is no GPU 9 here; known: 0, 1, 2"),
+        ("GPU-dddd", "there is no GPU GPU-dddd here; known: 0, 1, 2"),
+        ("0,0", "--devices 0,0 names a GPU twice"),
+        ("0,GPU-aaaa-0000", "--devices 0,GPU-aaaa-0000 names a GPU twice"),
+    ],
+)
+def test_what_is_not_there_is_refused(spec: str, message: str) -> None:
+    assert refusal(spec, machine(GPUS)) == message
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("gpu:1", "--devices gpu:1 asks for 1 rank, but this machine has no GPUs; use --devices cpu"),
+        ("0", "there is no GPU 0 here; known: NVML: Driver Not Loaded"),
+    ],
+)
+def test_a_gpu_on_a_machine_without_one_is_refused_with_the_reason(spec: str, message: str) -> None:
+    assert refusal(spec, machine()) == message
+
+
+@pytest.mark.parametrize("spec", ["cpu:2", "gpu:2", "0,2", "GPU-aaaa-0000,GPU-cccc-2222"])
+def test_several_ranks_are_refused_by_this_version(spec: str) -> None:
+    message = refusal(spec, machine(GPUS))
+    assert message == (
+        f"--devices {spec} asks for 2 ranks, and this version trains with one; ask for one device"
+    )
+
+
+@pytest.mark.parametrize(
+    "spec", ["", "tpu", "cpu:", "cpu:x", "cpu:-1", "gpu", "0,", ",0", "0;1", "-1", "cpu\n"]
+)
+def test_what_is_not_understood_is_refused_with_what_would_be(spec: str) -> None:
+    message = refusal(spec, machine(GPUS))
+    assert message == f"--devices {spec!r} is not understood; use auto, cpu, cpu:N, gpu:N, 0,3 or UUIDs"
+
+
+def test_a_worker_on_the_cpu_sees_no_gpu() -> None:
+    plan = LaunchPlan(devices=("cpu",), threads=3)
+    assert plan.torch_device == "cpu"
+    assert plan.environment()["CUDA_VISIBLE_DEVICES"] == ""
+    assert plan.worker_command("train", "runs/a") == (
+        [sys.executable, "-m", "linftui.worker", "train", "runs/a", "--device", "cpu", "--threads", "3"]
+    )
+
+
+def test_a_worker_on_a_gpu_sees_that_one_only_in_the_order_of_the_bus(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "7")
+    monkeypatch.setenv("LINFTUI_TEST_MARK", "kept")
+    plan = LaunchPlan(devices=("GPU-bbbb-1111",), threads=3)
+    environment = plan.environment()
+    assert plan.torch_device == "cuda"
+    assert environment["CUDA_VISIBLE_DEVICES"] == "GPU-bbbb-1111"
+    assert environment["CUDA_DEVICE_ORDER"] == "PCI_BUS_ID"
+    assert environment["LINFTUI_TEST_MARK"] == "kept"
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == "7"  # ours is untouched

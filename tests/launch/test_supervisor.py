@@ -1,0 +1,355 @@
+"""An attempt from start to end with the real worker: how it ends, what it leaves, what comes after it."""
+
+import os
+import re
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+import torch
+from msgspec import structs
+
+from linftui.errors import RunStateError, WorkerError
+from linftui.launch import supervisor as supervisor_module
+from linftui.launch.plan import LaunchPlan
+from linftui.launch.prepare import create_run
+from linftui.launch.supervisor import Supervisor
+from linftui.recipe.load import dump_recipe, load_recipe
+from linftui.rundir.liveness import is_alive
+from linftui.rundir.paths import RunPaths
+from linftui.rundir.reader import (
+    RunReader,
+    complete_checkpoints,
+    last_metrics,
+    latest_by_step,
+    read_all,
+    read_record,
+)
+from linftui.rundir.records import EvalRecord, ExitRecord, ProcessRecord, StateRecord, TrainerRecord
+from linftui.rundir.state import run_state
+from linftui.rundir.store import RunStore
+from linftui.rundir.writer import write_record
+from linftui.train.checkpoint import load_latest
+
+PLAN = LaunchPlan(devices=("cpu",), threads=1)
+PATIENCE_S = 200.0  # far beyond what anything here takes, even on a busy machine
+
+# Two images a batch: an evaluation takes half a second, so that there is time to interfere. Same weights.
+SLOW = ["evaluation.batch_size=2", "evaluation.reestimate_means=true", "log.every_steps=1"]
+
+pytestmark = pytest.mark.slow
+
+
+def wait_for(condition: Callable[[], object]) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.01)
+
+
+def finish(supervisor: Supervisor) -> ExitRecord:
+    """Waits for the attempt's end."""
+    ended = supervisor.poll(PATIENCE_S)
+    assert ended is not None, "the worker does not end"
+    return ended
+
+
+def step_of(paths: RunPaths) -> int:
+    """The step of the newest training record."""
+    train, _ = last_metrics(paths.metrics)
+    return train.step if train else 0
+
+
+def members(paths: RunPaths) -> dict[str, ProcessRecord]:
+    state = read_record(paths.state, StateRecord)
+    return {member.role: member for member in state.members} if state else {}
+
+
+def tensors(paths: RunPaths, step: int = 36) -> tuple[bytes, bytes]:
+    """The checkpoint's files of tensors, byte for byte."""
+    checkpoint = paths.checkpoint(step)
+    return checkpoint.model.read_bytes(), checkpoint.optimizer.read_bytes()
+
+
+def figures(paths: RunPaths, means: str) -> list[tuple[int, float, float]]:
+    """The evaluations that a person sees, without times."""
+    return [
+        (record.step, record.clean_accuracy, record.certified_accuracy)
+        for record in latest_by_step(read_all(paths))
+        if isinstance(record, EvalRecord) and record.means == means
+    ]
+
+
+def command(*arguments: str | Path, cwd: Path) -> subprocess.Popen[str]:
+    """A real `linftui`, on one core as the runs here are."""
+    core = min(os.sched_getaffinity(0))
+    return subprocess.Popen(
+        [sys.executable, "-m", "linftui", *map(str, arguments)],
+        cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        preexec_fn=lambda: os.sched_setaffinity(0, {core}),
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def reference(tiny_recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> RunPaths:
+    """A run that nobody disturbed. Do not write to it."""
+    store = RunStore(tmp_path_factory.mktemp("reference"))
+    paths = create_run(store, load_recipe(tiny_recipe), PLAN, "run")
+    finish(Supervisor(paths, PLAN))
+    return paths
+
+
+@pytest.fixture
+def copy(reference: RunPaths, tmp_path: Path) -> RunPaths:
+    """A copy of the undisturbed run."""
+    paths = RunPaths(tmp_path / "runs" / "run")
+    shutil.copytree(reference.root, paths.root)
+    return paths
+
+
+@pytest.fixture
+def slow(tiny_recipe: Path, tmp_path: Path) -> Iterator[Supervisor]:
+    """A run that goes on for some seconds, at step 13 or a little after: the first checkpoint is there."""
+    paths = create_run(RunStore(tmp_path), load_recipe(tiny_recipe, SLOW), PLAN, "run")
+    supervisor = Supervisor(paths, PLAN)
+    wait_for(lambda: step_of(paths) >= 13)
+    yield supervisor
+    supervisor.kill()
+    supervisor._worker.wait(PATIENCE_S)
+
+
+def test_an_undisturbed_attempt_finishes(reference: RunPaths) -> None:
+    ended = read_record(reference.exit, ExitRecord)
+    assert ended is not None
+    assert (ended.attempt, ended.outcome, ended.code, ended.message) == (1, "finished", 0, "")
+    assert run_state(reference) == "finished"
+    assert set(members(reference)) == {"supervisor", "rank-0"}
+    assert not is_alive(members(reference)["rank-0"])
+    assert "finished at step 36" in reference.rank_log(1, 0).read_text()
+
+
+def test_a_stop_in_the_middle_of_an_evaluation_loses_nothing(
+    tiny_recipe: Path, reference: RunPaths, tmp_path: Path
+) -> None:
+    paths = create_run(RunStore(tmp_path), load_recipe(tiny_recipe, SLOW), PLAN, "run")
+    supervisor = Supervisor(paths, PLAN)
+    wait_for(lambda: step_of(paths) >= 12)
+    supervisor.request_stop("test")
+    assert run_state(paths) == "stopping"
+    ended = finish(supervisor)
+    assert (ended.outcome, ended.code, ended.message) == ("stopped", 0, "")
+    assert read_record(paths.exit, ExitRecord) == ended and run_state(paths) == "stopped"
+    stopped = read_record(paths.checkpoint(12).trainer, TrainerRecord)
+    assert stopped is not None and not stopped.evaluated
+
+    assert finish(Supervisor(paths, PLAN)).outcome == "finished"
+    assert run_state(paths) == "finished"
+    assert tensors(paths) == tensors(reference)
+    assert figures(paths, "running") == figures(reference, "running")
+    assert [step for step, _, _ in figures(paths, "re-estimated")] == [12, 24, 36]
+
+
+def test_a_rank_that_is_killed_is_a_crash_with_a_message(slow: Supervisor) -> None:
+    rank = members(slow.paths)["rank-0"]
+    assert run_state(slow.paths) == "running"
+    os.kill(rank.pid, signal.SIGKILL)
+    ended = finish(slow)
+    assert (ended.outcome, ended.code) == ("crashed", -signal.SIGKILL)
+    assert ended.message == "the training process was killed by signal 9"
+    assert str(slow.log) in ended.hint
+    assert read_record(slow.paths.exit, ExitRecord) == ended and run_state(slow.paths) == "crashed"
+
+
+def test_a_full_disk_ends_the_run_in_a_sentence_and_leaves_the_last_checkpoint(slow: Supervisor) -> None:
+    paths = slow.paths
+    rank = members(paths)["rank-0"]
+    os.kill(rank.pid, signal.SIGSTOP)  # so that the size is right when the limit is set
+    committed = paths.metrics.read_bytes()
+    room = len(committed) + 50
+    resource.prlimit(rank.pid, resource.RLIMIT_FSIZE, (room, room))
+    os.kill(rank.pid, signal.SIGCONT)
+    ended = finish(slow)
+    assert ended.outcome == "failed"
+    assert ended.message.endswith(": cannot be written: File too large")
+    assert paths.metrics.read_bytes().startswith(committed)
+    loaded, skipped = load_latest(paths, torch.device("cpu"))
+    assert loaded is not None and loaded.record.step >= 12 and skipped == []
+
+
+def test_a_killed_supervisor_leaves_no_orphan_and_the_run_goes_on_later(
+    tiny_recipe: Path, reference: RunPaths, tmp_path: Path
+) -> None:
+    settings = [word for value in SLOW for word in ("--set", value)]
+    supervisor = command("run", tiny_recipe, "--name", "run", "--devices", "cpu", *settings, cwd=tmp_path)
+    paths = RunPaths(tmp_path / "runs" / "run")
+    wait_for(lambda: step_of(paths) >= 13)
+    rank = members(paths)["rank-0"]
+    os.kill(rank.pid, signal.SIGSTOP)  # it stays where it is while we try to resume a running run
+
+    refused = command("resume", "run", cwd=tmp_path)
+    output, errors = refused.communicate(timeout=PATIENCE_S)
+    assert (refused.returncode, output) == (2, "")
+    assert errors == f"linftui: run is still running (process {supervisor.pid}); stop it first\n"
+
+    supervisor.kill()
+    supervisor.communicate()
+    assert run_state(paths) == "running"  # the rank is alive, and about to notice
+    os.kill(rank.pid, signal.SIGCONT)
+    wait_for(lambda: not is_alive(rank))
+    assert run_state(paths) == "crashed"
+    assert not [p for p in psutil.process_iter(["cmdline"]) if str(paths.root) in (p.info["cmdline"] or [])]
+    saved = complete_checkpoints(paths)[-1]
+    assert RunReader(paths).events()[-1].message == f"saved at step {int(saved.root.name[5:]):,}"
+
+    resumed = command("resume", "run", cwd=tmp_path)
+    output, errors = resumed.communicate(timeout=PATIENCE_S)
+    assert (resumed.returncode, errors) == (0, "")
+    assert output.splitlines()[-1].startswith("finished: ")
+    assert run_state(paths) == "finished"
+    assert tensors(paths) == tensors(reference)
+    assert figures(paths, "running") == figures(reference, "running")
+
+
+def test_a_loss_that_is_no_longer_finite_ends_the_run_with_a_sound_checkpoint(
+    tiny_recipe: Path, tmp_path: Path
+) -> None:
+    # One step an epoch, each a checkpoint: the first leaves huge weights, the second overflows.
+    run = command(
+        "run", tiny_recipe, "--name", "run", "--devices", "cpu",
+        "--set", "batch_size=1437", "--set", "optimizer.lr=1e36", cwd=tmp_path,
+    )  # fmt: skip
+    _, errors = run.communicate(timeout=PATIENCE_S)
+    assert run.returncode == 1
+    (sentence,) = errors.splitlines()
+    assert re.match(
+        r"linftui: the loss is no longer finite, noticed at step 2 \(epoch 2.00, p 299.1\): "
+        r"(hidden|last)\.\S+ holds a NaN or an infinity; the last checkpoint is intact",
+        sentence,
+    )
+    paths = RunPaths(tmp_path / "runs" / "run")
+    assert run_state(paths) == "failed"
+    assert "Traceback" in paths.rank_log(1, 0).read_text()
+    loaded, skipped = load_latest(paths, torch.device("cpu"))
+    assert loaded is not None and loaded.record.step == 1 and skipped == []
+    assert all(tensor.isfinite().all() for tensor in (*loaded.model.values(), *loaded.optimizer.values()))
+
+
+def test_of_two_resumes_at_once_one_wins(copy: RunPaths, reference: RunPaths) -> None:
+    state = read_record(copy.state, StateRecord)
+    assert state is not None
+    write_record(copy.state, structs.replace(state, members=[]))  # the supervisor was this very process
+    copy.exit.unlink()
+    shutil.rmtree(copy.checkpoint(36).root)
+    assert run_state(copy) == "crashed"
+
+    both = [command("resume", "run", cwd=copy.root.parents[1]) for _ in range(2)]
+    outputs = [process.communicate(timeout=PATIENCE_S) for process in both]
+    won, lost = sorted(range(2), key=lambda i: both[i].returncode)
+    assert both[won].returncode == 0 and outputs[won][1] == ""
+    assert both[lost].returncode in (1, 2)
+    assert len(outputs[lost][1].splitlines()) == 1 and outputs[lost][1].startswith("linftui: ")
+
+    assert run_state(copy) == "finished"
+    assert tensors(copy) == tensors(reference)
+    assert len({record.attempt for record in read_all(copy)}) == 2  # the first attempt and the winner
+
+
+def test_an_attempt_that_somebody_else_is_just_starting_is_refused(
+    copy: RunPaths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy.logs(2).mkdir()
+    monkeypatch.setattr(supervisor_module, "clear_for_next_attempt", lambda paths: 2)  # looked just before
+    state = copy.state.read_bytes()
+    with pytest.raises(RunStateError, match="run is just being started by somebody else"):
+        Supervisor(copy, PLAN)
+    assert copy.state.read_bytes() == state
+
+
+def test_a_checkpoint_of_another_recipe_is_refused(
+    copy: RunPaths, tiny_recipe: Path, reference: RunPaths
+) -> None:
+    copy.resolved.write_text(dump_recipe(load_recipe(tiny_recipe, ["seed=1"]).recipe))
+    ended = finish(Supervisor(copy, PLAN))
+    assert (ended.outcome, ended.code) == ("failed", 1)
+    assert ended.message == "checkpoint step-00000036 belongs to another recipe"
+    assert tensors(copy) == tensors(reference)
+
+
+def test_a_run_taken_up_again_from_an_earlier_checkpoint_ends_the_same(
+    copy: RunPaths, reference: RunPaths
+) -> None:
+    assert finish(Supervisor(copy, PLAN, checkpoint=24)).outcome == "finished"
+    assert tensors(copy) == tensors(reference)
+    done = [(record.step, record.attempt) for record in latest_by_step(read_all(copy))]
+    assert {step for step, attempt in done if attempt == 2} == {25, 30, 35, 36}
+    assert figures(copy, "running") == figures(reference, "running")
+
+
+class Script(LaunchPlan):
+    """Starts some other program in the worker's place; `{error}` in it is the worker's error file."""
+
+    text = ""
+
+    def worker_command(self, *arguments: str) -> list[str]:
+        error = RunPaths(Path(arguments[1])).error(1, 0)
+        return [sys.executable, "-c", self.text.replace("{error}", str(error))]
+
+
+@pytest.mark.parametrize(
+    ("text", "outcome", "code", "message"),
+    [
+        ("raise SystemExit(3)", "crashed", 3, "the training process ended with exit code 3"),
+        ("import os; os.abort()", "crashed", -6, "the training process was killed by signal 6"),
+        (
+            "open('{error}', 'w').write('{'); exit(1)",
+            "crashed",
+            1,
+            "the training process ended with exit code 1",
+        ),
+        ("", "stopped", 0, ""),
+    ],
+)
+def test_a_worker_that_says_nothing_is_judged_by_its_exit_code(
+    tiny_recipe: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    text: str,
+    outcome: str,
+    code: int,
+    message: str,
+) -> None:
+    monkeypatch.setattr(Script, "text", text)
+    plan = Script(devices=("cpu",), threads=1)
+    paths = create_run(RunStore(tmp_path), load_recipe(tiny_recipe), plan, "run")
+    ended = finish(Supervisor(paths, plan))
+    assert (ended.outcome, ended.code, ended.message) == (outcome, code, message)
+    assert read_record(paths.exit, ExitRecord) == ended
+
+
+def test_an_attempt_that_a_newer_one_replaced_does_not_say_how_the_run_ended(
+    tiny_recipe: Path, tmp_path: Path
+) -> None:
+    plan = Script(devices=("cpu",), threads=1)
+    paths = create_run(RunStore(tmp_path), load_recipe(tiny_recipe), plan, "run")
+    supervisor = Supervisor(paths, plan)
+    state = read_record(paths.state, StateRecord)
+    assert state is not None
+    write_record(paths.state, structs.replace(state, attempt=2))
+    assert finish(supervisor).outcome == "stopped"
+    assert not paths.exit.exists()
+
+
+def test_a_worker_that_cannot_be_started_is_told_in_a_sentence(
+    tiny_recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "no-python"))
+    paths = create_run(RunStore(tmp_path), load_recipe(tiny_recipe), PLAN, "run")
+    with pytest.raises(WorkerError, match="cannot be started: No such file or directory"):
+        Supervisor(paths, PLAN)

@@ -1,0 +1,399 @@
+"""Checkpoints: bit for bit what was saved, whole or not there, and data only."""
+
+import contextlib
+import json
+import math
+import resource
+import struct
+import subprocess
+import sys
+import zipfile
+from collections import namedtuple
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from msgspec import structs
+from torch import Tensor
+
+from linftui.errors import CheckpointError, RunDirectoryError
+from linftui.recipe.load import load_recipe
+from linftui.rundir.liveness import this_host
+from linftui.rundir.paths import CheckpointPaths, RunPaths
+from linftui.rundir.records import BestRecord, StateRecord, TrainerRecord, WindowSums, encode
+from linftui.rundir.writer import write_record
+from linftui.train import checkpoint as checkpoint_module
+from linftui.train.build import build_dataset
+from linftui.train.checkpoint import (
+    amend_checkpoint,
+    disk_shortage,
+    find_checkpoint,
+    load_checkpoint,
+    load_latest,
+    prune_checkpoints,
+    restore_model,
+    save_checkpoint,
+)
+from linftui.train.trainer import Trainer
+
+CPU = torch.device("cpu")
+ODD = torch.tensor([math.inf, -math.inf, -0.0, 1e-45, 0.1])  # values that a careless format changes
+
+# Saves for ever, in a process that is killed and started anew; checks what is left after each kill.
+SAVE_AND_KILL = """
+import os, random, signal, sys, time
+from pathlib import Path
+import torch
+from linftui.rundir.paths import RunPaths
+from linftui.rundir.records import TrainerRecord, WindowSums
+from linftui.train.checkpoint import load_latest, prune_checkpoints, save_checkpoint
+
+torch.set_num_threads(1)
+paths = RunPaths(Path(sys.argv[1]))
+
+def save(step, again=0):
+    record = TrainerRecord(
+        attempt=1, step=step, epoch=0.0, seed=0, steps_per_epoch=1, recipe_hash="", window=WindowSums(),
+        best=None, evaluated=True, sha256={}, time=float(again),
+    )
+    save_checkpoint(paths, record, {"w": torch.full((50_000,), float(step))}, {"m": torch.ones(10)})
+    prune_checkpoints(paths, 2, None)
+
+def save_for_ever(step, same_step, report):
+    save(step + 1)
+    for n in range(1, 10**9):
+        save(step + 1 if same_step else step + 1 + n, n)
+        os.write(report, b".")
+
+save(1)
+chance, last = random.Random(0), 1
+for kill in range(16):
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        save_for_ever(last, kill % 2 == 1, writing)
+    os.close(writing)
+    os.read(reading, 1)
+    time.sleep(chance.uniform(0, 0.03))
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    told = 1
+    while more := os.read(reading, 1 << 16):
+        told += len(more)
+    os.close(reading)
+    loaded, skipped = load_latest(paths, torch.device("cpu"))
+    assert loaded is not None and skipped in ([], ["checkpoint step-%08d is incomplete: it was not "
+        "written to its end; the one before it is used" % (last + 1)]), skipped
+    step = loaded.record.step
+    assert step in (last, last + 1) if kill % 2 else step >= last + 1 + told, (kill, step, last, told)
+    assert torch.equal(loaded.model["w"], torch.full((50_000,), float(step)))
+    last = step
+print("survived", last)
+"""
+
+
+@contextlib.contextmanager
+def files_of_at_most(size: int) -> Iterator[None]:
+    """A disk that is full once a file has so many bytes."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def record_of(step: int, attempt: int = 1, best: int | None = None) -> TrainerRecord:
+    return TrainerRecord(
+        attempt=attempt, step=step, epoch=step / 12, seed=0, steps_per_epoch=12, recipe_hash="0f",
+        window=WindowSums(images=3, loss=0.1), evaluated=True, sha256={}, time=0.0,
+        best=None if best is None else BestRecord(step=best, certified_accuracy=0.5),
+    )  # fmt: skip
+
+
+def save(paths: RunPaths, step: int, attempt: int = 1, best: int | None = None) -> TrainerRecord:
+    """A checkpoint whose tensors tell its step and attempt."""
+    model = {"w": torch.full((4,), float(step)), "odd": ODD}
+    return save_checkpoint(
+        paths, record_of(step, attempt, best), model, {"m": torch.tensor([float(attempt)])}
+    )
+
+
+def names(paths: RunPaths) -> list[str]:
+    return sorted(path.name for path in paths.checkpoints.iterdir())
+
+
+def bits(tensors: dict[str, Tensor]) -> dict[str, tuple[torch.dtype, torch.Size, bytes]]:
+    return {name: (t.dtype, t.shape, t.contiguous().numpy().tobytes()) for name, t in tensors.items()}
+
+
+@pytest.fixture
+def paths(tmp_path: Path) -> RunPaths:
+    paths = RunPaths(tmp_path / "run")
+    paths.checkpoints.mkdir(parents=True)
+    return paths
+
+
+class TestRoundTrip:
+    def test_tensors_come_back_bit_for_bit(self, paths: RunPaths) -> None:
+        generator = torch.Generator().manual_seed(0)
+        model = {"a.weight": torch.randn(3, 5, generator=generator).t(), "odd": ODD, "empty": torch.empty(0)}
+        optimizer = {"a.weight/step": torch.tensor(7.0), "n": torch.tensor(2**40), "d": ODD.double()}
+        saved = save_checkpoint(paths, record_of(12), model, optimizer)
+        loaded = load_checkpoint(paths.checkpoint(12), CPU)
+        assert bits(loaded.model) == bits(model)
+        assert bits(loaded.optimizer) == bits(optimizer)
+        assert loaded.record == saved == structs.replace(record_of(12), sha256=saved.sha256)
+        assert names(paths) == ["step-00000012"]
+
+    def test_saving_a_step_again_replaces_it(self, paths: RunPaths) -> None:
+        save(paths, 12, attempt=1)
+        save(paths, 12, attempt=2)
+        loaded = load_checkpoint(paths.checkpoint(12), CPU)
+        assert (loaded.record.attempt, loaded.optimizer["m"].item()) == (2, 2.0)
+        assert names(paths) == ["step-00000012"]
+
+    def test_a_trainer_put_back_is_the_trainer_that_was_saved(
+        self, paths: RunPaths, tiny_recipe: Path
+    ) -> None:
+        recipe = load_recipe(tiny_recipe, ["data.holdout=100"]).recipe  # 11 steps an epoch
+        dataset = build_dataset(recipe, CPU)
+        state = StateRecord(
+            attempt=1, phase="running", host=this_host(), members=[], devices=["cpu"], threads=1, time=0.0
+        )
+        write_record(paths.state, state)
+        first = Trainer(recipe, dataset, paths, 1, lambda: first.step >= 17)
+        assert first.fit() == "stopped"
+
+        loaded, skipped = load_latest(paths, CPU)
+        assert loaded is not None and skipped == []
+        second = Trainer(recipe, dataset, paths, 1, lambda: False)
+        assert bits(second.model.state_dict()) != bits(first.model.state_dict())
+        second.resume_from(loaded)
+        assert second.step == 17
+        assert second.best == first.best is not None
+        assert bits(second.model.state_dict()) == bits(first.model.state_dict())
+        assert bits(second.objective.state_dict()) == bits(first.objective.state_dict())
+        assert bits({"window": second.window}) == bits({"window": first.window})
+        assert second.window_images == first.window_images == 2 * 128
+        for put_back, original in zip(second.names, first.names, strict=True):
+            was = first.optimizer.state[original]
+            assert set(was) == {"step", "exp_avg", "exp_avg_sq"}
+            assert bits(second.optimizer.state[put_back]) == bits(was)
+
+    def test_a_checkpoint_of_another_network_is_refused(self, paths: RunPaths) -> None:
+        save(paths, 12)
+        with pytest.raises(CheckpointError, match="step-00000012 holds another network"):
+            restore_model(torch.nn.Linear(2, 2), load_checkpoint(paths.checkpoint(12), CPU))
+
+    def test_an_amended_checkpoint_has_a_new_record_and_the_old_tensors(self, paths: RunPaths) -> None:
+        saved = save(paths, 12)
+        before = paths.checkpoint(12).model.stat().st_ino
+        newer = structs.replace(record_of(12, attempt=3, best=12), evaluated=False)
+        amended = amend_checkpoint(paths, newer, saved)
+        loaded = load_checkpoint(paths.checkpoint(12), CPU)
+        assert loaded.record == amended == structs.replace(newer, sha256=saved.sha256)
+        assert loaded.optimizer["m"].item() == 1.0
+        assert paths.checkpoint(12).model.stat().st_ino == before
+
+
+class TestInterruption:
+    @pytest.mark.slow
+    def test_a_save_killed_at_any_moment_leaves_the_checkpoint_before_it(self, paths: RunPaths) -> None:
+        done = subprocess.run(
+            [sys.executable, "-c", SAVE_AND_KILL, str(paths.root)],
+            capture_output=True,
+            text=True,
+            timeout=240,
+        )
+        assert done.returncode == 0 and done.stdout.startswith("survived"), done.stderr
+
+    def test_a_full_disk_leaves_the_checkpoint_before_and_no_rubbish(self, paths: RunPaths) -> None:
+        save(paths, 12)
+        for size in (0, 100, 300):  # within the model, within trainer.json
+            with files_of_at_most(size), pytest.raises(RunDirectoryError, match="step-00000024.*cannot be"):
+                save(paths, 24)
+            assert names(paths) == ["step-00000012"]
+        loaded, skipped = load_latest(paths, CPU)
+        assert loaded is not None and loaded.record.step == 12 and skipped == []
+
+    def test_a_full_disk_leaves_an_older_checkpoint_of_the_same_step(self, paths: RunPaths) -> None:
+        save(paths, 12, attempt=1)
+        with files_of_at_most(300), pytest.raises(RunDirectoryError):
+            save(paths, 12, attempt=2)
+        assert load_checkpoint(paths.checkpoint(12), CPU).record.attempt == 1
+
+    def test_a_disk_too_small_for_three_more_is_warned_of(
+        self, paths: RunPaths, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        save(paths, 12)
+        assert disk_shortage(paths) == ""
+        usage = namedtuple("usage", "free")
+        monkeypatch.setattr(checkpoint_module.shutil, "disk_usage", lambda path: usage(1000))
+        assert "lower checkpoint.keep" in disk_shortage(paths)
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+def flip(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(bytes(data))
+
+
+DAMAGES: dict[str, Callable[[CheckpointPaths], object]] = {
+    "incomplete": lambda c: c.complete.unlink(),
+    "model cut": lambda c: cut(c.model),
+    "model flipped": lambda c: flip(c.model),
+    "model gone": lambda c: c.model.unlink(),
+    "model empty": lambda c: c.model.write_bytes(b""),
+    "optimizer cut": lambda c: cut(c.optimizer),
+    "optimizer flipped": lambda c: flip(c.optimizer),
+    "optimizer gone": lambda c: c.optimizer.unlink(),
+    "files swapped": lambda c: c.model.write_bytes(c.optimizer.read_bytes()),
+    "record gone": lambda c: c.trainer.unlink(),
+    "record cut": lambda c: c.trainer.write_bytes(c.trainer.read_bytes()[:40]),
+    "record newer": lambda c: c.trainer.write_bytes(c.trainer.read_bytes().replace(b'"v":1', b'"v":99')),
+    "record without hashes": lambda c: c.trainer.write_bytes(encode(record_of(24))),
+}
+
+
+class TestDamage:
+    @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+    def test_a_damaged_checkpoint_is_skipped_for_the_one_before(
+        self, paths: RunPaths, damage: Callable[[CheckpointPaths], object]
+    ) -> None:
+        save(paths, 12)
+        save(paths, 24)
+        damage(paths.checkpoint(24))
+        with pytest.raises((CheckpointError, RunDirectoryError)):
+            load_checkpoint(paths.checkpoint(24), CPU)
+        for loaded, skipped in (load_latest(paths, CPU), find_checkpoint(paths, "latest", CPU)):
+            assert loaded is not None and loaded.record.step == 12
+            (sentence,) = skipped
+            assert "step-00000024" in sentence and sentence.endswith("; the one before it is used")
+
+    @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+    def test_a_damaged_checkpoint_that_was_asked_for_is_an_error(
+        self, paths: RunPaths, damage: Callable[[CheckpointPaths], object]
+    ) -> None:
+        save(paths, 12)
+        save(paths, 24)
+        damage(paths.checkpoint(24))
+        with pytest.raises((CheckpointError, RunDirectoryError), match="24"):
+            find_checkpoint(paths, "24", CPU)
+
+    def test_files_that_match_their_hashes_and_are_no_tensors_are_damage_too(self, paths: RunPaths) -> None:
+        saved = save(paths, 12)
+        target = paths.checkpoint(12)
+        target.model.write_bytes(b"\x80\x04N.")  # a pickle of None
+        hashes = {**saved.sha256, "model.safetensors": checkpoint_module._sha256(target.model)}
+        write_record(target.trainer, structs.replace(saved, sha256=hashes))
+        with pytest.raises(CheckpointError, match="step-00000012 is damaged"):
+            load_checkpoint(target, CPU)
+
+    def test_where_all_are_damaged_the_reason_is_told(self, paths: RunPaths) -> None:
+        for step in (12, 24):
+            save(paths, step)
+            flip(paths.checkpoint(step).model)
+        loaded, skipped = load_latest(paths, CPU)
+        assert loaded is None and len(skipped) == 2
+        with pytest.raises(
+            CheckpointError, match="no checkpoint to load: checkpoint step-00000024 is damaged"
+        ):
+            find_checkpoint(paths, "latest", CPU)
+
+
+class TestFind:
+    def test_a_checkpoint_is_found_by_its_step(self, paths: RunPaths) -> None:
+        save(paths, 12)
+        save(paths, 24)
+        for which in ("12", "012", "24"):
+            loaded, skipped = find_checkpoint(paths, which, CPU)
+            assert (loaded.record.step, skipped) == (int(which), [])
+
+    def test_the_best_is_the_one_that_the_latest_names(self, paths: RunPaths) -> None:
+        for step, best in ((12, 12), (24, 24), (36, 24)):
+            save(paths, step, best=best)
+        assert find_checkpoint(paths, "best", CPU)[0].record.step == 24
+
+    def test_there_is_no_best_without_a_holdout(self, paths: RunPaths) -> None:
+        save(paths, 12)
+        with pytest.raises(CheckpointError, match="no best checkpoint; set data.holdout"):
+            find_checkpoint(paths, "best", CPU)
+
+    def test_a_step_without_checkpoint_is_told_which_there_are(self, paths: RunPaths) -> None:
+        with pytest.raises(CheckpointError, match="no complete checkpoint at step 13; it has: none"):
+            find_checkpoint(paths, "13", CPU)
+        save(paths, 12)
+        save(paths, 24)
+        with pytest.raises(CheckpointError, match="no complete checkpoint at step 13; it has: 12, 24"):
+            find_checkpoint(paths, "13", CPU)
+
+    def test_a_run_without_checkpoints_is_told_so(self, paths: RunPaths) -> None:
+        assert load_latest(paths, CPU) == (None, [])
+        with pytest.raises(CheckpointError, match="no checkpoint was saved yet"):
+            find_checkpoint(paths, "latest", CPU)
+
+    @pytest.mark.parametrize("which", ["newest", "-1", "1.5", "", "step-00000012"])
+    def test_other_words_are_refused(self, paths: RunPaths, which: str) -> None:
+        save(paths, 12)
+        with pytest.raises(CheckpointError, match="is not latest, best or a step"):
+            find_checkpoint(paths, which, CPU)
+
+    def test_a_later_attempt_is_newer_whatever_its_step(self, paths: RunPaths) -> None:
+        save(paths, 36, attempt=1)
+        save(paths, 12, attempt=2)
+        assert find_checkpoint(paths, "latest", CPU)[0].record.step == 12
+
+
+class TestPrune:
+    def test_the_newest_are_kept_by_attempt_then_step_and_the_best(self, paths: RunPaths) -> None:
+        for step, attempt in ((12, 1), (24, 1), (36, 1), (48, 1), (18, 2)):
+            save(paths, step, attempt)
+        prune_checkpoints(paths, 2, best=24)
+        assert names(paths) == ["step-00000018", "step-00000024", "step-00000048"]
+        prune_checkpoints(paths, 1, best=None)
+        assert names(paths) == ["step-00000018"]
+
+    def test_what_was_left_half_written_goes_and_does_not_count(self, paths: RunPaths) -> None:
+        save(paths, 12)
+        save(paths, 24)
+        paths.checkpoint(24).complete.unlink()
+        (paths.checkpoints / ".step-00000036.tmp").mkdir()
+        prune_checkpoints(paths, 1, best=None)
+        assert names(paths) == ["step-00000012"]
+
+    def test_what_people_put_beside_the_checkpoints_stays(self, paths: RunPaths, tmp_path: Path) -> None:
+        save(paths, 12)
+        save(paths, 24)
+        paths.checkpoint(12).root.rename(paths.checkpoints / "step-00000012-good")
+        (paths.checkpoints / "step-notes.txt").write_text("24 is fine")
+        outside = RunPaths(tmp_path / "other")
+        save(outside, 12)
+        links = [".step-00000030.tmp", "step-00000006"]
+        for link in links:
+            (paths.checkpoints / link).symlink_to(outside.checkpoint(12).root)
+        prune_checkpoints(paths, 1, best=None)
+        assert names(paths) == [*links, "step-00000012-good", "step-00000024", "step-notes.txt"]
+        assert load_checkpoint(outside.checkpoint(12), CPU).record.step == 12
+
+
+def test_a_real_checkpoint_holds_data_only(finished_run: Path) -> None:
+    files = sorted(path for path in (finished_run / "checkpoints").rglob("*") if path.is_file())
+    assert len(files) == 8
+    for path in files:
+        data = path.read_bytes()
+        assert not zipfile.is_zipfile(path)  # what torch.save writes
+        if path.suffix == ".safetensors":
+            (length,) = struct.unpack("<Q", data[:8])
+            header = json.loads(data[8 : 8 + length])
+            assert all({"dtype", "shape", "data_offsets"} == set(tensor) for tensor in header.values())
+            assert max(tensor["data_offsets"][1] for tensor in header.values()) == len(data) - 8 - length
+        elif path.name == "trainer.json":
+            assert json.loads(data)["step"] == int(path.parent.name[5:])
+        else:
+            assert (path.name, data) == ("COMPLETE", b"")
