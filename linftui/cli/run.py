@@ -91,9 +91,10 @@ class _StopOnSignal:
 
 def _supervise(supervisor: Supervisor, as_json: bool) -> int:
     """Watches the attempt to its end; returns the command's exit code."""
+    stop = _StopOnSignal(supervisor)  # before the import, which takes a moment
+
     from linftui.cli.progress import watch
 
-    stop = _StopOnSignal(supervisor)
     paths = supervisor.paths
     ended = watch(supervisor, lambda: stop.received is not None, quiet=as_json)
     if as_json:

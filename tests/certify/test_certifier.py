@@ -125,11 +125,12 @@ class TestSummary:
         assert summary.certified_accuracy == record.certified_accuracy
         assert (summary.n, summary.eps, summary.means) == (record.n, record.eps, record.means)
 
-    def test_a_net_that_is_not_finite_is_counted_as_such(self, subject: Subject) -> None:
+    @pytest.mark.usefixtures("small_batches")
+    def test_a_net_that_is_not_finite_is_counted_as_such_over_a_stop_too(self, subject: Subject) -> None:
         broken = replace(subject, model=copy.deepcopy(subject.model))
         broken.model.last.bias.data[3] = torch.nan
         with pytest.raises(StoppedEarly):
-            certify(broken, EPS, after(0))
+            certify(broken, EPS, after(3))
         summary = certify(broken, EPS, never)
         assert (summary.non_finite, summary.clean_accuracy, summary.certified_accuracy) == (360, 0, 0)
         assert all(radius >= 0 and share == 0 for radius, share in summary.curve)

@@ -12,6 +12,7 @@ import sys
 import termios
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -151,7 +152,7 @@ def test_ctrl_c_on_a_terminal_stops_it_and_resume_ends_with_the_network_of_an_un
         assert terminal.read_to_the_end() == 130
     text = terminal.text()
     assert "cut  attempt 1" in text and re.search(r"epoch +\d\.\d / 3", text)
-    assert re.search(r"loss 0\.\d+ +p \d+.* +λ 0\.\d+ ", text)
+    assert re.search(r"loss \d\.\d+ +p \d+.* +λ 0\.\d+ ", text)
     assert re.search(r"test at p = ∞  certified 0\.\d{4} at eps 0\.1   clean 0\.\d{4}", text)
     assert re.search(r"saved at step \d+", text)
     assert "stopped: runs/cut  go on with: linftui resume runs/cut" in text
@@ -183,12 +184,16 @@ def test_a_second_ctrl_c_ends_a_worker_that_does_not_answer(
         members = json.loads((run / "state.json").read_text())["members"]
         worker = next(member["pid"] for member in members if member["role"] == "rank-0")
         os.kill(worker, signal.SIGSTOP)
-        process.send_signal(signal.SIGINT)
-        while not (run / "control" / "stop-001.json").exists() and process.poll() is None:
-            time.sleep(0.01)
-        assert json.loads(linftui("show", "stuck", "--json").stdout)["state"] == "stopping"
-        process.send_signal(signal.SIGINT)
-        stdout, stderr = process.communicate(timeout=30)
+        try:
+            process.send_signal(signal.SIGINT)
+            while not (run / "control" / "stop-001.json").exists() and process.poll() is None:
+                time.sleep(0.01)
+            assert json.loads(linftui("show", "stuck", "--json").stdout)["state"] == "stopping"
+            process.send_signal(signal.SIGINT)
+            stdout, stderr = process.communicate(timeout=30)
+        finally:
+            with suppress(ProcessLookupError):
+                os.kill(worker, signal.SIGKILL)
     assert (process.returncode, stderr) == (130, "")
     assert stdout == "crashed: runs/stuck  go on with: linftui resume runs/stuck\n"
     assert not Path(f"/proc/{worker}").exists()

@@ -236,6 +236,20 @@ class TestBounds:
         assert np.array_equal(low_steps.numpy(), np.maximum(expected_low, 0))
         assert np.array_equal(high_steps.numpy(), expected_high)
 
+    def test_exact_distances_need_the_step_outward_and_stay_within_it(self) -> None:
+        lower, weight = normal(100, 3), 3 * normal(10, 3, seed=2)
+        upper = lower + 0.1 * normal(100, 3, seed=1).abs()
+        exactly = np.frompyfunc(Fraction, 1, 1)
+        low, up, w = (exactly(tensor.double().numpy()) for tensor in (lower, upper, weight))
+        low, up = low[:, None, :], up[:, None, :]
+        least = np.maximum(np.maximum(low - w, w - up).max(-1), Fraction(0))
+        most = np.maximum(up - w, w - low).max(-1)
+        inner, outer = (inf_dist_bounds(lower, upper, weight, outward=step) for step in (False, True))
+        assert (exactly(outer[0].double().numpy()) <= least).all()
+        assert (most <= exactly(outer[1].double().numpy())).all()
+        assert (exactly(inner[0].double().numpy()) > least).any()
+        assert (most > exactly(inner[1].double().numpy())).any()
+
     def test_of_a_point_they_are_its_distance(self) -> None:
         x, weight = normal(6, 17), normal(10, 17, seed=2)
         low, high = inf_dist_bounds(x, x, weight, outward=False)

@@ -227,6 +227,7 @@ class TestFractions:
             (Fraction(1, 3), "85/255"),
             (Fraction(1, 7), "1/7"),
             (Fraction(1, 10000), "0.0001"),
+            (Fraction(1234, 10000), "0.1234"),
             (Fraction(1, 100000), "1/100000"),
             (Fraction(1), "1"),
         ],
