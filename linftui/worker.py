@@ -5,6 +5,7 @@ prints nothing but its log. A failure is told in an error file, its traceback in
 """
 
 import argparse
+import contextlib
 import faulthandler
 import os
 import signal
@@ -18,13 +19,13 @@ import torch
 from msgspec import structs
 
 from linftui.certify.certifier import StoppedEarly, certify, load_subject
-from linftui.errors import CheckpointError, LinftuiError
+from linftui.errors import CheckpointError, DeviceError, LinftuiError, TrainingError
 from linftui.ops import backend_name
-from linftui.recipe.load import load_recipe, recipe_hash
+from linftui.recipe.load import recipe_hash
 from linftui.recipe.schema import parse_fraction
 from linftui.rundir.paths import CertifyLogPaths, RunPaths
 from linftui.rundir.records import CertifyTask, ErrorRecord
-from linftui.rundir.store import read_meta
+from linftui.rundir.store import read_meta, read_recipe
 from linftui.rundir.writer import write_record
 from linftui.train.build import build_dataset
 from linftui.train.checkpoint import find_checkpoint, load_latest
@@ -58,7 +59,7 @@ def train(options: argparse.Namespace) -> None:
     """Trains, from the beginning or from a checkpoint."""
     paths, device = RunPaths(options.run), torch.device(options.device)
     should_stop = StopFlag(options.supervisor_fd, paths.stop_request(options.attempt))
-    recipe = load_recipe(paths.resolved).recipe
+    recipe = read_recipe(paths)
     write_record(paths.meta, structs.replace(read_meta(paths), kernel_backend=backend_name()))
     dataset = build_dataset(recipe, device)
     trainer = Trainer(recipe, dataset, paths, options.attempt, should_stop)
@@ -66,13 +67,22 @@ def train(options: argparse.Namespace) -> None:
         checkpoint, skipped = load_latest(paths, device)
     else:
         checkpoint, skipped = find_checkpoint(paths, options.checkpoint, device)
+    if checkpoint is None and skipped:
+        raise CheckpointError(
+            f"{paths.id} has no intact checkpoint to go on from: {skipped[0]}",
+            "start it anew with linftui run",
+        )
     if checkpoint is not None:
         if checkpoint.record.recipe_hash != recipe_hash(recipe):
             raise CheckpointError(f"checkpoint {checkpoint.paths.root.name} belongs to another recipe")
         trainer.resume_from(checkpoint)
     for warning in skipped:
         trainer.event("warning", warning)
-    outcome = trainer.fit()
+    try:
+        outcome = trainer.fit()
+    except TrainingError as error:
+        trainer.event("failed", str(error))
+        raise
     print(f"{outcome} at step {trainer.step:,}")
 
 
@@ -84,10 +94,17 @@ def certify_run(options: argparse.Namespace) -> None:
     subject, warnings = load_subject(paths, options.checkpoint, options.means, options.limit, device)
     for warning in warnings:
         print(f"warning: {warning}")
-    names = [subject.certificate(eps).root.name for eps in radii]
-    write_record(CertifyLogPaths(options.logs).task, CertifyTask(certificates=names, warnings=warnings))
-    for eps in radii:
+    task_file = CertifyLogPaths(options.logs).task
+    task = CertifyTask(
+        certificates=[subject.certificate(eps).root.name for eps in radii],
+        drafts=[subject.draft(eps).root.name for eps in radii],
+        done=0,
+        warnings=warnings,
+    )
+    write_record(task_file, task)
+    for done, eps in enumerate(radii, start=1):
         summary = certify(subject, eps, should_stop)
+        write_record(task_file, structs.replace(task, done=done))
         print(f"eps {summary.eps_exact}: certified {summary.certified_accuracy:.4f} of {summary.n:,}")
 
 
@@ -126,22 +143,23 @@ def main(arguments: list[str]) -> int:
     torch.set_num_threads(options.threads)
     action: Callable[[argparse.Namespace], None] = options.action
     try:
+        if options.device != "cpu" and not torch.cuda.is_available():
+            raise DeviceError("there is a GPU, but this torch cannot use it", "choose --devices cpu")
         action(options)
     except StoppedEarly as stopped:
-        print(stopped.message)
+        print(stopped)
     except Exception as error:
         traceback.print_exc()
         told = error if isinstance(error, LinftuiError) else _unforeseen(error)
-        write_record(
-            error_file,
-            ErrorRecord(
-                error=type(error).__name__,
-                message=told.message,
-                hint=told.hint,
-                exit_code=told.exit_code,
-                time=time.time(),
-            ),
+        record = ErrorRecord(
+            error=type(error).__name__,
+            message=told.message,
+            hint=told.hint,
+            exit_code=told.exit_code,
+            time=time.time(),
         )
+        with contextlib.suppress(LinftuiError):  # the disk is full, say; the log has the traceback
+            write_record(error_file, record)
         return told.exit_code
     return 0
 

@@ -1,11 +1,14 @@
 """Certifying a run: a checkpoint, the test set, one pass a radius, and files that hold the claim.
 
-Samples are appended batch by batch and summary.json is renewed as it goes, so progress can be watched from
-the run directory and a certification that was stopped goes on where it was.
+Samples are appended batch by batch and summary.json is renewed as it goes, in a draft beside the other
+certificates, so progress can be watched from the run directory; a certificate is whole or not there.
 """
 
+import os
+import shutil
 import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from fractions import Fraction
 from importlib.metadata import version
@@ -13,23 +16,25 @@ from typing import Literal
 
 import torch
 from msgspec import structs
+from safetensors.torch import save_file
+from torch import Tensor
 
 from linftui import __version__
-from linftui.certify.interval import ROUNDING, certify_batch, check_arithmetic, check_model
+from linftui.certify.interval import ROUNDING, Verdicts, certify_batch, check_arithmetic, check_model
 from linftui.certify.report import draw_curve
 from linftui.data.datasets import Dataset, ImageSet
-from linftui.errors import CheckpointError, LinftuiError
+from linftui.errors import CheckpointError
 from linftui.nn.bounds import certified_margin, pixel_box
 from linftui.nn.models import DistanceMLP
 from linftui.ops import backend_name
-from linftui.recipe.load import load_recipe, recipe_hash
-from linftui.recipe.schema import Recipe, format_fraction
+from linftui.recipe.load import recipe_hash
+from linftui.recipe.schema import format_fraction
 from linftui.rundir.paths import CertificatePaths, RunPaths
-from linftui.rundir.reader import LineFollower, read_record
-from linftui.rundir.records import CertificateSummary, ClassCount, SampleRecord, decoder, encode
-from linftui.rundir.writer import LineAppender, write_atomic, write_record
+from linftui.rundir.records import CertificateSummary, ClassCount, SampleRecord, encode
+from linftui.rundir.store import read_recipe
+from linftui.rundir.writer import LineAppender, cannot_write, fsync_directory, write_record
 from linftui.train.build import build_dataset, build_model
-from linftui.train.checkpoint import LoadedCheckpoint, find_checkpoint, restore_model
+from linftui.train.checkpoint import LoadedCheckpoint, find_checkpoint, restore_model, sha256_of
 from linftui.train.evaluate import images_for_means
 
 Means = Literal["running", "re-estimated"]
@@ -39,8 +44,8 @@ CURVE_POINTS = 16  # from 0 to eps, and as many again beyond
 RENEW_S = 0.5  # seconds between renewals of summary.json
 
 
-class StoppedEarly(LinftuiError):
-    """Certification was asked to stop; what is done so far is kept."""
+class StoppedEarly(Exception):
+    """Certification was asked to stop, and did."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +53,6 @@ class Subject:
     """What is certified: the network of one checkpoint, over the first images of the test set."""
 
     paths: RunPaths
-    recipe: Recipe
     dataset: Dataset
     checkpoint: LoadedCheckpoint
     means: Means
@@ -64,6 +68,10 @@ class Subject:
         name += "" if self.limit is None else f"-first-{len(self.images.labels)}"
         return self.paths.certificate(name)
 
+    def draft(self, eps: Fraction) -> CertificatePaths:
+        """Where this process makes it."""
+        return self.paths.certificate(f".{self.certificate(eps).root.name}.{os.getpid()}.draft")
+
 
 def load_subject(
     paths: RunPaths, which: str, means: Means, limit: int | None, device: torch.device
@@ -76,7 +84,7 @@ def load_subject(
     Raises:
         LinftuiError: a recipe, checkpoint or data set that cannot be used, or a condition that fails.
     """
-    recipe = load_recipe(paths.resolved).recipe
+    recipe = read_recipe(paths)
     checkpoint, warnings = find_checkpoint(paths, which, device)
     if checkpoint.record.recipe_hash != recipe_hash(recipe):
         raise CheckpointError(f"checkpoint {checkpoint.paths.root.name} belongs to another recipe")
@@ -91,139 +99,93 @@ def load_subject(
     test = dataset.test
     limit = None if limit is None or limit >= len(test.labels) else limit
     images = ImageSet(test.images[:limit], test.labels[:limit], test.indices[:limit])
-    return Subject(paths, recipe, dataset, checkpoint, means, model, images, limit, device), warnings
+    return Subject(paths, dataset, checkpoint, means, model, images, limit, device), warnings
 
 
 def certify(subject: Subject, eps: Fraction, should_stop: Callable[[], bool]) -> CertificateSummary:
-    """Certifies every image at one radius, draws the curve, and leaves all of it in the run directory.
+    """Certifies every image at one radius and draws the curve, in a draft that is renamed once it is whole.
+
+    Every verdict is computed here and now: a file in a run directory may have been written by anyone, so
+    none is taken over from an earlier, interrupted pass, and an earlier certificate stays until then.
 
     Raises:
-        StoppedEarly: it was asked to stop; calling it again goes on from there.
+        StoppedEarly: it was asked to stop; the draft is discarded.
         CertificationError: a condition of the theorem does not hold.
     """
-    certificate = subject.certificate(eps)
-    certificate.root.mkdir(parents=True, exist_ok=True)
-    summary, done = _begin(subject, certificate, eps)
-    samples = LineAppender(certificate.samples)
+    draft, final = subject.draft(eps), subject.certificate(eps)
     try:
-        summary, verdicts = _pass_over_images(subject, eps, certificate, summary, done, samples, should_stop)
-        samples.sync()
+        draft.root.mkdir(parents=True)
+        summary = _empty_summary(subject, eps)
+        if subject.means != "running":
+            save_file(subject.model.state_dict(), draft.model)
+            summary = structs.replace(summary, model_sha256=sha256_of(draft.model))
+        summary, verdicts = _pass_over_images(subject, eps, draft, summary, should_stop)
+        curve = certified_curve(subject, eps, verdicts, should_stop)
+        summary = structs.replace(summary, curve=curve, complete=True)
+        draw_curve(summary, draft)
+        write_record(draft.summary, summary)
+        earlier = draft.root.with_suffix(".earlier")
+        if final.root.exists():
+            final.root.rename(earlier)
+        draft.root.rename(final.root)
+        shutil.rmtree(earlier, ignore_errors=True)
+        fsync_directory(final.root.parent)
+    except OSError as error:
+        raise cannot_write(final.root, error) from error
     finally:
-        samples.close()
-    curve = certified_curve(subject, eps, verdicts, should_stop)
-    summary = structs.replace(summary, curve=curve, complete=True)
-    draw_curve(summary, certificate)
-    write_record(certificate.summary, summary)
+        shutil.rmtree(draft.root, ignore_errors=True)
     return summary
-
-
-def _begin(
-    subject: Subject, certificate: CertificatePaths, eps: Fraction
-) -> tuple[CertificateSummary, list[SampleRecord]]:
-    """A fresh summary, or an interrupted one of just the same claim with the samples it has."""
-    fresh = _empty_summary(subject, eps)
-    try:
-        earlier = read_record(certificate.summary, CertificateSummary)
-    except LinftuiError:
-        earlier = None
-    if earlier is not None and not earlier.complete and _claim(earlier) == _claim(fresh):
-        done = _samples_so_far(certificate, subject.images)
-        # Rewritten whole: a torn or repeated line must not end up in the middle of the file.
-        write_atomic(certificate.samples, b"".join(encode(sample) + b"\n" for sample in done))
-        return structs.replace(fresh, seconds=earlier.seconds), done
-    write_atomic(certificate.samples, b"")
-    write_record(certificate.summary, fresh)
-    return fresh, []
-
-
-def _claim(summary: CertificateSummary) -> tuple[object, ...]:
-    """Everything that must be equal for two summaries to be about the same thing."""
-    return (
-        summary.model_sha256,
-        summary.data_sha256,
-        summary.eps_exact,
-        summary.means,
-        summary.total,
-        summary.backend,
-        summary.device,
-        summary.versions,
-    )
-
-
-def _samples_so_far(certificate: CertificatePaths, images: ImageSet) -> list[SampleRecord]:
-    follower: LineFollower[SampleRecord] = LineFollower(certificate.samples, decoder(SampleRecord))
-    samples: list[SampleRecord] = []
-    while more := follower.poll():
-        samples += more
-    expected = images.indices.tolist()
-    count = 0
-    while count < min(len(samples), len(expected)) and samples[count].index == expected[count]:
-        count += 1
-    return samples[:count]
 
 
 def _pass_over_images(
     subject: Subject,
     eps: Fraction,
-    certificate: CertificatePaths,
+    draft: CertificatePaths,
     summary: CertificateSummary,
-    done: list[SampleRecord],
-    samples: LineAppender,
     should_stop: Callable[[], bool],
 ) -> tuple[CertificateSummary, list[SampleRecord]]:
-    """The pass proper: verdicts for all images that `done` does not hold yet."""
-    done, earlier_s, started = list(done), summary.seconds, time.monotonic()
-    first, renewed, non_finite = len(done), 0.0, sum(sample.margin != sample.margin for sample in done)
-    images = subject.images
-    if done:
-        summary = _counted(summary, done, non_finite, earlier_s, 0, 0.0)
-    for start in range(first, len(images.labels), BATCH):
-        if should_stop():
-            write_record(certificate.summary, summary)
-            raise StoppedEarly(f"stopped after {len(done):,} of {summary.total:,} images")
-        rows = slice(start, start + BATCH)
-        verdicts = certify_batch(
-            subject.model, images.images[rows], images.labels[rows], eps, subject.dataset.levels
-        )
-        non_finite += int((~verdicts.finite).sum())
-        batch = [
-            SampleRecord(
-                index=index,
-                label=label,
-                prediction=prediction if strict else None,
-                certified=certified,
-                margin=margin,
+    """The pass proper: a verdict for every image, appended batch by batch, the summary renewed beside."""
+    images, done, non_finite = subject.images, list[SampleRecord](), 0
+    started, renewed = time.monotonic(), 0.0
+    with closing(LineAppender(draft.samples)) as samples:
+        for rows in map(slice, range(0, summary.total, BATCH), range(BATCH, summary.total + BATCH, BATCH)):
+            if should_stop():
+                raise StoppedEarly(f"stopped after {len(done):,} of {summary.total:,} images")
+            verdicts = certify_batch(
+                subject.model, images.images[rows], images.labels[rows], eps, subject.dataset.levels
             )
-            for index, label, prediction, strict, certified, margin in zip(
-                images.indices[rows].tolist(),
-                images.labels[rows].tolist(),
-                verdicts.prediction.tolist(),
-                verdicts.strict.tolist(),
-                verdicts.certified.tolist(),
-                verdicts.margin.tolist(),
-                strict=True,
-            )
-        ]
-        samples.append(b"\n".join(map(encode, batch)))
-        done += batch
-        now = time.monotonic()
-        summary = _counted(
-            summary, done, non_finite, earlier_s + now - started, len(done) - first, now - started
-        )
-        if now - renewed > RENEW_S:
-            write_record(certificate.summary, summary)
-            renewed = now
-    write_record(certificate.summary, summary)
+            non_finite += int((~verdicts.finite).sum())
+            batch = _sample_records(images.indices[rows], images.labels[rows], verdicts)
+            samples.append(b"\n".join(map(encode, batch)))
+            done += batch
+            now = time.monotonic()
+            summary = _counted(summary, done, non_finite, now - started)
+            if now - renewed > RENEW_S:
+                write_record(draft.summary, summary)
+                renewed = now
+        samples.sync()
+    write_record(draft.summary, summary)
     return summary, done
 
 
+def _sample_records(indices: Tensor, labels: Tensor, verdicts: Verdicts) -> list[SampleRecord]:
+    columns = (indices, labels, verdicts.prediction, verdicts.strict, verdicts.certified, verdicts.margin)
+    return [
+        SampleRecord(
+            index=index,
+            label=label,
+            prediction=prediction if strict else None,
+            certified=certified,
+            margin=margin,
+        )
+        for index, label, prediction, strict, certified, margin in zip(
+            *(column.tolist() for column in columns), strict=True
+        )
+    ]
+
+
 def _counted(
-    summary: CertificateSummary,
-    done: list[SampleRecord],
-    non_finite: int,
-    seconds: float,
-    images_now: int,
-    seconds_now: float,
+    summary: CertificateSummary, done: list[SampleRecord], non_finite: int, seconds: float
 ) -> CertificateSummary:
     counts: dict[int, list[int]] = {}
     for sample in done:
@@ -242,7 +204,7 @@ def _counted(
             for label, (n, clean, certified) in sorted(counts.items())
         ],
         seconds=seconds,
-        images_per_s=images_now / max(seconds_now, 1e-9),
+        images_per_s=len(done) / max(seconds, 1e-9),
     )
 
 

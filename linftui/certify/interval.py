@@ -3,8 +3,9 @@
 A certificate for image x0 at radius eps says: for every x in [0, 1]^d with |x - x0| <= eps in every pixel,
 the network's top class is the label. One pass of outward-rounded intervals proves it for the executed
 float32 network and for exact arithmetic over the same parameters, as `linftui.nn.bounds` argues, provided
-that the machine's floats behave: round to nearest, denormals kept, subtraction and addition not contracted
-or reordered. The code below refuses to certify where that is not so.
+that the machine's floats behave. Rounding to nearest and denormals are probed below, and certification is
+refused where they fail. That nothing is contracted or reordered holds by construction: eager execution, and
+each operation of the argument is one call on its own.
 """
 
 import math

@@ -40,13 +40,12 @@ def certify(
 ) -> int:
     """Certify a run's test accuracy at p = inf: a theorem about the executed network, image by image.
 
-    Ctrl-C stops it; the same command goes on from there.
+    Ctrl-C stops it and keeps the certificates that are whole.
     """
     from linftui.cli.data import fetch_with_progress
     from linftui.devices import snapshot
     from linftui.launch.plan import plan_devices
-    from linftui.launch.prepare import read_recipe
-    from linftui.rundir.store import RunStore
+    from linftui.rundir.store import RunStore, read_recipe
 
     if means not in ("running", "re-estimated"):
         raise UsageError(f"--means {means!r} is neither running nor re-estimated")
@@ -60,7 +59,10 @@ def certify(
         fetch_with_progress(recipe.data.dataset, recipe.data.root)
         wanted = list(dict.fromkeys(radii or [recipe.eps.test]))
         certification = Certification(paths, plan, wanted, checkpoint, means, limit)
-        finished, code = _follow(certification, len(wanted))
+        try:
+            finished, code = _follow(certification, len(wanted))
+        finally:
+            certification.close()
         for certificate, summary in finished:
             _show(certificate, summary, as_json)
         if code:
@@ -87,7 +89,8 @@ def _follow(certification: Certification, radii: int) -> tuple[Finished, int]:
 
     console = Console(stderr=True)
     bar = Progress(
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
+        TextColumn("{task.description}", markup=False),
+        BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
         console=console, transient=True, disable=not sys.stderr.isatty(), refresh_per_second=4,
     )  # fmt: skip
     interrupted = False
@@ -99,7 +102,10 @@ def _follow(certification: Certification, radii: int) -> tuple[Finished, int]:
                 for task, (_, summary) in zip(tasks, certification.progress(), strict=False):
                     if summary is not None:
                         bar.update(
-                            task, completed=summary.n, total=summary.total, description=_so_far(summary)
+                            task,
+                            completed=summary.n,
+                            total=summary.total,
+                            description=clean(_so_far(summary)),
                         )
                 if code is not None:
                     break
@@ -112,7 +118,7 @@ def _follow(certification: Certification, radii: int) -> tuple[Finished, int]:
         warn(warning)
     finished = [(c, s) for c, s in certification.progress() if s is not None and s.complete]
     if interrupted:
-        print("stopped; the same command goes on from there", file=sys.stderr)
+        print("stopped; what was not certified to its end is discarded", file=sys.stderr)
         return finished, 130
     if code:
         raise certification.failure(code)

@@ -8,6 +8,7 @@ import typer
 
 from linftui.cli.options import AsJson
 from linftui.cli.render import clean, print_json
+from linftui.errors import UsageError
 
 app = typer.Typer(help="Fetch data sets.", rich_markup_mode=None)
 
@@ -26,7 +27,11 @@ def fetch(
     as_json: AsJson = False,
 ) -> None:
     """Download data sets into the per-user cache, resuming what was begun, and verify them."""
+    from linftui.data.download import DATASETS
+
     for dataset in datasets:
+        if dataset not in DATASETS:
+            raise UsageError(f"there is no data set {dataset!r}", f"choose one of {', '.join(DATASETS)}")
         path = fetch_with_progress(dataset, root)
         if as_json:
             print_json({"dataset": dataset, "path": str(path)})

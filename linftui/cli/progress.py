@@ -3,6 +3,7 @@
 Everything shown is read from the run directory, as the dashboard does.
 """
 
+import contextlib
 import sys
 import time
 from collections.abc import Callable
@@ -10,24 +11,24 @@ from typing import TYPE_CHECKING
 
 from linftui.cli.render import clean, duration, fraction, number
 from linftui.launch.supervisor import Supervisor
-from linftui.recipe.load import load_recipe
 from linftui.recipe.schema import format_fraction
 from linftui.rundir.paths import RunPaths
 from linftui.rundir.reader import RunReader
 from linftui.rundir.records import EvalRecord, EventRecord, ExitRecord, TrainRecord
+from linftui.rundir.store import read_recipe
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
 POLL_S = 0.25
-QUIET_S = 10.0  # a pipe hears of a run at least this often
+QUIET_S = 10.0  # between evaluations, a pipe hears of new records about this often
 
 
 class Progress:
     """What is known of a running attempt."""
 
     def __init__(self, paths: RunPaths) -> None:
-        recipe = load_recipe(paths.resolved).recipe
+        recipe = read_recipe(paths)
         self.paths = paths
         self.epochs = recipe.epochs
         self.eps = format_fraction(recipe.eps.test)
@@ -46,17 +47,14 @@ class Progress:
 
     def update(self) -> list[TrainRecord | EvalRecord]:
         """Reads what is new, and returns the new metrics."""
-        new: list[TrainRecord | EvalRecord] = []
-        while metrics := self._reader.metrics():
-            new += metrics
+        new = self._reader.metrics()
         for record in new:
             if isinstance(record, TrainRecord):
                 self.train = record
                 self.first = self.first or (record.epoch, time.monotonic())
             elif record.split == "test" and record.means == "running":
                 self.evaluation = record
-        while events := self._reader.events():
-            self.events += events
+        self.events += self._reader.events()
         return new
 
     def eta(self) -> float | None:
@@ -95,40 +93,39 @@ def watch(supervisor: Supervisor, stopping: Callable[[], bool], *, quiet: bool) 
 
 
 def _watch_plainly(supervisor: Supervisor, progress: Progress) -> ExitRecord:
-    _say(f"run {supervisor.paths.root} attempt {supervisor.attempt}", supervisor)
+    _say(f"run {supervisor.paths.root} attempt {supervisor.attempt}")
     said, ended = time.monotonic(), None
     while ended is None:
         ended = supervisor.poll(POLL_S)
         new = progress.update()
         for event in progress.events:
             if event.event in ("warning", "stop-seen"):
-                _say(f"{event.event}: {event.message}", supervisor)
+                _say(f"{event.event}: {event.message}")
         progress.events.clear()
         if progress.evaluation in new or (new and time.monotonic() - said > QUIET_S):
-            _say(progress.line(), supervisor)
+            _say(progress.line())
             said = time.monotonic()
     return ended
 
 
-def _say(text: str, supervisor: Supervisor) -> None:
-    try:
+def _say(text: str) -> None:
+    with contextlib.suppress(OSError):  # nobody reads it any more; the run matters more
         print(clean(text), flush=True)
-    except BrokenPipeError:
-        supervisor.request_stop("nobody reads the output any more")
 
 
 def _watch_live(supervisor: Supervisor, progress: Progress, stopping: Callable[[], bool]) -> ExitRecord:
     from rich.console import Console
     from rich.live import Live
 
-    console = Console()
-    with Live(console=console, refresh_per_second=4, auto_refresh=False) as live:
-        while True:
+    ended = None
+    with contextlib.suppress(OSError), Live(console=Console(), auto_refresh=False) as live:
+        while ended is None:
             ended = supervisor.poll(POLL_S)
             progress.update()
             live.update(_view(progress, supervisor.attempt, stopping() and ended is None), refresh=True)
-            if ended is not None:
-                return ended
+    while ended is None:  # the terminal is gone; the run matters more
+        ended = supervisor.poll(POLL_S)
+    return ended
 
 
 def _view(progress: Progress, attempt: int, stopping: bool) -> "RenderableType":

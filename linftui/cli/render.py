@@ -4,10 +4,12 @@ import json
 import math
 import sys
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from linftui.rundir.records import jsonable
-from linftui.rundir.store import RunSummary
+
+if TYPE_CHECKING:
+    from linftui.rundir.store import RunSummary
 
 
 def clean(text: str) -> str:
@@ -27,7 +29,7 @@ def warn(message: str) -> None:
 
 def print_json(value: Any) -> None:
     """One JSON document a line on stdout; non-finite numbers as strings."""
-    print(json.dumps(jsonable(value), ensure_ascii=False))
+    print(json.dumps(jsonable(value)))
 
 
 def number(value: float | None, digits: int = 4) -> str:
@@ -62,7 +64,7 @@ def duration(seconds: float) -> str:
     return f"{hours}:{m:02d}:{s:02d}" if hours else f"{m}:{s:02d}"
 
 
-def summary_json(run: RunSummary) -> dict[str, Any]:
+def summary_json(run: "RunSummary") -> dict[str, Any]:
     """The object that `linftui show --json` prints; others rely on its keys."""
     keys = (
         "id", "state", "recipe", "epoch", "epochs", "step", "p", "lam", "loss", "clean_accuracy",

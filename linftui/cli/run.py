@@ -1,6 +1,8 @@
 """`linftui run` and `linftui resume`: start an attempt and watch it, here in the foreground."""
 
+import contextlib
 import signal
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import Annotated
@@ -9,10 +11,12 @@ import typer
 
 from linftui.cli.options import AsJson, Devices, Overrides, RecipeName, RunName, RunsDir
 from linftui.cli.render import clean, print_json, summary_json, warn
-from linftui.errors import RunStateError, WorkerError
+from linftui.errors import RunStateError, UsageError, WorkerError
+from linftui.launch.plan import LaunchPlan
 from linftui.launch.supervisor import Supervisor
 from linftui.rundir.paths import RunPaths
-from linftui.rundir.records import ExitRecord
+from linftui.rundir.reader import complete_checkpoints, read_record
+from linftui.rundir.records import ExitRecord, StateRecord
 
 
 def run(
@@ -57,17 +61,38 @@ def resume(
     from linftui.cli.data import fetch_with_progress
     from linftui.devices import snapshot
     from linftui.launch.plan import plan_devices
-    from linftui.launch.prepare import read_recipe
     from linftui.rundir.state import run_state
-    from linftui.rundir.store import RunStore, read_meta
+    from linftui.rundir.store import RunStore, read_recipe
 
     paths = RunStore(runs_dir).find(run)
     recipe = read_recipe(paths)
     if checkpoint is None and run_state(paths) == "finished":
         raise RunStateError(f"{paths.id} is finished", f"linftui certify {paths.root}")
-    plan = plan_devices(devices or ",".join(read_meta(paths).devices), snapshot())
+    if checkpoint is not None:
+        _require_checkpoint(paths, checkpoint)
+    plan = _same_plan(paths) if devices is None else plan_devices(devices, snapshot())
     fetch_with_progress(recipe.data.dataset, recipe.data.root)
     return _supervise(Supervisor(paths, plan, checkpoint), as_json)
+
+
+def _same_plan(paths: RunPaths) -> LaunchPlan:
+    """Devices and threads of the attempt before: with other threads, sums would be rounded otherwise."""
+    from linftui.devices import snapshot
+    from linftui.launch.plan import plan_devices
+
+    before = read_record(paths.state, StateRecord)
+    if before is None:
+        return plan_devices("auto", snapshot())
+    return replace(plan_devices(",".join(before.devices), snapshot()), threads=before.threads)
+
+
+def _require_checkpoint(paths: RunPaths, step: int) -> None:
+    known = [int(found.root.name.removeprefix("step-")) for found in complete_checkpoints(paths)]
+    if step not in known:
+        raise UsageError(
+            f"{paths.id} has no complete checkpoint at step {step}",
+            f"it has: {', '.join(map(str, known)) or 'none'}",
+        )
 
 
 class _StopOnSignal:
@@ -102,7 +127,8 @@ def _supervise(supervisor: Supervisor, as_json: bool) -> int:
 
         print_json(summary_json(summarise(paths)))
     else:
-        print(clean(_closing_line(paths, ended)), flush=True)
+        with contextlib.suppress(OSError):  # the terminal may be gone
+            print(clean(_closing_line(paths, ended)), flush=True)
     if ended.outcome in ("failed", "crashed") and not stop.killed:
         raise WorkerError(ended.message, ended.hint)
     return 0 if ended.outcome == "finished" else 128 + (stop.received or signal.SIGTERM)
@@ -111,4 +137,6 @@ def _supervise(supervisor: Supervisor, as_json: bool) -> int:
 def _closing_line(paths: RunPaths, ended: ExitRecord) -> str:
     if ended.outcome == "finished":
         return f"finished: {paths.root}  next: linftui certify {paths.root}"
+    if not complete_checkpoints(paths):
+        return f"{ended.outcome}: {paths.root}  no checkpoint was saved"
     return f"{ended.outcome}: {paths.root}  go on with: linftui resume {paths.root}"

@@ -88,7 +88,7 @@ def _kept(paths: RunPaths) -> list[tuple[str, str]]:
     from linftui.rundir.records import CertificateSummary
 
     kept = [("checkpoint", checkpoint.root.name) for checkpoint in complete_checkpoints(paths)]
-    for file in sorted(paths.certificates.glob("*/summary.json")):
+    for file in sorted(paths.certificates.glob("step-*/summary.json")):
         try:
             summary = read_record(file, CertificateSummary)
         except LinftuiError as error:

@@ -57,18 +57,28 @@ class Certification:
         return self._worker.wait(seconds)
 
     def ask_to_stop(self) -> None:
-        """Lets it stop after the batch it is at; the same command goes on from there later."""
+        """Lets it stop after the batch it is at; certificates that are whole by then are kept."""
         self._worker.ask_to_stop()
 
     def kill(self) -> None:
         """Ends it at once."""
         self._worker.kill()
 
+    def close(self) -> None:
+        """Lets go of it once it has ended."""
+        self._worker.close()
+
     def progress(self) -> list[tuple[CertificatePaths, CertificateSummary | None]]:
-        """Its certificates in order, each with what is known so far."""
+        """Its certificates in order, each with what is known so far; `complete` ones are whole."""
         task = read_record(self._logs.task, CertifyTask)
-        certificates = [self.paths.certificate(name) for name in (task.certificates if task else [])]
-        return [(c, read_record(c.summary, CertificateSummary)) for c in certificates]
+        if task is None:
+            return []
+        known: list[tuple[CertificatePaths, CertificateSummary | None]] = []
+        for number, (name, draft) in enumerate(zip(task.certificates, task.drafts, strict=True)):
+            # Only what this process made: an earlier certificate of the same name is not its progress.
+            source = self.paths.certificate(name if number < task.done else draft)
+            known.append((self.paths.certificate(name), read_record(source.summary, CertificateSummary)))
+        return known
 
     def warnings(self) -> list[str]:
         """What it noticed and passed over."""
@@ -81,4 +91,6 @@ class Certification:
         if error is None:
             how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
             return WorkerError(f"the certification process {how}", f"its log is {self._logs.log}")
-        return LinftuiError(error.message, error.hint)
+        failure = WorkerError(error.message, error.hint)
+        failure.exit_code = error.exit_code
+        return failure

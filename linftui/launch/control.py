@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+from pathlib import Path
 
 from linftui.errors import RunStateError
 from linftui.rundir.liveness import describe_process, is_alive, this_host
@@ -42,13 +43,23 @@ def clear_for_next_attempt(paths: RunPaths, grace_s: float = ORPHAN_GRACE_S) -> 
     if supervisor is not None and is_alive(supervisor) and supervisor.pid != os.getpid():
         raise RunStateError(f"{paths.id} is still running (process {supervisor.pid})", "stop it first")
     deadline = time.monotonic() + grace_s
-    orphans = [member for member in state.members if member.pid != os.getpid()]
+    orphans = [member for member in state.members if member.pid != os.getpid() and _is_ours(member)]
     while any(map(is_alive, orphans)):
+        if time.monotonic() > deadline + ORPHAN_GRACE_S:
+            raise RunStateError(f"processes of {paths.id} cannot be ended", "look for them with ps")
         if time.monotonic() > deadline:
             for orphan in filter(is_alive, orphans):
                 _kill(orphan)
         time.sleep(0.05)
     return _next_number(paths, state.attempt)
+
+
+def _is_ours(process: ProcessRecord) -> bool:
+    """Whether a recorded process is one of linftui's, whatever a stranger's state.json names."""
+    try:
+        return b"linftui" in Path(f"/proc/{process.pid}/cmdline").read_bytes()
+    except OSError:
+        return False
 
 
 def _next_number(paths: RunPaths, attempt: int) -> int:

@@ -26,7 +26,8 @@ class LaunchPlan:
     def worker_command(self, *arguments: str) -> list[str]:
         """The command of a worker on these devices."""
         return [
-            sys.executable, "-m", "linftui.worker", *arguments,
+            # -P: the folder it is started in, perhaps a stranger's run, is no place to import from.
+            sys.executable, "-P", "-m", "linftui.worker", *arguments,
             "--device", self.torch_device, "--threads", str(self.threads),
         ]  # fmt: skip
 

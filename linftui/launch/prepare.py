@@ -10,7 +10,6 @@ from pathlib import Path
 from msgspec import structs
 
 from linftui import __version__
-from linftui.errors import LinftuiError
 from linftui.launch.plan import LaunchPlan
 from linftui.recipe.load import LoadedRecipe, dump_recipe, recipe_hash
 from linftui.recipe.schema import Recipe, format_fraction
@@ -85,13 +84,3 @@ def _git_commit() -> str | None:
     except (OSError, subprocess.SubprocessError):
         return None
     return describe.stdout.strip() or None
-
-
-def read_recipe(paths: RunPaths) -> Recipe:
-    """The resolved recipe of a run. Raises LinftuiError where it is missing or damaged."""
-    from linftui.recipe.load import load_recipe
-
-    try:
-        return load_recipe(paths.resolved).recipe
-    except LinftuiError as error:
-        raise LinftuiError(f"{paths.id} cannot be used: {error.message}", error.hint) from error

@@ -4,9 +4,12 @@ The supervisor writes state.json and exit.json and nobody else does. It learns o
 its exit code, error files and events say, and imports no torch.
 """
 
+import contextlib
+import fcntl
 import os
 import time
 from pathlib import Path
+from typing import IO
 
 from msgspec import structs
 
@@ -19,6 +22,8 @@ from linftui.rundir.paths import RunPaths
 from linftui.rundir.reader import RunReader, read_record
 from linftui.rundir.records import ErrorRecord, ExitRecord, ProcessRecord, StateRecord
 from linftui.rundir.writer import cannot_write, write_record
+
+HEARTBEAT_S = 10.0
 
 
 class Supervisor:
@@ -35,21 +40,26 @@ class Supervisor:
 
     def __init__(self, paths: RunPaths, plan: LaunchPlan, checkpoint: int | None = None) -> None:
         self.paths, self.plan = paths, plan
-        self.attempt = clear_for_next_attempt(paths)
+        self._shown_life = time.monotonic()
+        self._lock = _sole_supervisor(paths)
         try:
-            paths.logs(self.attempt).mkdir(parents=True)
-        except FileExistsError:
-            raise RunStateError(f"{paths.id} is just being started by somebody else") from None
+            self.attempt = clear_for_next_attempt(paths)
+            self._worker = self._start(checkpoint)
+        except BaseException:
+            self._lock.close()
+            raise
+
+    def _start(self, checkpoint: int | None) -> WorkerProcess:
+        logs = self.paths.logs(self.attempt)
+        try:
+            logs.mkdir(parents=True)
         except OSError as error:
-            raise cannot_write(paths.logs(self.attempt), error) from error
+            raise cannot_write(logs, error) from error
         self._write_state("starting", None)
-        self._worker = WorkerProcess(
-            plan.worker_command("train", str(paths.root), *self._arguments(checkpoint)),
-            plan.environment(),
-            self.log,
-            "rank-0",
-        )
-        self._write_state("running", self._worker.identity)
+        command = self.plan.worker_command("train", str(self.paths.root), *self._arguments(checkpoint))
+        worker = WorkerProcess(command, self.plan.environment(), self.log, "rank-0")
+        self._write_state("running", worker.identity)
+        return worker
 
     @property
     def log(self) -> Path:
@@ -79,13 +89,22 @@ class Supervisor:
         """How the attempt ended, once it has; waits for at most `wait_s`."""
         code = self._worker.wait(wait_s) if wait_s else self._worker.poll()
         if code is None:
+            self._show_life()
             return None
         record = self._verdict(code)
         state = read_record(self.paths.state, StateRecord)
         if state is None or state.attempt == self.attempt:  # else a newer attempt has replaced this one
             write_record(self.paths.exit, record)
         self._worker.close()
+        self._lock.close()
         return record
+
+    def _show_life(self) -> None:
+        """A fresh state.json tells other hosts that somebody is here, however long a step takes."""
+        if time.monotonic() - self._shown_life > HEARTBEAT_S:
+            with contextlib.suppress(OSError):
+                os.utime(self.paths.state)
+            self._shown_life = time.monotonic()
 
     def request_stop(self, by: str) -> None:
         """Asks the ranks to save and leave at their next step boundary."""
@@ -110,8 +129,26 @@ class Supervisor:
         return structs.replace(ended, message=f"the training process {how}", hint=f"its log is {self.log}")
 
 
+def _sole_supervisor(paths: RunPaths) -> IO[bytes]:
+    """Takes the run for as long as the file stays open; the kernel lets go of it with a dead process.
+
+    Raises:
+        RunStateError: another process supervises the run.
+    """
+    try:
+        lock = (paths.control / "supervisor.lock").open("ab")
+    except OSError as error:
+        raise cannot_write(paths.control, error) from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        lock.close()
+        raise RunStateError(f"{paths.id} is still running, or just being started", "stop it first") from None
+    except OSError:
+        pass  # no locks on this file system; the attempt's number still fences writers
+    return lock
+
+
 def _last_event(paths: RunPaths, attempt: int) -> str | None:
-    reader, last = RunReader(paths), None
-    while events := reader.events():
-        last = events[-1].event if events[-1].attempt == attempt else last
-    return last
+    events = RunReader(paths).events()
+    return events[-1].event if events and events[-1].attempt == attempt else None

@@ -73,10 +73,8 @@ class DistanceMLP(nn.Module):
         return self.last.bounds(z).negated()
 
     @torch.no_grad()
-    def with_reestimated_means(
-        self, images: UInt8[Tensor, "n c h w"], levels: int, p: float = math.inf
-    ) -> "DistanceMLP":
-        """A copy whose running means are those of `images` at this p, layer by layer.
+    def with_reestimated_means(self, images: UInt8[Tensor, "n c h w"], levels: int) -> "DistanceMLP":
+        """A copy whose running means are those of `images` at p = inf, layer by layer.
 
         Before p is infinite the running means belong to the finite-p net; the copy shows what that net
         would be worth if training stopped now. It is a different network, and must be named apart.
@@ -84,7 +82,7 @@ class DistanceMLP(nn.Module):
         model = copy.deepcopy(self).eval()
         z: Tensor = model.normalize(to_pixels(images, levels)).flatten(1)
         for layer, shift in model._blocks():
-            z = layer(z, p)
+            z = layer(z, math.inf)
             mean = z.mean(0)
             shift.running_mean.copy_(mean)
             z = z - mean

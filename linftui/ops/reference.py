@@ -91,7 +91,7 @@ def inf_dist_backward(
     """Gradients at p = inf: the coordinate `argmax` names takes all of it; none if y is 0 or not finite."""
     d = x.gather(1, argmax) - weight.gather(1, argmax.T).T
     flow = torch.where(d.isfinite(), d.sign() * grad, 0)
-    # Each row is summed in order by one thread, so the result does not depend on how many there are.
+    # On a CPU each row is summed in order by one thread, so the result does not depend on how many there are.
     grad_x = torch.zeros_like(x).scatter_add_(1, argmax, flow)
     grad_weight = torch.zeros_like(weight).scatter_add_(1, argmax.T, -flow.T)
     return grad_x, grad_weight

@@ -17,6 +17,7 @@ from typing import Any, get_args, get_type_hints
 
 import msgspec
 import yaml
+from msgspec import structs
 
 from linftui.errors import RecipeError
 from linftui.recipe.schema import Recipe, decode_custom, encode_custom
@@ -133,7 +134,7 @@ def recipe_folders() -> list[Path]:
 def find_recipe(name: str) -> Path:
     """The file of a recipe given as a path or as a bare name such as `digits`."""
     path = Path(os.path.expanduser(name))
-    if path.is_file() or path.suffix or len(path.parts) > 1:
+    if path.is_file() or path.suffix in (".yaml", ".yml") or len(path.parts) > 1:
         return path
     candidates = [folder / f"{name}.yaml" for folder in recipe_folders()]
     return next((candidate for candidate in candidates if candidate.is_file()), path)
@@ -152,7 +153,8 @@ def load_recipe(name: str | Path, overrides: Iterable[str] = ()) -> LoadedRecipe
     """
     try:
         path = find_recipe(str(name))
-        data = path.read_bytes()
+        with path.open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
     except FileNotFoundError:
         known = sorted({p.stem for folder in recipe_folders() for p in folder.glob("*.yaml")})
         hint = f"recipes known by name: {', '.join(known)}" if known else "give the path of a YAML file"
@@ -160,7 +162,7 @@ def load_recipe(name: str | Path, overrides: Iterable[str] = ()) -> LoadedRecipe
     except OSError as error:
         raise RecipeError(f"{name}: cannot be read: {error.strerror}") from error
     if len(data) > MAX_BYTES:
-        raise RecipeError(f"{path}: {len(data):,} bytes is too large for a recipe (at most {MAX_BYTES:,})")
+        raise RecipeError(f"{path} is too large for a recipe (at most {MAX_BYTES:,} bytes)")
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -328,5 +330,9 @@ def to_builtins(recipe: Recipe) -> Any:
 
 
 def recipe_hash(recipe: Recipe) -> str:
-    """SHA-256 (hex) of the resolved recipe; a checkpoint names the recipe it belongs to by it."""
-    return hashlib.sha256(msgspec.json.encode(to_builtins(recipe), order="deterministic")).hexdigest()
+    """SHA-256 (hex) of the resolved recipe; a checkpoint names the recipe it belongs to by it.
+
+    `data.root` is left out: where the same data lie differs from machine to machine.
+    """
+    values = to_builtins(structs.replace(recipe, data=structs.replace(recipe.data, root=None)))
+    return hashlib.sha256(msgspec.json.encode(values, order="deterministic")).hexdigest()

@@ -177,7 +177,10 @@ class Recipe(Section, frozen=True, kw_only=True):
 
 
 def decode_custom(expected: type, value: Any) -> Any:
-    """Exact fractions from YAML: "8/255", 0.1 (read as the decimal written, not its binary neighbour), 1."""
+    """Exact fractions from YAML: "8/255", 1, and 0.1 as the decimal one tenth, not its binary neighbour.
+
+    Quote a decimal of more than 17 digits; unquoted, it has been rounded to a float before it comes here.
+    """
     if expected is Fraction and not isinstance(value, bool) and FRACTION.fullmatch(str(value).strip()):
         numerator, _, denominator = str(value).partition("/")
         if not denominator or int(denominator):

@@ -120,6 +120,11 @@ class CertificatePaths:
         return self.root / "samples.jsonl"
 
     @property
+    def model(self) -> Path:
+        """The network itself, where it is not a checkpoint's: with re-estimated running means."""
+        return self.root / "model.safetensors"
+
+    @property
     def curve_png(self) -> Path:
         return self.root / "curve.png"
 

@@ -1,9 +1,10 @@
 """Reading a run directory while it grows: bounded bites, nothing read twice, damage counted not fatal."""
 
 import os
+import stat
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, BinaryIO, Generic, TypeVar
 
 import msgspec
 
@@ -15,6 +16,22 @@ T = TypeVar("T")
 
 CHUNK = 1 << 20
 MAX_LINE = 1 << 16
+MAX_RECORD = 1 << 24
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """Opens a file of a run for reading, but neither a link nor a pipe nor a device.
+
+    A run may come from a stranger: a pipe would block whoever looks at it, a link leads out of the run.
+
+    Raises:
+        OSError: there is no such regular file.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(None, "it is not a regular file")
+    return open(descriptor, "rb")
 
 
 class LineFollower(Generic[T]):
@@ -35,13 +52,13 @@ class LineFollower(Generic[T]):
     def poll(self, max_bytes: int = CHUNK) -> list[T]:
         """The new records within the next `max_bytes` of the file; an empty list where there are none."""
         try:
-            with self._path.open("rb") as file:
+            with open_regular(self._path) as file:
                 file.seek(self.offset)
                 data = file.read(max_bytes)
         except FileNotFoundError:
             return []
         except OSError as error:
-            raise RunDirectoryError(f"{self._path}: cannot be read: {error.strerror}") from error
+            raise RunDirectoryError(f"{self._path}: cannot be read: {error.strerror or error}") from error
         self.offset += len(data)
         *lines, self._tail = (self._tail + data).split(b"\n")
         if self._skipping and lines:
@@ -50,6 +67,14 @@ class LineFollower(Generic[T]):
             self.bad_lines += not self._skipping
             self._tail, self._skipping = b"", True
         return [record for line in lines if line for record in self._record(line)]
+
+    def drain(self) -> list[T]:
+        """All that is new, in as many bites as it takes."""
+        records, before = list[T](), -1
+        while before != self.offset:
+            before = self.offset
+            records += self.poll()
+        return records
 
     def _record(self, line: bytes) -> Iterable[T]:
         try:
@@ -72,23 +97,18 @@ class RunReader:
     def bad_lines(self) -> int:
         return self._metrics.bad_lines + self._events.bad_lines
 
-    def metrics(self, max_bytes: int = CHUNK) -> list[Metric]:
-        """Metrics appended since the last call."""
-        return self._metrics.poll(max_bytes)
+    def metrics(self, max_bytes: int | None = None) -> list[Metric]:
+        """Metrics appended since the last call; within the next `max_bytes` only, where that is given."""
+        return self._metrics.drain() if max_bytes is None else self._metrics.poll(max_bytes)
 
-    def events(self, max_bytes: int = CHUNK) -> list[EventRecord]:
-        """Events appended since the last call."""
-        return self._events.poll(max_bytes)
+    def events(self, max_bytes: int | None = None) -> list[EventRecord]:
+        """Events appended since the last call, likewise."""
+        return self._events.drain() if max_bytes is None else self._events.poll(max_bytes)
 
 
 def read_all(paths: RunPaths) -> list[Metric]:
     """Every metric of a run, in the order written."""
-    reader, records = RunReader(paths), list[Metric]()
-    while True:
-        before = reader._metrics.offset
-        records += reader.metrics()
-        if reader._metrics.offset == before:
-            return records
+    return RunReader(paths).metrics()
 
 
 def latest_by_step(records: Iterable[Metric]) -> list[Metric]:
@@ -111,7 +131,7 @@ def last_metrics(path: Path, limit: int = CHUNK) -> tuple[TrainRecord | None, Ev
     Reads at most about `limit` bytes, so that a listing of many long runs stays quick.
     """
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             size = file.seek(0, os.SEEK_END)
             bite = 1 << 14
             while True:
@@ -149,11 +169,15 @@ def _newest(lines: list[bytes]) -> tuple[TrainRecord | None, EvalRecord | None]:
 def read_record(path: Path, kind: type[T]) -> T | None:
     """A small record file, or None where it is absent. Raises RunDirectoryError where it is damaged."""
     try:
-        record: T = decoder(kind)(path.read_bytes())
+        with open_regular(path) as file:
+            data = file.read(MAX_RECORD)
+        record: T = decoder(kind)(data)
         return record
     except FileNotFoundError:
         return None
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise RunDirectoryError(f"{path}: cannot be read: {error.strerror or error}") from error
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise RunDirectoryError(f"{path}: cannot be read: {error}") from error
 
 

@@ -208,6 +208,8 @@ class CertifyTask(Record, frozen=True, kw_only=True):
     """The certificates that one certification process makes, in order (task.json)."""
 
     certificates: list[str]  # folder names under certificates/
+    drafts: list[str]  # where each is made, before it is whole
+    done: int  # so many are whole; the next is being made
     warnings: list[str] = []  # about damaged checkpoints that were passed over
 
 

@@ -13,7 +13,6 @@ State = Literal[
     "pending", "starting", "running", "stopping", "stopped", "finished", "failed", "crashed", "lost"
 ]
 
-ENDED: frozenset[State] = frozenset({"stopped", "finished", "failed", "crashed"})
 SILENCE_S = 120.0  # without news for so long, a run on another host counts as lost
 
 

@@ -9,10 +9,11 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from linftui.errors import LinftuiError, RunDirectoryError, RunNotFoundError, UsageError
-from linftui.recipe.schema import parse_fraction
+from linftui.errors import LinftuiError, RecipeError, RunDirectoryError, RunNotFoundError, UsageError
+from linftui.recipe.load import MAX_BYTES, parse_recipe
+from linftui.recipe.schema import Recipe, parse_fraction
 from linftui.rundir.paths import RunPaths
-from linftui.rundir.reader import last_metrics, read_record
+from linftui.rundir.reader import last_metrics, open_regular, read_record
 from linftui.rundir.records import MetaRecord, StateRecord
 from linftui.rundir.state import State, run_state
 from linftui.rundir.writer import cannot_write
@@ -80,22 +81,25 @@ class RunStore:
         return paths
 
     def find(self, name: str) -> RunPaths:
-        """The run of that id, of that unique beginning of an id, or at that path.
+        """The run of that id, of that unique beginning of an id, at that path, or the `latest`.
 
         Raises:
             RunNotFoundError: there is none, or several begin like that.
+            RunDirectoryError: its folders lead elsewhere.
         """
         path = Path(os.path.expanduser(name))
         if name and _is_run(path):
-            return RunPaths(path.resolve() if path.name in ("", "..") else path)
+            return _checked(RunPaths(path.resolve() if path.name in ("", "..") else path))
         if os.path.exists(path) and len(path.parts) > 1:
-            raise RunNotFoundError(f"{name} is not a run directory: it has no meta.json")
+            raise RunNotFoundError(f"{name} is not a run directory: it is a link or has no meta.json")
         ids = [run.id for run in self.runs()]
         if name in ids:
-            return RunPaths(self.root / name)
+            return _checked(RunPaths(self.root / name))
+        if name == "latest" and ids:
+            return _checked(RunPaths(self.root / self.summaries()[0].id))
         matches = [run for run in ids if name and run.startswith(name)]
         if len(matches) == 1:
-            return RunPaths(self.root / matches[0])
+            return _checked(RunPaths(self.root / matches[0]))
         if matches:
             raise RunNotFoundError(
                 f"{name} could be {', '.join(sorted(matches)[:5])}", "give more of the name"
@@ -116,6 +120,14 @@ class RunStore:
         return sorted(map(summarise, self.runs()), key=lambda run: (run.created or 0.0, run.id), reverse=True)
 
 
+def _checked(paths: RunPaths) -> RunPaths:
+    """A stranger's run must not make us write or delete outside of it."""
+    for folder in (paths.checkpoints, paths.certificates, paths.control, paths.logs(1).parent):
+        if folder.is_symlink():
+            raise RunDirectoryError(f"{folder} is a link; a run keeps its files in its own folder")
+    return paths
+
+
 def _is_run(path: Path) -> bool:
     return os.path.isfile(path / "meta.json") and not path.is_symlink()
 
@@ -126,6 +138,21 @@ def read_meta(paths: RunPaths) -> MetaRecord:
     if meta is None:
         raise RunDirectoryError(f"{paths.root}: meta.json is missing")
     return meta
+
+
+def read_recipe(paths: RunPaths) -> Recipe:
+    """The resolved recipe of a run. Raises LinftuiError where it is missing or damaged."""
+    try:
+        with open_regular(paths.resolved) as file:
+            text = file.read(MAX_BYTES).decode()
+        return parse_recipe(text, str(paths.resolved)).recipe
+    except OSError as error:
+        reason = f"{paths.resolved} cannot be read: {error.strerror or error}"
+    except UnicodeDecodeError:
+        reason = f"{paths.resolved} is not UTF-8 text"
+    except RecipeError as error:
+        reason = str(error)
+    raise RunDirectoryError(f"{paths.id} cannot be used: {reason}")
 
 
 def summarise(paths: RunPaths) -> RunSummary:

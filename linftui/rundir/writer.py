@@ -2,7 +2,7 @@
 
 Small files are replaced whole (temporary name, fsync, rename, directory fsync). Logs of records are only
 ever appended to, one write a line, by one writer; a line is committed once its newline is in the file.
-Every write first checks that the attempt it belongs to is still the run's current one.
+A training process first checks, at every record and checkpoint, that its attempt is still the current one.
 """
 
 import contextlib
@@ -24,7 +24,9 @@ def write_atomic(path: Path, data: bytes) -> None:
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+        descriptor = os.open(
+            temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644
+        )
         try:
             _write_all(descriptor, data)
             os.fsync(descriptor)

@@ -7,6 +7,7 @@ trainer.json with their hashes. It is written under a temporary name, COMPLETE l
 import hashlib
 import os
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,12 +38,12 @@ class LoadedCheckpoint:
 
 def restore_model(model: nn.Module, checkpoint: LoadedCheckpoint) -> None:
     """Puts the checkpoint's tensors into the model. Raises CheckpointError where they do not fit."""
-    try:
-        model.load_state_dict(checkpoint.model)
-    except RuntimeError as error:
+    wanted = {name: (tensor.shape, tensor.dtype) for name, tensor in model.state_dict().items()}
+    if {name: (tensor.shape, tensor.dtype) for name, tensor in checkpoint.model.items()} != wanted:
         raise CheckpointError(
             f"checkpoint {checkpoint.paths.root.name} holds another network than the recipe describes"
-        ) from error
+        )
+    model.load_state_dict(checkpoint.model)
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer, names: dict[Tensor, str]) -> Tensors:
@@ -55,20 +56,32 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer, names: dict[Tensor, str]
 
 
 def restore_optimizer(optimizer: torch.optim.Optimizer, names: dict[Tensor, str], tensors: Tensors) -> None:
-    """Puts back what `optimizer_tensors` took out. Learning rates are the schedule's, never stored."""
+    """Puts back what `optimizer_tensors` took out. Learning rates are the schedule's, never stored.
+
+    Raises:
+        CheckpointError: the tensors belong to other parameters.
+    """
     parameters = {name: parameter for parameter, name in names.items()}
     for key, value in tensors.items():
         name, _, entry = key.rpartition("/")
-        parameter = parameters[name]
+        parameter = parameters.get(name)
+        if parameter is None or (entry != "step" and value.shape != parameter.shape):
+            raise CheckpointError(f"the checkpoint's optimizer holds {key}, which fits no parameter")
         # Adam keeps its step count on the CPU, its moments beside the parameter.
         device = "cpu" if entry == "step" else parameter.device
         optimizer.state[parameter][entry] = value.to(device)
 
 
 def save_checkpoint(
-    paths: RunPaths, record: TrainerRecord, model: Tensors, optimizer: Tensors
+    paths: RunPaths,
+    record: TrainerRecord,
+    model: Tensors,
+    optimizer: Tensors,
+    check_owner: Callable[[], None] = lambda: None,
 ) -> TrainerRecord:
     """Writes a complete checkpoint at `record.step`, replacing an older one of that step.
+
+    `check_owner` is asked once more before the new files take their place, for writing them takes a while.
 
     Returns:
         The record with the hashes of the files.
@@ -77,21 +90,25 @@ def save_checkpoint(
         RunDirectoryError: the disk is full or cannot be written; older checkpoints are untouched.
     """
     target = paths.checkpoint(record.step)
-    draft = CheckpointPaths(target.root.with_name(f".{target.root.name}.tmp"))
+    draft = CheckpointPaths(target.root.with_name(f".{target.root.name}.{record.attempt}.tmp"))
+    earlier = CheckpointPaths(target.root.with_name(f".{target.root.name}.{record.attempt}.earlier.tmp"))
     try:
         shutil.rmtree(draft.root, ignore_errors=True)
         draft.root.mkdir(parents=True)
         for path, tensors in ((draft.model, model), (draft.optimizer, optimizer)):
             save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, path)
             _fsync(path)
-        hashes = {path.name: _sha256(path) for path in (draft.model, draft.optimizer)}
+        hashes = {path.name: sha256_of(path) for path in (draft.model, draft.optimizer)}
         record = structs.replace(record, sha256=hashes)
         write_record(draft.trainer, record)
         draft.complete.touch()
         fsync_directory(draft.root)
-        _remove(target)
+        check_owner()
+        if target.root.exists():
+            target.root.rename(earlier.root)
         draft.root.rename(target.root)
         fsync_directory(paths.checkpoints)
+        _remove(earlier)
     except (OSError, SafetensorError, RunDirectoryError) as error:
         shutil.rmtree(draft.root, ignore_errors=True)
         if isinstance(error, RunDirectoryError):
@@ -115,9 +132,7 @@ def disk_shortage(paths: RunPaths) -> str:
     free = shutil.disk_usage(paths.root).free
     if free >= 3 * size:
         return ""
-    return (
-        f"only {free >> 20:,} MiB are free and a checkpoint takes {size >> 20:,} MiB: lower checkpoint.keep"
-    )
+    return f"only {free >> 20:,} MiB are free and a checkpoint takes {size >> 20:,} MiB: make room"
 
 
 def load_checkpoint(checkpoint: CheckpointPaths, device: torch.device) -> LoadedCheckpoint:
@@ -134,7 +149,7 @@ def load_checkpoint(checkpoint: CheckpointPaths, device: torch.device) -> Loaded
         if record is None:
             raise CheckpointError(f"checkpoint {name} is damaged: trainer.json is missing")
         for path in (checkpoint.model, checkpoint.optimizer):
-            if _sha256(path) != record.sha256.get(path.name):
+            if sha256_of(path) != record.sha256.get(path.name):
                 raise CheckpointError(f"checkpoint {name} is damaged: {path.name} has another SHA-256")
         model = load_file(checkpoint.model, device=str(device))
         optimizer = load_file(checkpoint.optimizer, device=str(device))
@@ -226,7 +241,8 @@ def _remove(checkpoint: CheckpointPaths) -> None:
     shutil.rmtree(checkpoint.root, ignore_errors=True)
 
 
-def _sha256(path: Path) -> str:
+def sha256_of(path: Path) -> str:
+    """The SHA-256 (hex) of a file's content."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

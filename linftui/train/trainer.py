@@ -15,7 +15,7 @@ from torch import Tensor
 
 from linftui.data.datasets import Dataset, ImageSet
 from linftui.data.loader import augment, batch_indices, batches_per_epoch, epoch_order
-from linftui.errors import TrainingError
+from linftui.errors import CheckpointError, TrainingError
 from linftui.nn.models import to_pixels
 from linftui.recipe.load import recipe_hash
 from linftui.recipe.schedule import PSchedule, cosine_lr
@@ -97,16 +97,24 @@ class Trainer:
         self.window_images = 0
         self._recorded_at = time.monotonic()
         self._images_since_record = 0
+        self._told_shortage = False
 
     def resume_from(self, checkpoint: LoadedCheckpoint) -> None:
         """Goes back to just where the checkpoint was taken. Raises CheckpointError if it does not fit."""
         record = checkpoint.record
+        if (record.seed, record.steps_per_epoch) != (self.recipe.seed, self.steps_per_epoch):
+            raise CheckpointError(f"checkpoint {checkpoint.paths.root.name} belongs to another data set")
         restore_model(self.model, checkpoint)
         tensors = dict(checkpoint.optimizer)
+        scalar = tensors.pop("objective.scalar", None)
+        if scalar is None or scalar.shape != self.objective.scalar.shape:
+            raise CheckpointError(f"checkpoint {checkpoint.paths.root.name} holds no scalar of the objective")
         with torch.no_grad():
-            self.objective.scalar.copy_(tensors.pop("objective.scalar"))
+            self.objective.scalar.copy_(scalar)
         restore_optimizer(self.optimizer, self.names, tensors)
         self.step, self.evaluated, self.best = record.step, record.evaluated, record.best
+        if self.best is not None and not self.paths.checkpoint(self.best.step).complete.exists():
+            self.best = None  # an attempt that went on from a later checkpoint has removed it
         self.saved = record
         sums = record.window
         self.window_images = sums.images
@@ -222,7 +230,7 @@ class Trainer:
         raise TrainingError(
             f"the loss is no longer finite, noticed at step {self.step:,} (epoch {self.epoch:.2f}, "
             f"p {self.schedule.p(self.epoch):.4g}): {where}",
-            "the last checkpoint is intact; try a smaller optimizer.lr",
+            "try a smaller optimizer.lr; checkpoints that were saved before are intact",
         )
 
     def _evaluate(self) -> None:
@@ -281,21 +289,24 @@ class Trainer:
             self._save()
 
     def _save(self) -> None:
+        self.writer.check_owner()
+        self.writer.sync()  # what the checkpoint builds on must not be lost if the machine goes down
         record = self._position()
         if self.saved is not None and self.saved.step == self.step:
             if self.saved.evaluated != self.evaluated:
                 self.saved = amend_checkpoint(self.paths, record, self.saved)
             return  # the tensors are those of this step already
         self._require_finite()
-        self.writer.check_owner()
-        self.writer.sync()  # what the checkpoint builds on must not be lost if the machine goes down
         optimizer = optimizer_tensors(self.optimizer, self.names)
         optimizer["objective.scalar"] = self.objective.scalar.detach()
-        self.saved = save_checkpoint(self.paths, record, self.model.state_dict(), optimizer)
+        self.saved = save_checkpoint(
+            self.paths, record, self.model.state_dict(), optimizer, self.writer.check_owner
+        )
         self.event("checkpoint", f"step {self.step:,}")
         prune_checkpoints(self.paths, self.recipe.checkpoint.keep, self.best.step if self.best else None)
-        if shortage := disk_shortage(self.paths):
+        if not self._told_shortage and (shortage := disk_shortage(self.paths)):
             self.event("warning", shortage)
+            self._told_shortage = True
 
     def _position(self) -> TrainerRecord:
         loss, correct, certified, certified_train_eps = self.window.tolist()

@@ -1,4 +1,4 @@
-"""Certificates as files: what they say, that they add up, go on where they stopped, and keep to one claim."""
+"""Certificates as files: what they say, that they add up, are whole or not there, and keep to one claim."""
 
 import copy
 import shutil
@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 from msgspec import structs
+from safetensors.torch import load_file
 
 from linftui.certify import certifier
 from linftui.certify.certifier import CURVE_POINTS, StoppedEarly, Subject, certify, load_subject
@@ -21,7 +22,7 @@ from linftui.rundir.paths import CertificatePaths, RunPaths
 from linftui.rundir.reader import complete_checkpoints, read_all, read_record
 from linftui.rundir.records import CertificateSummary, EvalRecord, SampleRecord, decoder
 from linftui.rundir.writer import write_record
-from linftui.train.checkpoint import load_checkpoint
+from linftui.train.checkpoint import load_checkpoint, sha256_of
 
 CPU = torch.device("cpu")
 EPS = Fraction(1, 10)
@@ -126,11 +127,9 @@ class TestSummary:
         assert (summary.n, summary.eps, summary.means) == (record.n, record.eps, record.means)
 
     @pytest.mark.usefixtures("small_batches")
-    def test_a_net_that_is_not_finite_is_counted_as_such_over_a_stop_too(self, subject: Subject) -> None:
+    def test_a_net_that_is_not_finite_is_counted_as_such(self, subject: Subject) -> None:
         broken = replace(subject, model=copy.deepcopy(subject.model))
         broken.model.last.bias.data[3] = torch.nan
-        with pytest.raises(StoppedEarly):
-            certify(broken, EPS, after(3))
         summary = certify(broken, EPS, never)
         assert (summary.non_finite, summary.clean_accuracy, summary.certified_accuracy) == (360, 0, 0)
         assert all(radius >= 0 and share == 0 for radius, share in summary.curve)
@@ -166,83 +165,64 @@ class TestCurve:
 
 
 @pytest.mark.usefixtures("small_batches")
-class TestContinuing:
+class TestWhole:
     """8 batches of 50 are looked at, and then those of the curve."""
 
-    @pytest.mark.parametrize("looks", [[0], [1], [7], [8], [12], [3, 2, 1], [0, 8, 0]])
-    def test_a_certification_stopped_anywhere_ends_as_if_it_never_was(
-        self, subject: Subject, tmp_path: Path, looks: list[int]
+    @pytest.mark.parametrize("looks", [0, 1, 7, 8, 12])
+    def test_a_certification_that_is_stopped_leaves_nothing_and_takes_nothing_over(
+        self, subject: Subject, tmp_path: Path, looks: int
     ) -> None:
         whole = replace(subject, paths=RunPaths(tmp_path / "whole" / "trained-run"))
         expected = certify(whole, EPS, never)
-        for count in looks:
-            with pytest.raises(StoppedEarly):
-                certify(subject, EPS, after(count))
-            early = read_record(subject.certificate(EPS).summary, CertificateSummary)
-            assert early is not None and not early.complete
-            assert early.n == len(samples_of(subject.certificate(EPS)))
+        with pytest.raises(StoppedEarly):
+            certify(subject, EPS, after(looks))
+        assert list(subject.paths.certificates.iterdir()) == []
         assert timeless(certify(subject, EPS, never)) == timeless(expected)
         there, here = whole.certificate(EPS), subject.certificate(EPS)
         assert here.samples.read_bytes() == there.samples.read_bytes()
-        assert timeless(read_record(here.summary, CertificateSummary)) == timeless(expected)
 
-    def test_what_was_done_is_not_done_again(self, subject: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
-        with pytest.raises(StoppedEarly, match="stopped after 150 of 360 images"):
-            certify(subject, EPS, after(3))
-        seen = []
-
-        def counting(model: object, images: torch.Tensor, *rest: object) -> object:
-            seen.append(len(images))
-            return certify_batch(model, images, *rest)
-
-        monkeypatch.setattr(certifier, "certify_batch", counting)
-        certify(subject, EPS, never)
-        assert sum(seen) == 210
-
-    @pytest.mark.parametrize("tail", [b'{"index": 1, "label', b"\x00\xff\n", b'{"index":1,"label":2}\n'])
-    def test_a_torn_or_foreign_line_at_the_end_is_dropped(self, subject: Subject, tail: bytes) -> None:
-        certify(subject, EPS, never)
-        expected = subject.certificate(EPS).samples.read_bytes()
-        with pytest.raises(StoppedEarly):
-            certify(subject, EPS, after(3))
-        with subject.certificate(EPS).samples.open("ab") as file:
-            file.write(tail)
-        certify(subject, EPS, never)
-        assert subject.certificate(EPS).samples.read_bytes() == expected
-
-    @pytest.mark.parametrize(
-        "claim",
-        [
-            {"model_sha256": "0"}, {"data_sha256": "0"}, {"eps_exact": "0.2"}, {"means": "re-estimated"},
-            {"total": 361}, {"backend": "other"}, {"device": "cuda:0"}, {"versions": {}},
-        ],
-    )  # fmt: skip
-    def test_samples_of_another_claim_are_never_taken_over(
-        self, subject: Subject, claim: dict[str, object]
-    ) -> None:
-        with pytest.raises(StoppedEarly):
-            certify(subject, EPS, after(3))
-        certificate = subject.certificate(EPS)
-        early = read_record(certificate.summary, CertificateSummary)
-        write_record(certificate.summary, structs.replace(early, **claim))
-        forged = certificate.samples.read_bytes().replace(b'"certified":false', b'"certified":true')
-        certificate.samples.write_bytes(forged)
-        certify(subject, EPS, never)
-        assert samples_of(certificate) != [decoder(SampleRecord)(line) for line in forged.splitlines()][:150]
-        assert not all(sample.certified for sample in samples_of(certificate)[:150])
-
-    def test_a_damaged_summary_is_no_reason_to_trust_the_samples(self, subject: Subject) -> None:
-        with pytest.raises(StoppedEarly):
-            certify(subject, EPS, after(3))
-        subject.certificate(EPS).summary.write_bytes(b"{")
-        assert certify(subject, EPS, never).n == 360
-
-    def test_a_complete_certificate_is_made_anew(self, subject: Subject) -> None:
+    def test_an_earlier_certificate_stays_until_the_new_one_is_whole(self, subject: Subject) -> None:
         first = certify(subject, EPS, never)
-        before = subject.certificate(EPS).samples.read_bytes()
+        with pytest.raises(StoppedEarly):
+            certify(subject, EPS, after(3))
+        assert read_record(subject.certificate(EPS).summary, CertificateSummary) == first
         again = certify(subject, EPS, never)
         assert again.created > first.created and timeless(again) == timeless(first)
-        assert subject.certificate(EPS).samples.read_bytes() == before
+        assert [path.name for path in subject.paths.certificates.iterdir()] == ["step-00000360-eps-0.1"]
+
+    def test_a_forged_certificate_is_no_part_of_a_new_one(self, subject: Subject) -> None:
+        honest = certify(subject, EPS, never)
+        certificate = subject.certificate(EPS)
+        forged = certificate.samples.read_bytes().replace(b'"certified":false', b'"certified":true')
+        certificate.samples.write_bytes(forged)
+        write_record(certificate.summary, structs.replace(honest, complete=False))
+        assert timeless(certify(subject, EPS, never)) == timeless(honest)
+        assert certificate.samples.read_bytes() != forged
+
+    def test_progress_can_be_watched_in_the_draft(
+        self, subject: Subject, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(certifier, "RENEW_S", 0.0)
+        seen = []
+
+        def watching() -> bool:
+            early = read_record(subject.draft(EPS).summary, CertificateSummary)
+            seen.append(early.n if early else 0)
+            return False
+
+        certify(subject, EPS, watching)
+        assert seen[:8] == [0, 50, 100, 150, 200, 250, 300, 350] and set(seen[8:]) == {360}
+
+    def test_re_estimated_means_leave_the_network_they_are_about(
+        self, trained_run: RunPaths, tmp_path: Path
+    ) -> None:
+        subject, _ = load_subject(trained_run, "180", "re-estimated", 50, CPU)
+        subject = replace(subject, paths=RunPaths(tmp_path / "run"))
+        summary = certify(subject, EPS, never)
+        saved, plain = subject.certificate(EPS).model, subject.checkpoint.paths.model
+        assert summary.model_sha256 == sha256_of(saved) != sha256_of(plain)
+        for name, tensor in load_file(saved).items():
+            assert torch.equal(tensor, subject.model.state_dict()[name])
 
 
 class TestSubject:

@@ -125,7 +125,7 @@ class TestFailure:
         assert done.returncode == 1
         assert done.stdout.splitlines() == [
             "run runs/doomed attempt 1",
-            "failed: runs/doomed  go on with: linftui resume runs/doomed",
+            "failed: runs/doomed  no checkpoint was saved",
         ]
         why = "cannot hold out 1437 of digits's 1437 training images; choose 0 to 1436"
         assert done.stderr == f"linftui: {why}\n"

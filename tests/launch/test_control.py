@@ -23,7 +23,8 @@ ELSEWHERE = structs.replace(this_host(), boot_id="another boot")
 
 @pytest.fixture
 def sleeper() -> Iterator[subprocess.Popen[bytes]]:
-    with subprocess.Popen(["sleep", "60"]) as process:
+    # Named like one of ours: a stranger's state.json must not make us wait for, or end, anything else.
+    with subprocess.Popen(["linftui-sleep", "60"], executable="/bin/sleep") as process:
         yield process
         process.kill()
 
@@ -124,6 +125,15 @@ class TestClearForNextAttempt:
         write_state(paths, GONE, described(sleeper))
         assert clear_for_next_attempt(paths, grace_s=0.1) == 2
         assert sleeper.wait() == -9
+
+    def test_a_process_that_is_not_linftuis_is_left_alone_whatever_the_state_says(
+        self, paths: RunPaths
+    ) -> None:
+        with subprocess.Popen(["sleep", "60"]) as process:
+            write_state(paths, GONE, described(process))
+            assert clear_for_next_attempt(paths, grace_s=0.1) == 2
+            assert process.poll() is None
+            process.kill()
 
 
 class TestKill:

@@ -110,7 +110,7 @@ def test_a_worker_on_the_cpu_sees_no_gpu() -> None:
     assert plan.torch_device == "cpu"
     assert plan.environment()["CUDA_VISIBLE_DEVICES"] == ""
     assert plan.worker_command("train", "runs/a") == (
-        [sys.executable, "-m", "linftui.worker", "train", "runs/a", "--device", "cpu", "--threads", "3"]
+        [sys.executable, "-P", "-m", "linftui.worker", "train", "runs/a", "--device", "cpu", "--threads", "3"]
     )
 
 

@@ -13,11 +13,11 @@ from linftui import __version__
 from linftui.errors import LinftuiError, RunDirectoryError, UsageError
 from linftui.launch import prepare
 from linftui.launch.plan import LaunchPlan
-from linftui.launch.prepare import create_run, read_recipe
+from linftui.launch.prepare import create_run
 from linftui.recipe.load import load_recipe, recipe_hash
 from linftui.rundir.paths import RunPaths
 from linftui.rundir.state import run_state
-from linftui.rundir.store import RunStore, read_meta
+from linftui.rundir.store import RunStore, read_meta, read_recipe
 
 PLAN = LaunchPlan(devices=("cpu",), threads=2)
 

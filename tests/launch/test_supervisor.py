@@ -1,5 +1,6 @@
 """An attempt from start to end with the real worker: how it ends, what it leaves, what comes after it."""
 
+import fcntl
 import os
 import re
 import resource
@@ -17,7 +18,6 @@ import torch
 from msgspec import structs
 
 from linftui.errors import RunStateError, WorkerError
-from linftui.launch import supervisor as supervisor_module
 from linftui.launch.plan import LaunchPlan
 from linftui.launch.prepare import create_run
 from linftui.launch.supervisor import Supervisor
@@ -196,7 +196,7 @@ def test_a_killed_supervisor_leaves_no_orphan_and_the_run_goes_on_later(
     refused = command("resume", "run", cwd=tmp_path)
     output, errors = refused.communicate(timeout=PATIENCE_S)
     assert (refused.returncode, output) == (2, "")
-    assert errors == f"linftui: run is still running (process {supervisor.pid}); stop it first\n"
+    assert errors == "linftui: run is still running, or just being started; stop it first\n"
 
     supervisor.kill()
     supervisor.communicate()
@@ -230,7 +230,7 @@ def test_a_loss_that_is_no_longer_finite_ends_the_run_with_a_sound_checkpoint(
     (sentence,) = errors.splitlines()
     assert re.match(
         r"linftui: the loss is no longer finite, noticed at step 2 \(epoch 2.00, p 299.1\): "
-        r"(hidden|last)\.\S+ holds a NaN or an infinity; the last checkpoint is intact",
+        r"(hidden|last)\.\S+ holds a NaN or an infinity; try a smaller optimizer.lr",
         sentence,
     )
     paths = RunPaths(tmp_path / "runs" / "run")
@@ -261,15 +261,13 @@ def test_of_two_resumes_at_once_one_wins(copy: RunPaths, reference: RunPaths) ->
     assert len({record.attempt for record in read_all(copy)}) == 2  # the first attempt and the winner
 
 
-def test_an_attempt_that_somebody_else_is_just_starting_is_refused(
-    copy: RunPaths, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    copy.logs(2).mkdir()
-    monkeypatch.setattr(supervisor_module, "clear_for_next_attempt", lambda paths: 2)  # looked just before
+def test_a_run_that_somebody_else_is_just_starting_is_refused(copy: RunPaths) -> None:
     state = copy.state.read_bytes()
-    with pytest.raises(RunStateError, match="run is just being started by somebody else"):
-        Supervisor(copy, PLAN)
-    assert copy.state.read_bytes() == state
+    with (copy.control / "supervisor.lock").open("ab") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(RunStateError, match="is still running, or just being started; stop it first"):
+            Supervisor(copy, PLAN)
+    assert copy.state.read_bytes() == state and not copy.logs(2).exists()
 
 
 def test_a_checkpoint_of_another_recipe_is_refused(

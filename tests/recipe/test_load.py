@@ -311,7 +311,9 @@ class TestStrangersFiles:
     def test_an_oversized_file_is_refused(self, tmp_path: Path) -> None:
         path = tmp_path / "big.yaml"
         path.write_text("#" * (MAX_BYTES + 1))
-        with pytest.raises(RecipeError, match=r"big\.yaml: 262,145 bytes is too large for a recipe"):
+        with pytest.raises(
+            RecipeError, match=r"big\.yaml is too large for a recipe \(at most 262,144 bytes\)"
+        ):
             load_recipe(path)
 
 
@@ -446,7 +448,6 @@ class TestHash:
         changes = ["name=b", "description=b", "seed=1", "epochs=11", "batch_size=33", "data.dataset=mnist"]
         changes += [
             "data.holdout=1",
-            "data.root=x",
             "data.augment.flip=true",
             "model.width=9",
             "model.depth=3",
@@ -462,3 +463,6 @@ class TestHash:
         hashes = {recipe_hash(parse(TEXT, *change)) for change in [(), *((change,) for change in changes)]}
         assert len(hashes) == len(changes) + 1
         assert all(len(value) == 64 for value in hashes)
+
+    def test_where_the_data_lie_does_not_change_it(self) -> None:
+        assert recipe_hash(parse(TEXT, "data.root=x")) == recipe_hash(parse(TEXT))

@@ -64,7 +64,7 @@ EXAMPLES: list[msgspec.Struct] = [
         evaluated=True, sha256={"model.safetensors": "0f"}, time=1.5,
     ),
     SampleRecord(index=0, label=1, prediction=None, certified=False, margin=-0.5, radius=0.1),
-    CertifyTask(certificates=["latest-eps-0.1"]),
+    CertifyTask(certificates=["latest-eps-0.1"], drafts=[".latest-eps-0.1.7.draft"], done=0),
     CertificateSummary(
         run="a", checkpoint="latest", step=12, split="test", means="running", complete=True, n=1, total=1,
         eps=0.1, eps_exact="0.1", p=8.0, clean_accuracy=1.0, certified_accuracy=1.0, pgd_accuracy=0.5,

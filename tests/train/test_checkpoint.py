@@ -231,7 +231,7 @@ class TestInterruption:
         assert disk_shortage(paths) == ""
         usage = namedtuple("usage", "free")
         monkeypatch.setattr(checkpoint_module.shutil, "disk_usage", lambda path: usage(1000))
-        assert "lower checkpoint.keep" in disk_shortage(paths)
+        assert "make room" in disk_shortage(paths)
 
 
 def cut(path: Path) -> None:
@@ -290,7 +290,7 @@ class TestDamage:
         saved = save(paths, 12)
         target = paths.checkpoint(12)
         target.model.write_bytes(b"\x80\x04N.")  # a pickle of None
-        hashes = {**saved.sha256, "model.safetensors": checkpoint_module._sha256(target.model)}
+        hashes = {**saved.sha256, "model.safetensors": checkpoint_module.sha256_of(target.model)}
         write_record(target.trainer, structs.replace(saved, sha256=hashes))
         with pytest.raises(CheckpointError, match="step-00000012 is damaged"):
             load_checkpoint(target, CPU)
