@@ -5,6 +5,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 import yaml
 from hypothesis import given
@@ -282,7 +283,6 @@ class TestJsonSchema:
 
     @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
     def test_a_validator_accepts_the_shipped_recipes(self, path: Path) -> None:
-        jsonschema = pytest.importorskip("jsonschema", reason="jsonschema is not installed")
         values = {**yaml.safe_load(path.read_text())}
         values.get("optimizer", {}).pop("adam_eps", None)  # PyYAML takes 1e-10 for text
         jsonschema.validate(values, json_schema())
