@@ -58,6 +58,12 @@ class CheckpointError(LinftuiError):
     """A checkpoint is missing, incomplete or damaged."""
 
 
+class NoSuchCheckpointError(CheckpointError):
+    """The run has no checkpoint of the name that was asked for."""
+
+    exit_code = 2
+
+
 class TrainingError(LinftuiError):
     """Training cannot go on, for example because the loss is no longer finite."""
 

@@ -1,5 +1,6 @@
 """`linftui certify`: prove what a run's network is worth, and show it."""
 
+import signal
 import sys
 from fractions import Fraction
 from pathlib import Path
@@ -15,8 +16,6 @@ from linftui.rundir.paths import CertificatePaths
 from linftui.rundir.records import CertificateSummary
 
 POLL_S = 0.2
-
-Finished = list[tuple[CertificatePaths, CertificateSummary]]
 
 
 def certify(
@@ -60,13 +59,17 @@ def certify(
         wanted = list(dict.fromkeys(radii or [recipe.eps.test]))
         certification = Certification(paths, plan, wanted, checkpoint, means, limit)
         try:
-            finished, code = _follow(certification, len(wanted))
+            interrupted, code = _follow(certification, len(wanted))
         finally:
             certification.close()
-        for certificate, summary in finished:
-            _show(certificate, summary, as_json)
+        for certificate, summary in certification.progress():
+            if summary is not None and summary.complete:
+                _show(certificate, summary, as_json)
+        if interrupted:
+            print("stopped; what was not certified to its end is discarded", file=sys.stderr)
+            return 130
         if code:
-            return code
+            raise certification.failure(code)
     return 0
 
 
@@ -82,8 +85,8 @@ def _radius(text: str) -> Fraction:
     return eps
 
 
-def _follow(certification: Certification, radii: int) -> tuple[Finished, int]:
-    """Waits for the worker with a progress bar on stderr; what it finished, and an exit code."""
+def _follow(certification: Certification, radii: int) -> tuple[bool, int]:
+    """Waits for the worker with a progress bar on stderr; whether it was interrupted, and its exit code."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -93,6 +96,9 @@ def _follow(certification: Certification, radii: int) -> tuple[Finished, int]:
         BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
         console=console, transient=True, disable=not sys.stderr.isatty(), refresh_per_second=4,
     )  # fmt: skip
+    for number in (signal.SIGTERM, signal.SIGHUP):  # a polite end and a lost terminal are like Ctrl-C
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler)
     interrupted = False
     with bar:
         tasks = [bar.add_task("loading", total=None) for _ in range(radii)]
@@ -116,13 +122,7 @@ def _follow(certification: Certification, radii: int) -> tuple[Finished, int]:
                 certification.ask_to_stop()
     for warning in certification.warnings():
         warn(warning)
-    finished = [(c, s) for c, s in certification.progress() if s is not None and s.complete]
-    if interrupted:
-        print("stopped; what was not certified to its end is discarded", file=sys.stderr)
-        return finished, 130
-    if code:
-        raise certification.failure(code)
-    return finished, 0
+    return interrupted, code
 
 
 def _so_far(summary: CertificateSummary) -> str:

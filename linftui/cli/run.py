@@ -5,18 +5,21 @@ import signal
 from dataclasses import replace
 from pathlib import Path
 from types import FrameType
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from linftui.cli.options import AsJson, Devices, Overrides, RecipeName, RunName, RunsDir
 from linftui.cli.render import clean, print_json, summary_json, warn
-from linftui.errors import RunStateError, UsageError, WorkerError
+from linftui.errors import CheckpointError, RunDirectoryError, RunStateError, UsageError, WorkerError
 from linftui.launch.plan import LaunchPlan
 from linftui.launch.supervisor import Supervisor
 from linftui.rundir.paths import RunPaths
-from linftui.rundir.reader import complete_checkpoints, read_record
-from linftui.rundir.records import ExitRecord, StateRecord
+from linftui.rundir.reader import RunReader, complete_checkpoints, read_record
+from linftui.rundir.records import ExitRecord, StateRecord, TrainerRecord
+
+if TYPE_CHECKING:
+    from linftui.recipe.schema import Recipe
 
 
 def run(
@@ -67,9 +70,9 @@ def resume(
     paths = RunStore(runs_dir).find(run)
     recipe = read_recipe(paths)
     if checkpoint is None and run_state(paths) == "finished":
-        raise RunStateError(f"{paths.id} is finished", f"linftui certify {paths.root}")
-    if checkpoint is not None:
-        _require_checkpoint(paths, checkpoint)
+        raise RunStateError(f"{paths.id} is finished", f"certify it with: linftui certify {paths.root}")
+    _require_checkpoint(paths, recipe, checkpoint)
+    RunReader(paths).metrics()  # what cannot be followed is not begun
     plan = _same_plan(paths) if devices is None else plan_devices(devices, snapshot())
     fetch_with_progress(recipe.data.dataset, recipe.data.root)
     return _supervise(Supervisor(paths, plan, checkpoint), as_json)
@@ -81,18 +84,26 @@ def _same_plan(paths: RunPaths) -> LaunchPlan:
     from linftui.launch.plan import plan_devices
 
     before = read_record(paths.state, StateRecord)
-    if before is None:
+    if before is None or not before.devices or before.threads < 1:
         return plan_devices("auto", snapshot())
     return replace(plan_devices(",".join(before.devices), snapshot()), threads=before.threads)
 
 
-def _require_checkpoint(paths: RunPaths, step: int) -> None:
-    known = [int(found.root.name.removeprefix("step-")) for found in complete_checkpoints(paths)]
-    if step not in known:
+def _require_checkpoint(paths: RunPaths, recipe: "Recipe", step: int | None) -> None:
+    """Refuses what cannot work before an attempt is begun."""
+    from linftui.recipe.load import recipe_hash
+
+    known = {int(found.root.name.removeprefix("step-")): found for found in complete_checkpoints(paths)}
+    if step is not None and step not in known:
         raise UsageError(
             f"{paths.id} has no complete checkpoint at step {step}",
             f"it has: {', '.join(map(str, known)) or 'none'}",
         )
+    for found in known.values() if step is None else [known[step]]:
+        with contextlib.suppress(RunDirectoryError):  # a damaged one is passed over later, with a warning
+            record = read_record(found.trainer, TrainerRecord)
+            if record is not None and record.recipe_hash != recipe_hash(recipe):
+                raise CheckpointError(f"checkpoint {found.root.name} belongs to another recipe")
 
 
 class _StopOnSignal:
@@ -103,7 +114,8 @@ class _StopOnSignal:
         self.received: int | None = None
         self.killed = False
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, self._on_signal)
+            if signal.getsignal(number) != signal.SIG_IGN:  # as under nohup
+                signal.signal(number, self._on_signal)
 
     def _on_signal(self, number: int, _: FrameType | None) -> None:
         if self.received is not None and number == signal.SIGINT:

@@ -60,12 +60,25 @@ def show(run: RunName, runs_dir: RunsDir = Path("runs"), as_json: AsJson = False
         ("certified accuracy", f"{fraction(summary.certified_accuracy)} (p = inf, eps {eps})"),
         ("attempt", str(summary.attempt or "-")),
         ("path", summary.path),
+        *_unreadable(paths),
         *_ending(paths),
         *_kept(paths),
     ]
     width = max(len(name) for name, _ in facts)
     for name, value in facts:
         print(f"{name:<{width}}  {clean(value)}")
+
+
+def _unreadable(paths: RunPaths) -> list[tuple[str, str]]:
+    from linftui.errors import LinftuiError
+    from linftui.rundir.reader import RunReader
+
+    reader = RunReader(paths)
+    try:
+        reader.metrics(), reader.events()
+    except LinftuiError as error:
+        return [("metrics", str(error))]
+    return [("unreadable lines", f"{reader.bad_lines:,}")] if reader.bad_lines else []
 
 
 def _ending(paths: RunPaths) -> list[tuple[str, str]]:

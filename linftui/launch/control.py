@@ -64,7 +64,8 @@ def _is_ours(process: ProcessRecord) -> bool:
 
 def _next_number(paths: RunPaths, attempt: int) -> int:
     """A number no attempt has taken, not even one that died before it wrote state.json."""
-    taken = [int(path.name[8:]) for path in paths.logs(1).parent.glob("attempt-[0-9]*")]
+    names = [path.name.removeprefix("attempt-") for path in paths.logs(1).parent.glob("attempt-[0-9]*")]
+    taken = [int(name) for name in names if name.isdecimal()]
     return max([attempt, *taken]) + 1
 
 

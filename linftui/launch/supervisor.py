@@ -135,10 +135,11 @@ def _sole_supervisor(paths: RunPaths) -> IO[bytes]:
     Raises:
         RunStateError: another process supervises the run.
     """
+    path, flags = paths.control / "supervisor.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
     try:
-        lock = (paths.control / "supervisor.lock").open("ab")
+        lock = open(os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o644), "r+b", buffering=0)
     except OSError as error:
-        raise cannot_write(paths.control, error) from error
+        raise cannot_write(path, error) from error
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

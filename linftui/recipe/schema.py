@@ -106,11 +106,10 @@ class Objective(Section, frozen=True, kw_only=True):
 
 class Optimizer(Section, frozen=True, kw_only=True):
     kind: Annotated[Literal["adam"], Meta(description="Adam without weight decay.")] = "adam"
-    lr: Annotated[float, Meta(gt=0, description="Learning rate of the weights; cosine over all epochs.")] = (
-        0.03
-    )
+    lr: Annotated[float, Meta(gt=0, le=1e38, description="Of the weights; cosine over all epochs.")] = 0.03
     scalar_lr: Annotated[
-        float, Meta(gt=0, description="Learning rate of the scalar that scales the cross-entropy's logits.")
+        float,
+        Meta(gt=0, le=1e38, description="Of the scalar that scales the cross-entropy's logits."),
     ] = 0.006
     beta1: Annotated[float, Meta(ge=0, lt=1, description="Decay of Adam's first moment.")] = 0.9
     beta2: Annotated[float, Meta(ge=0, lt=1, description="Decay of Adam's second moment.")] = 0.99

@@ -3,8 +3,9 @@
 import os
 import stat
 from collections.abc import Callable, Iterable
+from io import BufferedReader
 from pathlib import Path
-from typing import Any, BinaryIO, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import msgspec
 
@@ -19,7 +20,7 @@ MAX_LINE = 1 << 16
 MAX_RECORD = 1 << 24
 
 
-def open_regular(path: Path) -> BinaryIO:
+def open_regular(path: Path) -> BufferedReader:
     """Opens a file of a run for reading, but neither a link nor a pipe nor a device.
 
     A run may come from a stranger: a pipe would block whoever looks at it, a link leads out of the run.
@@ -125,10 +126,14 @@ def latest_by_step(records: Iterable[Metric]) -> list[Metric]:
     return sorted(latest.values(), key=lambda record: record.step)
 
 
-def last_metrics(path: Path, limit: int = CHUNK) -> tuple[TrainRecord | None, EvalRecord | None]:
-    """The newest training record and the newest evaluation on the test set, read from the file's end.
+def last_metrics(
+    path: Path, limit: int = CHUNK, *, furthest: bool = False
+) -> tuple[TrainRecord | None, EvalRecord | None]:
+    """The newest training record and its newest evaluation on the test set, read from the file's end.
 
-    Reads at most about `limit` bytes, so that a listing of many long runs stays quick.
+    Reads at most about `limit` bytes, so that a listing of many long runs stays quick. With `furthest` the
+    record of the highest step is taken, not the last one: a finished run stands at its end, even if an
+    attempt that was given up has written after it.
     """
     try:
         with open_regular(path) as file:
@@ -138,8 +143,8 @@ def last_metrics(path: Path, limit: int = CHUNK) -> tuple[TrainRecord | None, Ev
                 start = max(0, size - bite)
                 file.seek(start)
                 lines = file.read(size - start).split(b"\n")[:-1]
-                found = _newest(lines if start == 0 else lines[1:])
-                if all(found) or start == 0 or bite >= limit:
+                found = _newest(lines if start == 0 else lines[1:], furthest)
+                if (all(found) and not furthest) or start == 0 or bite >= limit:
                     return found
                 bite *= 8
     except OSError:
@@ -149,21 +154,28 @@ def last_metrics(path: Path, limit: int = CHUNK) -> tuple[TrainRecord | None, Ev
 _DECODE_METRIC = decoder(Metric)
 
 
-def _newest(lines: list[bytes]) -> tuple[TrainRecord | None, EvalRecord | None]:
+def _newest(lines: list[bytes], furthest: bool) -> tuple[TrainRecord | None, EvalRecord | None]:
     train: TrainRecord | None = None
-    evaluation: EvalRecord | None = None
+    evaluations: list[EvalRecord] = []
     for line in reversed(lines):
         try:
             record = _DECODE_METRIC(line)
         except (msgspec.DecodeError, UnicodeDecodeError):
             continue
-        if isinstance(record, TrainRecord):
-            train = train or record
-        elif record.split == "test" and record.means == "running":
-            evaluation = evaluation or record
-        if train and evaluation:
-            break
-    return train, evaluation
+        if isinstance(record, EvalRecord):
+            if record.split == "test" and record.means == "running":
+                evaluations.append(record)
+        elif train is None or (furthest and record.step > train.step):
+            train = record
+        if not furthest and train is not None and (own := _evaluation_of(train, evaluations)) is not None:
+            return train, own
+    return train, _evaluation_of(train, evaluations)
+
+
+def _evaluation_of(train: TrainRecord | None, newest_first: list[EvalRecord]) -> EvalRecord | None:
+    """The newest evaluation that is not of a later step of an attempt that `train` does not belong to."""
+    own = (e for e in newest_first if train is None or e.attempt == train.attempt or e.step <= train.step)
+    return next(own, None)
 
 
 def read_record(path: Path, kind: type[T]) -> T | None:
@@ -175,10 +187,11 @@ def read_record(path: Path, kind: type[T]) -> T | None:
         return record
     except FileNotFoundError:
         return None
-    except OSError as error:
-        raise RunDirectoryError(f"{path}: cannot be read: {error.strerror or error}") from error
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise RunDirectoryError(f"{path}: cannot be read: {error}") from error
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
+        reason = (error.strerror if isinstance(error, OSError) else None) or error
+        derived = path.name in ("state.json", "exit.json")
+        hint = "it can be deleted: the run then goes on from its checkpoints" if derived else ""
+        raise RunDirectoryError(f"{path}: cannot be read: {reason}", hint) from error
 
 
 def all_checkpoints(paths: RunPaths) -> list[CheckpointPaths]:

@@ -61,6 +61,8 @@ class RunStore:
             UsageError: the name is taken or not plain.
             RunDirectoryError: the folder cannot be written.
         """
+        if name == "latest":
+            raise UsageError("--name latest is taken: it stands for the newest run", "choose another --name")
         if name is not None and not PLAIN_NAME.fullmatch(name):
             raise UsageError(
                 f"--name {name!r} is not a plain name", "use letters, digits, dots, dashes and underscores"
@@ -169,7 +171,8 @@ def summarise(paths: RunPaths) -> RunSummary:
         problem = str(error)
     except ValueError as error:
         problem = f"{paths.meta}: eps_test {error}"
-    train, evaluation = last_metrics(paths.metrics)
+    given_up = state == "finished" and current is not None and current.attempt > 1
+    train, evaluation = last_metrics(paths.metrics, furthest=given_up)
     return RunSummary(
         id=paths.id,
         state=state,

@@ -17,9 +17,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from linftui.errors import CheckpointError, LinftuiError, RunDirectoryError
+from linftui.errors import CheckpointError, LinftuiError, NoSuchCheckpointError, RunDirectoryError
 from linftui.rundir.paths import CheckpointPaths, RunPaths
-from linftui.rundir.reader import all_checkpoints, complete_checkpoints, read_record
+from linftui.rundir.reader import all_checkpoints, complete_checkpoints, open_regular, read_record
 from linftui.rundir.records import TrainerRecord
 from linftui.rundir.writer import cannot_write, fsync_directory, write_record
 
@@ -148,6 +148,8 @@ def load_checkpoint(checkpoint: CheckpointPaths, device: torch.device) -> Loaded
         record = read_record(checkpoint.trainer, TrainerRecord)
         if record is None:
             raise CheckpointError(f"checkpoint {name} is damaged: trainer.json is missing")
+        if record.step != step_of(checkpoint):
+            raise CheckpointError(f"checkpoint {name} is damaged: its record is of step {record.step}")
         for path in (checkpoint.model, checkpoint.optimizer):
             if sha256_of(path) != record.sha256.get(path.name):
                 raise CheckpointError(f"checkpoint {name} is damaged: {path.name} has another SHA-256")
@@ -190,18 +192,20 @@ def find_checkpoint(paths: RunPaths, which: str, device: torch.device) -> tuple[
     if which == "best":
         latest, skipped = load_latest(paths, device)
         if latest is None or latest.record.best is None:
-            raise CheckpointError(
+            raise NoSuchCheckpointError(
                 f"{paths.id} has no best checkpoint",
                 "set data.holdout in the recipe: the test set must not choose one",
             )
         step = latest.record.best.step
-    elif which.isdecimal():
+    elif which.isascii() and which.isdecimal():
         step, skipped = int(which), []
     else:
-        raise CheckpointError(f"--checkpoint {which!r} is not latest, best or a step")
+        raise NoSuchCheckpointError(f"--checkpoint {which!r} is not latest, best or a step")
     if step not in steps:
         known = ", ".join(map(str, sorted(steps))) or "none"
-        raise CheckpointError(f"{paths.id} has no complete checkpoint at step {step}", f"it has: {known}")
+        raise NoSuchCheckpointError(
+            f"{paths.id} has no complete checkpoint at step {step}", f"it has: {known}"
+        )
     return load_checkpoint(steps[step], device), skipped
 
 
@@ -243,7 +247,7 @@ def _remove(checkpoint: CheckpointPaths) -> None:
 
 def sha256_of(path: Path) -> str:
     """The SHA-256 (hex) of a file's content."""
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

@@ -102,7 +102,9 @@ class Trainer:
     def resume_from(self, checkpoint: LoadedCheckpoint) -> None:
         """Goes back to just where the checkpoint was taken. Raises CheckpointError if it does not fit."""
         record = checkpoint.record
-        if (record.seed, record.steps_per_epoch) != (self.recipe.seed, self.steps_per_epoch):
+        if (record.seed, record.steps_per_epoch) != (self.recipe.seed, self.steps_per_epoch) or not (
+            0 <= record.step <= self.total_steps
+        ):
             raise CheckpointError(f"checkpoint {checkpoint.paths.root.name} belongs to another data set")
         restore_model(self.model, checkpoint)
         tensors = dict(checkpoint.optimizer)
@@ -144,7 +146,7 @@ class Trainer:
                 self.event("finished", f"{self.step:,} steps")
                 return "finished"
             if self.should_stop():
-                self.event("stop-seen")
+                self.event("stop-seen", "saving a checkpoint")
                 self._save()
                 self.event("stopped", f"saved at step {self.step:,}")
                 return "stopped"

@@ -118,7 +118,7 @@ class TestHalfWrittenCheckpoints:
     def test_a_step_without_a_checkpoint_is_told_with_those_that_have_one(
         self, fails: Callable[..., str], copied_run: Path
     ) -> None:
-        sentence = fails(1, "certify", "tiny-run", "--checkpoint", "7")
+        sentence = fails(2, "certify", "tiny-run", "--checkpoint", "7")
         assert sentence == "tiny-run has no complete checkpoint at step 7; it has: 24, 36"
 
 

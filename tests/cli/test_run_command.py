@@ -171,7 +171,7 @@ def test_ctrl_c_on_a_terminal_stops_it_and_resume_ends_with_the_network_of_an_un
     assert line == linftui("show", "cut", "--json").stdout.strip()
     assert (run / LAST).read_bytes() == (finished_run / LAST).read_bytes()
     assert curve(run) == curve(finished_run)
-    assert fails(2, "resume", "cut") == "cut is finished; linftui certify runs/cut"
+    assert fails(2, "resume", "cut") == "cut is finished; certify it with: linftui certify runs/cut"
 
 
 def test_a_second_ctrl_c_ends_a_worker_that_does_not_answer(

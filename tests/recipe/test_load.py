@@ -388,8 +388,8 @@ def recipes(draw: st.DrawFn) -> Recipe:
         ),
         objective=Objective(lam=Lam(start=begin, end=end)),
         optimizer=Optimizer(
-            lr=draw(POSITIVE),
-            scalar_lr=draw(POSITIVE),
+            lr=draw(st.floats(1e-300, 1e38)),
+            scalar_lr=draw(st.floats(1e-300, 1e38)),
             beta1=draw(BELOW_1),
             beta2=draw(BELOW_1),
             adam_eps=draw(POSITIVE),

@@ -254,6 +254,23 @@ class TestLastMetrics:
         paths.metrics.write_bytes(lines([*records, *others]) + b"bad\n" + lines(later) + tail)
         assert last_metrics(paths.metrics) == newest(read_all(paths)) == newest([*records, *others, *later])
 
+    def test_a_finished_run_stands_at_its_end_whatever_an_attempt_that_was_given_up_wrote_after_it(
+        self, tmp_path: Path
+    ) -> None:
+        paths = RunPaths(tmp_path)
+        whole = [*(train(step) for step in range(1, 49)), evaluation(48)]
+        given_up = [train(step, attempt=2) for step in range(25, 30)]
+        paths.metrics.write_bytes(lines([*whole, *given_up]))
+        assert last_metrics(paths.metrics, furthest=True) == (train(48), evaluation(48))
+
+    def test_an_evaluation_of_a_later_step_of_another_attempt_is_not_the_current_one(
+        self, tmp_path: Path
+    ) -> None:
+        paths = RunPaths(tmp_path)
+        records = [train(12), evaluation(12), train(24), evaluation(24), train(18, attempt=2)]
+        paths.metrics.write_bytes(lines(records))
+        assert last_metrics(paths.metrics) == (train(18, attempt=2), evaluation(12))
+
     def test_every_torn_end_of_a_short_file_says_what_a_full_read_says(self, tmp_path: Path) -> None:
         paths = RunPaths(tmp_path)
         whole = lines([train(5), evaluation(12), train(15)])
