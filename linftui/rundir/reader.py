@@ -182,7 +182,8 @@ def read_record(path: Path, kind: type[T]) -> T | None:
     """A small record file, or None where it is absent. Raises RunDirectoryError where it is damaged."""
     try:
         with open_regular(path) as file:
-            data = file.read(MAX_RECORD)
+            # Asked for exactly, since a read sets aside as much memory as it is asked for.
+            data = file.read(min(os.fstat(file.fileno()).st_size, MAX_RECORD))
         record: T = decoder(kind)(data)
         return record
     except FileNotFoundError:

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from linftui.errors import LinftuiError, RecipeError, RunDirectoryError, RunNotFoundError, UsageError
-from linftui.recipe.load import MAX_BYTES, parse_recipe
 from linftui.recipe.schema import Recipe, parse_fraction
 from linftui.rundir.paths import RunPaths
 from linftui.rundir.reader import last_metrics, open_regular, read_record
@@ -144,6 +143,8 @@ def read_meta(paths: RunPaths) -> MetaRecord:
 
 def read_recipe(paths: RunPaths) -> Recipe:
     """The resolved recipe of a run. Raises LinftuiError where it is missing or damaged."""
+    from linftui.recipe.load import MAX_BYTES, parse_recipe  # YAML, which a listing of runs can do without
+
     try:
         with open_regular(paths.resolved) as file:
             text = file.read(MAX_BYTES).decode()
