@@ -1,23 +1,19 @@
-"""What this machine has to train on: processor cores, memory, and GPUs through NVML.
+"""What this machine has to train on, and how busy it is: processor cores, memory, and GPUs through NVML.
 
 Absence is a value: no driver, no GPU and no permission are all states of a snapshot, never errors.
 """
 
 import os
+import time
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import psutil
 
+from linftui.nvml import NO_GPU, Nvml
+from linftui.rundir.records import DeviceRecord, Gpu
 
-@dataclass(frozen=True)
-class Gpu:
-    """A GPU in PCI order, which is the order of `--devices 0,3`. Memory in bytes."""
-
-    index: int
-    uuid: str
-    name: str
-    memory_total: int
-    memory_used: int
+__all__ = ["DeviceMonitor", "DeviceSnapshot", "Gpu", "snapshot", "usable_cores"]
 
 
 @dataclass(frozen=True)
@@ -27,58 +23,138 @@ class DeviceSnapshot:
     cores: int
     memory_total: int
     memory_available: int
-    gpus: tuple[Gpu, ...]
+    gpus: tuple[Gpu, ...]  # in PCI order
     gpu_problem: str  # why there are no GPUs to show; empty where there are
+    cpu: float | None = None  # share of the cores in use since the sample before; None: a single look
 
 
 def snapshot() -> DeviceSnapshot:
-    """Looks at the machine now."""
+    """Looks at the machine once, now."""
+    nvml = Nvml()
+    try:
+        gpus, problem = nvml.look()
+    finally:
+        nvml.close()
+    return _machine(gpus, problem)
+
+
+def usable_cores() -> int:
+    """Cores this process may run on, which may be fewer than the machine has."""
+    return len(_cores())
+
+
+class DeviceMonitor:
+    """Looks at the machine again and again, at little cost; for one thread at a time.
+
+    Shares and rates are means since the call before, for the first call since the monitor was made.
+    """
+
+    def __init__(self) -> None:
+        self._nvml = Nvml()
+        self._core_seconds = _core_seconds()
+        self._process_seconds: dict[psutil.Process, float] = {}
+        self._asked = time.monotonic()
+        self._seen: dict[str, Gpu] = {}
+
+    def sample(self) -> DeviceSnapshot:
+        """The machine now, with the share of its cores in use."""
+        gpus, problem = self._nvml.look()
+        return _machine(gpus, problem, self._cpu())
+
+    def usage(self, pids: Iterable[int]) -> tuple[float, int]:
+        """What these processes use: cores since the call before, and bytes of memory now.
+
+        A process counts from the first call that names it; one that is gone counts nothing. Memory is the
+        resident set, so what several of them share is counted for each.
+        """
+        since, self._asked = self._asked, time.monotonic()
+        before, self._process_seconds = self._process_seconds, {}
+        used, memory = 0.0, 0
+        for pid in set(pids):
+            try:
+                process = psutil.Process(pid)  # knows its start time: a pid given anew is another process
+                with process.oneshot():
+                    times, resident = process.cpu_times(), process.memory_info().rss
+            except psutil.Error:
+                continue
+            seconds = times.user + times.system
+            used += seconds - before.get(process, seconds)
+            memory += resident
+            self._process_seconds[process] = seconds
+        elapsed = self._asked - since
+        return (max(0.0, used / elapsed) if elapsed > 0 else 0.0), memory
+
+    def record(self, attempt: int, uuids: Sequence[str], pids: Sequence[int]) -> DeviceRecord:
+        """A record of an attempt that runs on these GPUs (none: on the CPU) with these processes.
+
+        Every GPU asked for is in it, in that order, be it with no more than its UUID and what became of it.
+        """
+        gpus, problem = self._nvml.look() if uuids else ((), "")
+        machine = _machine(gpus, problem, self._cpu())
+        cores, memory = self.usage(pids)
+        return DeviceRecord(
+            attempt=attempt,
+            time=time.time(),
+            cpu=machine.cpu or 0.0,
+            memory_used=machine.memory_total - machine.memory_available,
+            memory_total=machine.memory_total,
+            run_cpu=cores,
+            run_memory=memory,
+            gpus=[self._own(uuid, machine) for uuid in uuids],
+            gpu_problem=problem,
+        )
+
+    def close(self) -> None:
+        """Gives NVML back. A later call opens it again."""
+        self._nvml.close()
+
+    def _own(self, uuid: str, machine: DeviceSnapshot) -> Gpu:
+        for gpu in machine.gpus:
+            if gpu.uuid == uuid:
+                self._seen[uuid] = gpu
+                return gpu
+        last = self._seen.get(uuid, Gpu(index=-1, uuid=uuid, name=""))
+        unnamed = [gpu.problem for gpu in machine.gpus if not gpu.uuid and gpu.index == last.index]
+        silent = machine.gpu_problem not in ("", NO_GPU)  # then nothing is known of any GPU
+        problem = unnamed[0] if unnamed else machine.gpu_problem if silent else "it is gone"
+        return Gpu(index=last.index, uuid=uuid, name=last.name, problem=problem)
+
+    def _cpu(self) -> float:
+        before, self._core_seconds = self._core_seconds, _core_seconds()
+        both = before.keys() & self._core_seconds.keys()
+        busy, total = (sum(self._core_seconds[core][i] - before[core][i] for core in both) for i in (0, 1))
+        return min(1.0, max(0.0, busy / total)) if total > 0 else 0.0
+
+
+def _machine(gpus: tuple[Gpu, ...], problem: str, cpu: float | None = None) -> DeviceSnapshot:
     memory = psutil.virtual_memory()
-    gpus, problem = _gpus()
     return DeviceSnapshot(
         cores=usable_cores(),
         memory_total=memory.total,
         memory_available=memory.available,
         gpus=gpus,
         gpu_problem=problem,
+        cpu=cpu,
     )
 
 
-def usable_cores() -> int:
-    """Cores this process may run on, which may be fewer than the machine has."""
+def _cores() -> set[int]:
     try:
-        return len(os.sched_getaffinity(0))
+        return os.sched_getaffinity(0)
     except AttributeError:  # not Linux
-        return os.cpu_count() or 1
+        return set(range(os.cpu_count() or 1))
 
 
-def _gpus() -> tuple[tuple[Gpu, ...], str]:
-    import pynvml
-
-    try:
-        pynvml.nvmlInit()
-    except pynvml.NVMLError as error:
-        return (), f"NVML: {error}"
-    try:
-        found = []
-        for index in range(pynvml.nvmlDeviceGetCount()):
-            handle = pynvml.nvmlDeviceGetHandleByIndex(index)
-            memory = pynvml.nvmlDeviceGetMemoryInfo(handle)
-            found.append(
-                Gpu(
-                    index=index,
-                    uuid=_text(pynvml.nvmlDeviceGetUUID(handle)),
-                    name=_text(pynvml.nvmlDeviceGetName(handle)),
-                    memory_total=int(memory.total),
-                    memory_used=int(memory.used),
-                )
-            )
-        return tuple(found), "" if found else "NVML: the driver reports no GPU"
-    except pynvml.NVMLError as error:
-        return (), f"NVML: {error}"
-    finally:
-        pynvml.nvmlShutdown()
-
-
-def _text(value: str | bytes) -> str:
-    return value.decode() if isinstance(value, bytes) else value
+def _core_seconds() -> dict[int, tuple[float, float]]:
+    """Of each usable core: the seconds that it was busy, and all its seconds, since some moment long ago."""
+    times = dict(enumerate(psutil.cpu_times(percpu=True)))
+    cores = _cores()
+    if not cores <= times.keys():  # a container's list of its own cores, numbered anew: all of them are meant
+        cores = set(times)
+    seconds = {}
+    for core in cores:
+        fields = times[core]._asdict()
+        # A guest's time is in `user` and `nice` as well.
+        total = sum(fields.values()) - fields.get("guest", 0.0) - fields.get("guest_nice", 0.0)
+        seconds[core] = (total - fields["idle"] - fields.get("iowait", 0.0), total)
+    return seconds

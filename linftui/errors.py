@@ -72,5 +72,9 @@ class CertificationError(LinftuiError):
     """A condition that the certificate's proof rests on does not hold here."""
 
 
+class RankLostError(LinftuiError):
+    """Another rank is gone, or does not answer; what happened to it is told elsewhere."""
+
+
 class WorkerError(LinftuiError):
     """A worker process ended with a failure that it could not explain itself."""

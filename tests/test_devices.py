@@ -1,150 +1,172 @@
-"""What the machine is seen to have: with no NVML, and with a stand-in for NVML that answers for two GPUs.
-
-The stand-in is a shared library of the driver's name, compiled here and loaded by the real pynvml.
-"""
+"""What the machine is seen to have, and what processes are seen to use of it: real ones, without a GPU."""
 
 import ctypes.util
-import json
 import os
-import shutil
 import subprocess
 import sys
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import psutil
 import pytest
 
-from linftui.devices import snapshot, usable_cores
+from linftui.devices import DeviceMonitor, snapshot, usable_cores
+from linftui.rundir.records import DeviceRecord, decoder, encode
 
-GIB = 1 << 30
+MIB = 1 << 20
 
-# Which call fails, and how many GPUs there are, is told in the environment.
-NVML = r"""
-#include <stdio.h>
-#include <stdlib.h>
 
-typedef struct { unsigned long long total, free, used; } memory_t;
-static long gpus[2] = {0, 1};
+class TestTheMachine:
+    def test_cores_and_memory_are_those_of_this_machine(self) -> None:
+        machine = snapshot()
+        assert machine.cores == usable_cores() == len(os.sched_getaffinity(0))
+        assert machine.memory_total == psutil.virtual_memory().total
+        assert 0 < machine.memory_available <= machine.memory_total
+        assert machine.cpu is None
 
-static int told(const char *name, int otherwise) {
-  const char *text = getenv(name);
-  return text ? atoi(text) : otherwise;
-}
-int nvmlInitWithFlags(unsigned flags) { return told("NVML_INIT", 0); }
-int nvmlShutdown(void) { return 0; }
-int nvmlDeviceGetCount_v2(unsigned *count) { *count = told("NVML_GPUS", 2); return 0; }
-int nvmlDeviceGetHandleByIndex_v2(unsigned index, void **device) { *device = &gpus[index]; return 0; }
-int nvmlDeviceGetUUID(long *gpu, char *text, unsigned size) {
-  snprintf(text, size, "GPU-0000000%ld-aaaa", *gpu);
-  return 0;
-}
-int nvmlDeviceGetName(long *gpu, char *text, unsigned size) {
-  snprintf(text, size, "Stand-in %ld", *gpu);
-  return 0;
-}
-int nvmlDeviceGetMemoryInfo(long *gpu, memory_t *memory) {
-  memory->total = 80ULL << 30;
-  memory->used = (unsigned long long)(*gpu + 1) << 30;
-  memory->free = memory->total - memory->used;
-  return told("NVML_MEMORY", 0);
-}
+    def test_cores_are_those_that_this_process_may_use(self) -> None:
+        program = "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))});"
+        program += "from linftui.devices import usable_cores; print(usable_cores())"
+        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+        assert done.stdout == "1\n"
+
+    @pytest.mark.skipif(ctypes.util.find_library("nvidia-ml") is not None, reason="this machine has NVML")
+    def test_without_nvml_there_are_no_gpus_and_the_reason_is_told(self) -> None:
+        for machine in (snapshot(), DeviceMonitor().sample()):
+            assert machine.gpus == ()
+            assert machine.gpu_problem == "NVML: NVML Shared Library Not Found"
+
+    def test_looking_prints_nothing_and_a_record_of_a_cpu_run_does_not_even_load_pynvml(self) -> None:
+        program = "import sys; from linftui.devices import DeviceMonitor, snapshot; m = DeviceMonitor();"
+        program += "record = m.record(1, [], [0]); m.close(); assert 'pynvml' not in sys.modules;"
+        program += "assert (record.gpus, record.gpu_problem) == ([], ''); m.sample(); snapshot(); m.close()"
+        done = subprocess.run([sys.executable, "-W", "error", "-c", program], capture_output=True, text=True)
+        assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+# Uses half a second of a processor at each line it is sent, and sleeps otherwise.
+WORKER = """
+import sys, time
+ballast = b"x" * (64 << 20)
+print("ready", flush=True)
+for line in sys.stdin:
+    until = time.process_time() + 0.5
+    while time.process_time() < until: pass
+    print("done", flush=True)
 """
 
-Machine = dict[str, Any]
+
+@contextmanager
+def worker() -> Iterator[subprocess.Popen[str]]:
+    """A running WORKER that is ready."""
+    with subprocess.Popen(
+        [sys.executable, "-c", WORKER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            assert process.stdout is not None and process.stdout.readline() == "ready\n"
+            yield process
+        finally:
+            process.kill()
 
 
-@pytest.fixture(scope="module")
-def stand_in(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a libnvidia-ml.so.1."""
-    if shutil.which("gcc") is None:
-        pytest.skip("no gcc to compile the stand-in for NVML with")
-    folder = tmp_path_factory.mktemp("nvml")
-    source = folder / "nvml.c"
-    source.write_text(NVML)
-    subprocess.run(["gcc", "-shared", "-fPIC", "-o", folder / "libnvidia-ml.so.1", source], check=True)
-    return folder
+def burn(process: subprocess.Popen[str]) -> None:
+    """Half a second of processor time, be it in however long."""
+    assert process.stdin is not None and process.stdout is not None
+    process.stdin.write("\n")
+    process.stdin.flush()
+    assert process.stdout.readline() == "done\n"
 
 
-@pytest.fixture
-def seen(stand_in: Path) -> Callable[..., Machine]:
-    """What a process with the stand-in sees."""
+def used(monitor: DeviceMonitor, pids: Sequence[int], during: Callable[[], None]) -> tuple[float, float, int]:
+    """Seconds of processor time that the monitor finds, at least and at most, and bytes of memory.
 
-    def seen(**environment: str) -> Machine:
-        program = "import json, dataclasses; from linftui.devices import snapshot;"
-        program += "print(json.dumps(dataclasses.asdict(snapshot())))"
-        done = subprocess.run(
-            [sys.executable, "-c", program],
-            env={**os.environ, "LD_LIBRARY_PATH": str(stand_in), **environment},
-            capture_output=True,
-            text=True,
-            check=True,
+    Seconds and not cores, which depend on how busy this machine is with other things.
+    """
+    outer = time.monotonic()
+    monitor.usage(pids)
+    inner = time.monotonic()
+    during()
+    inner = time.monotonic() - inner
+    cores, memory = monitor.usage(pids)
+    return cores * inner, cores * (time.monotonic() - outer), memory
+
+
+class TestUsage:
+    def test_cores_are_the_processor_time_of_these_processes_over_the_time_between_the_calls(self) -> None:
+        monitor = DeviceMonitor()
+        with worker() as busy, worker() as idle:
+            least, most, both = used(monitor, [busy.pid, idle.pid], lambda: burn(busy))
+            assert least < 0.55 and most > 0.45
+            least, _, alone = used(monitor, [idle.pid, idle.pid], lambda: burn(busy))
+            assert least < 0.05
+        assert 64 * MIB < alone < 128 * MIB < both
+
+    def test_a_process_counts_from_the_call_that_first_names_it(self) -> None:
+        monitor = DeviceMonitor()
+        with worker() as process:
+            burn(process)
+            assert monitor.usage([process.pid])[0] == 0.0
+
+    def test_a_process_that_is_gone_counts_nothing_and_hides_no_other(self) -> None:
+        monitor = DeviceMonitor()
+        with worker() as lasting, worker() as going:
+
+            def during() -> None:
+                burn(going)
+                going.kill()
+                going.wait()
+                burn(lasting)
+
+            least, most, memory = used(monitor, [going.pid, lasting.pid], during)
+            assert least < 0.55 and most > 0.45
+            assert 64 * MIB < memory < 128 * MIB
+            assert monitor.usage([going.pid]) == (0.0, 0)
+
+    def test_a_record_tells_of_a_run_on_the_cpu(self) -> None:
+        monitor = DeviceMonitor()
+        with worker() as process:
+            begun = time.monotonic()
+            monitor.record(2, [], [process.pid])
+            burn(process)
+            record = monitor.record(2, [], [process.pid])
+            elapsed = time.monotonic() - begun
+        assert record.run_cpu * elapsed > 0.45
+        assert record.run_memory > 64 * MIB
+        # Others may use more, but as much as the run uses is in use.
+        assert record.cpu * usable_cores() * elapsed > 0.4
+        assert decoder(DeviceRecord)(encode(record)) == record
+
+    def test_the_share_is_of_the_usable_cores_alone(self) -> None:
+        program = """
+import os, time
+os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+from linftui.devices import DeviceMonitor
+monitor = DeviceMonitor()
+while time.process_time() < 1: pass
+print(monitor.sample().cpu)
+"""
+        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+        assert 0.9 < float(done.stdout) <= 1.0  # its one core did nothing else, however many idled
+
+    def test_cores_that_the_kernel_numbers_otherwise_are_taken_all_together(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {4000, 4001})
+        monitor = DeviceMonitor()
+        with worker() as process:
+            burn(process)
+        share = monitor.sample().cpu
+        assert share is not None and 0.0 < share <= 1.0
+
+    def test_waiting_is_not_work_and_a_guests_time_counts_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        idle, busy = (
+            psutil.cpu_times(),
+            {"user": 3.0, "guest": 2.0, "system": 1.0, "idle": 5.0, "iowait": 1.0},
         )
-        assert done.stderr == ""
-        machine: Machine = json.loads(done.stdout)
-        return machine
-
-    return seen
-
-
-def test_cores_and_memory_are_those_of_this_machine() -> None:
-    machine = snapshot()
-    assert machine.cores == usable_cores() == len(os.sched_getaffinity(0))
-    assert machine.memory_total == psutil.virtual_memory().total
-    assert 0 < machine.memory_available <= machine.memory_total
-
-
-def test_cores_are_those_that_this_process_may_use() -> None:
-    program = "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))});"
-    program += "from linftui.devices import usable_cores; print(usable_cores())"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert done.stdout == "1\n"
-
-
-@pytest.mark.skipif(ctypes.util.find_library("nvidia-ml") is not None, reason="this machine has NVML")
-def test_without_nvml_there_are_no_gpus_and_the_reason_is_told() -> None:
-    machine = snapshot()
-    assert machine.gpus == ()
-    assert machine.gpu_problem == "NVML: NVML Shared Library Not Found"
-
-
-def test_gpus_are_listed_in_the_order_of_the_bus(seen: Callable[..., Machine]) -> None:
-    machine = seen()
-    assert machine["gpu_problem"] == ""
-    assert machine["gpus"] == [
-        {
-            "index": index,
-            "uuid": f"GPU-0000000{index}-aaaa",
-            "name": f"Stand-in {index}",
-            "memory_total": 80 * GIB,
-            "memory_used": (index + 1) * GIB,
-        }
-        for index in (0, 1)
-    ]
-
-
-@pytest.mark.parametrize(
-    ("environment", "problem"),
-    [
-        ({"NVML_INIT": "9"}, "NVML: Driver Not Loaded"),
-        ({"NVML_INIT": "4"}, "NVML: Insufficient Permissions"),
-        ({"NVML_MEMORY": "15"}, "NVML: GPU is lost"),
-        ({"NVML_GPUS": "0"}, "NVML: the driver reports no GPU"),
-    ],
-)
-def test_a_driver_that_does_not_answer_is_no_error(
-    seen: Callable[..., Machine], environment: dict[str, str], problem: str
-) -> None:
-    machine = seen(**environment)
-    assert machine["gpus"] == []
-    assert machine["gpu_problem"] == problem
-    assert machine["cores"] >= 1
-
-
-def test_a_command_that_asks_for_a_gpu_that_is_not_there_names_those_that_are(
-    linftui: Callable[..., subprocess.CompletedProcess[str]], stand_in: Path, tiny_recipe: Path
-) -> None:
-    done = linftui("run", tiny_recipe, "--devices", "5", LD_LIBRARY_PATH=str(stand_in))
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == "linftui: there is no GPU 5 here; known: 0, 1\n"
+        later = idle._replace(**{name: getattr(idle, name) + more for name, more in busy.items()})
+        looks = iter([[idle, idle], [later, idle]])
+        monkeypatch.setattr(psutil, "cpu_times", lambda percpu: next(looks))
+        monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 1})
+        monitor = DeviceMonitor()
+        assert monitor.sample().cpu == pytest.approx(0.4)

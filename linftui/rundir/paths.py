@@ -45,6 +45,10 @@ class RunPaths:
         return self.root / "events.jsonl"
 
     @property
+    def devices(self) -> Path:
+        return self.root / "devices.jsonl"
+
+    @property
     def checkpoints(self) -> Path:
         return self.root / "checkpoints"
 
@@ -62,6 +66,16 @@ class RunPaths:
     def rank_log(self, attempt: int, rank: int) -> Path:
         return self.logs(attempt) / f"rank-{rank}.log"
 
+    def supervisor_log(self, attempt: int) -> Path:
+        return self.logs(attempt) / "supervisor.log"
+
+    def torchrun_log(self, attempt: int) -> Path:
+        return self.logs(attempt) / "torchrun.log"
+
+    def member(self, attempt: int, rank: int) -> Path:
+        """Which process a rank is, told by itself where `torchrun` started it."""
+        return self.logs(attempt) / f"member-{rank}.json"
+
     def error(self, attempt: int, rank: int) -> Path:
         """What a rank that failed says of it."""
         return self.logs(attempt) / f"error-{rank}.json"
@@ -73,6 +87,10 @@ class RunPaths:
     def stop_request(self, attempt: int) -> Path:
         """Present once somebody asked this attempt to stop; a later attempt is not concerned."""
         return self.control / f"stop-{attempt:03d}.json"
+
+    def kill_request(self, attempt: int) -> Path:
+        """Present once somebody asked a second time: the attempt is ended without saving."""
+        return self.control / f"kill-{attempt:03d}.json"
 
     def checkpoint(self, step: int) -> "CheckpointPaths":
         return CheckpointPaths(self.checkpoints / f"step-{step:08d}")
@@ -146,6 +164,11 @@ class CertifyLogPaths:
     @property
     def error(self) -> Path:
         return self.root / "error.json"
+
+    @property
+    def worker(self) -> Path:
+        """Which process it is."""
+        return self.root / "worker.json"
 
     @property
     def task(self) -> Path:

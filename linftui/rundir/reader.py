@@ -11,7 +11,7 @@ import msgspec
 
 from linftui.errors import RunDirectoryError
 from linftui.rundir.paths import CheckpointPaths, RunPaths
-from linftui.rundir.records import EvalRecord, EventRecord, Metric, TrainRecord, decoder
+from linftui.rundir.records import DeviceRecord, EvalRecord, EventRecord, Metric, TrainRecord, decoder
 
 T = TypeVar("T")
 
@@ -87,16 +87,17 @@ class LineFollower(Generic[T]):
 
 
 class RunReader:
-    """Follows one run's metrics and events."""
+    """Follows one run's metrics, events and devices."""
 
     def __init__(self, paths: RunPaths) -> None:
         self.paths = paths
         self._metrics: LineFollower[Metric] = LineFollower(paths.metrics, decoder(Metric))
         self._events: LineFollower[EventRecord] = LineFollower(paths.events, decoder(EventRecord))
+        self._devices: LineFollower[DeviceRecord] = LineFollower(paths.devices, decoder(DeviceRecord))
 
     @property
     def bad_lines(self) -> int:
-        return self._metrics.bad_lines + self._events.bad_lines
+        return self._metrics.bad_lines + self._events.bad_lines + self._devices.bad_lines
 
     def metrics(self, max_bytes: int | None = None) -> list[Metric]:
         """Metrics appended since the last call; within the next `max_bytes` only, where that is given."""
@@ -105,6 +106,10 @@ class RunReader:
     def events(self, max_bytes: int | None = None) -> list[EventRecord]:
         """Events appended since the last call, likewise."""
         return self._events.drain() if max_bytes is None else self._events.poll(max_bytes)
+
+    def devices(self, max_bytes: int | None = None) -> list[DeviceRecord]:
+        """Device samples appended since the last call, likewise."""
+        return self._devices.drain() if max_bytes is None else self._devices.poll(max_bytes)
 
 
 def read_all(paths: RunPaths) -> list[Metric]:

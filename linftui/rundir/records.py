@@ -106,6 +106,22 @@ class StateRecord(Record, frozen=True, kw_only=True):
     time: float
 
 
+class MemberRecord(Record, frozen=True, kw_only=True):
+    """Which process works on something, and where (member-<rank>.json, a certification's worker.json)."""
+
+    host: HostRecord
+    process: ProcessRecord
+
+
+class StartRecord(Record, frozen=True, kw_only=True):
+    """A supervisor's answer to whoever started it: its attempt, or why there is none."""
+
+    attempt: int | None = None
+    message: str = ""
+    hint: str = ""
+    exit_code: int = 0
+
+
 class ExitRecord(Record, frozen=True, kw_only=True):
     """How an attempt ended (exit.json, written by the supervisor)."""
 
@@ -127,12 +143,50 @@ class ErrorRecord(Record, frozen=True, kw_only=True):
     time: float
 
 
+class GpuProcess(Struct, frozen=True, kw_only=True):
+    """A process that holds memory of a GPU; the driver's pids may be of another namespace than ours."""
+
+    pid: int
+    memory: int | None  # bytes
+
+
+class Gpu(Struct, frozen=True, kw_only=True):
+    """A GPU at one moment, in PCI order, which is the order of `--devices 0,3`. None: it did not say."""
+
+    index: int
+    uuid: str
+    name: str
+    memory_total: int | None = None  # bytes
+    memory_used: int | None = None
+    utilisation: float | None = None  # share of the time that a kernel ran, in [0, 1]
+    power: float | None = None  # watts
+    power_limit: float | None = None
+    temperature: float | None = None  # degrees Celsius
+    processes: list[GpuProcess] | None = None
+    problem: str = ""  # why something is missing; empty where nothing is
+
+
+class DeviceRecord(Record, frozen=True, kw_only=True):
+    """The machine's devices at one moment of an attempt (devices.jsonl, written by the supervisor)."""
+
+    attempt: int
+    time: float
+    cpu: float  # share of the usable cores in use since the record before, in [0, 1]
+    memory_used: int  # bytes, of the whole machine
+    memory_total: int
+    run_cpu: float  # cores that the run's own processes used since the record before
+    run_memory: int  # bytes that they hold
+    gpus: list[Gpu]  # the run's own
+    gpu_problem: str = ""  # why there are none to tell of
+
+
 class StopRequest(Record, frozen=True, kw_only=True):
     """Somebody wants an attempt to stop (control/stop-<attempt>.json)."""
 
     attempt: int
     time: float
     by: str
+    deadline_s: float = 120.0  # the attempt is ended, saved or not, so long after the request was seen
 
 
 class MetaRecord(Record, frozen=True, kw_only=True):

@@ -7,7 +7,7 @@ from typing import Literal
 from linftui.rundir.liveness import is_alive, this_host
 from linftui.rundir.paths import RunPaths
 from linftui.rundir.reader import read_record
-from linftui.rundir.records import ExitRecord, HostRecord, ProcessRecord, StateRecord, StopRequest
+from linftui.rundir.records import ExitRecord, HostRecord, ProcessRecord, StateRecord
 
 State = Literal[
     "pending", "starting", "running", "stopping", "stopped", "finished", "failed", "crashed", "lost"
@@ -62,11 +62,6 @@ def run_state(paths: RunPaths) -> State:
         host=this_host(),
         alive=living.__contains__,
     )
-
-
-def stop_request(paths: RunPaths, attempt: int) -> StopRequest | None:
-    """The request that asks this attempt to stop, if there is one."""
-    return read_record(paths.stop_request(attempt), StopRequest)
 
 
 def _silence(paths: RunPaths) -> float:

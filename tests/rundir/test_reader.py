@@ -24,9 +24,12 @@ from linftui.rundir.reader import (
     read_record,
 )
 from linftui.rundir.records import (
+    DeviceRecord,
     EvalRecord,
     EventRecord,
     ExitRecord,
+    Gpu,
+    GpuProcess,
     Metric,
     StopRequest,
     TrainRecord,
@@ -56,7 +59,18 @@ def evaluation(step: int, attempt: int = 1, means: str = "running", split: str =
     )  # fmt: skip
 
 
-def lines(records: Iterable[Metric | EventRecord]) -> bytes:
+def devices(attempt: int) -> DeviceRecord:
+    gpu = Gpu(
+        index=1, uuid="GPU-1", name="H100", memory_total=80 << 30, utilisation=0.97, power=412.5,
+        processes=[GpuProcess(pid=7, memory=None)], problem="Insufficient Permissions (temperature)",
+    )  # fmt: skip
+    return DeviceRecord(
+        attempt=attempt, time=0.0, cpu=0.5, memory_used=1 << 30, memory_total=8 << 30, run_cpu=1.5,
+        run_memory=1 << 29, gpus=[gpu, Gpu(index=-1, uuid="GPU-2", name="", problem="it is gone")],
+    )  # fmt: skip
+
+
+def lines(records: Iterable[Metric | EventRecord | DeviceRecord]) -> bytes:
     return b"".join(encode(record) + b"\n" for record in records)
 
 
@@ -189,6 +203,16 @@ class TestRunReader:
         assert (reader.metrics(), reader.events()) == ([train(5), evaluation(12)], [event(0)])
         assert (reader.metrics(), reader.events()) == ([], [])
         assert reader.bad_lines == 2
+
+    def test_it_follows_devices_likewise(self, tmp_path: Path) -> None:
+        paths = RunPaths(tmp_path)
+        reader = RunReader(paths)
+        assert reader.devices() == []
+        paths.devices.write_bytes(lines([devices(1), devices(2)]) + b"bad\n" + lines([devices(3)]))
+        size = len(lines([devices(1)]))
+        assert [reader.devices(size) for _ in range(2)] == [[devices(1)], [devices(2)]]
+        assert (reader.devices(), reader.devices()) == ([devices(3)], [])
+        assert (reader.metrics(), reader.events(), reader.bad_lines) == ([], [], 1)
 
     def test_a_bite_is_as_small_as_asked_for(self, tmp_path: Path) -> None:
         paths = RunPaths(tmp_path)

@@ -12,7 +12,7 @@ from linftui.rundir import state as state_module
 from linftui.rundir.liveness import this_host
 from linftui.rundir.paths import RunPaths
 from linftui.rundir.records import ExitRecord, HostRecord, ProcessRecord, StateRecord, StopRequest
-from linftui.rundir.state import SILENCE_S, State, derive_state, run_state, stop_request
+from linftui.rundir.state import SILENCE_S, State, derive_state, run_state
 from linftui.rundir.writer import write_record
 
 HERE = HostRecord(name="here", boot_id="1", pid_namespace="pid:[1]")
@@ -103,10 +103,8 @@ class TestRunState:
         write_record(paths.state, structs.replace(RUNNING, host=REBOOTED))
         write_record(paths.stop_request(1), StopRequest(attempt=1, time=0.0, by="me"))
         assert run_state(paths) == "running"
-        assert stop_request(paths, 2) is None
         write_record(paths.stop_request(2), StopRequest(attempt=2, time=0.0, by="me"))
         assert run_state(paths) == "stopping"
-        assert stop_request(paths, 2) == StopRequest(attempt=2, time=0.0, by="me")
 
     def test_a_run_elsewhere_is_lost_once_nothing_is_written_any_more(self, paths: RunPaths) -> None:
         write_record(paths.state, structs.replace(RUNNING, host=REBOOTED))
