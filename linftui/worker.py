@@ -8,36 +8,74 @@ import argparse
 import contextlib
 import faulthandler
 import os
+import select
 import signal
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
 
-import torch
 from msgspec import structs
 
-from linftui.certify.certifier import StoppedEarly, certify, load_subject
-from linftui.errors import CheckpointError, DeviceError, LinftuiError, TrainingError
-from linftui.ops import backend_name
+from linftui.errors import CheckpointError, DeviceError, LinftuiError, TrainingError, WorkerError
 from linftui.recipe.load import recipe_hash
 from linftui.recipe.schema import parse_fraction
+from linftui.rundir.liveness import describe_process, this_host
 from linftui.rundir.paths import CertifyLogPaths, RunPaths
-from linftui.rundir.records import CertifyTask, ErrorRecord
+from linftui.rundir.records import CertifyTask, ErrorRecord, MemberRecord
 from linftui.rundir.store import read_meta, read_recipe
 from linftui.rundir.writer import write_record
-from linftui.train.build import build_dataset
-from linftui.train.checkpoint import find_checkpoint, load_latest
-from linftui.train.trainer import Trainer
+
+# A rank that waits for others who are gone cannot save any more; without its supervisor it ends itself.
+ORPHAN_PATIENCE_S = 20.0
+
+
+class SupervisorPipe:
+    """The reading end of the supervisor's pipe, whose end of file is the supervisor's death.
+
+    Args:
+        name: "<pid>:<descriptor>:<inode>", as `linftui.launch.worker_process.LifePipe` gives it.
+
+    Raises:
+        WorkerError: the supervisor is gone already.
+    """
+
+    def __init__(self, name: str) -> None:
+        pid, descriptor, inode = map(int, name.split(":"))
+        try:
+            self._fd = os.open(f"/proc/{pid}/fd/{descriptor}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        except OSError as error:
+            raise WorkerError("the supervisor is gone") from error
+        if os.fstat(self._fd).st_ino != inode:
+            raise WorkerError("the supervisor is gone")
+
+    def closed(self) -> bool:
+        """Whether the supervisor is gone."""
+        try:
+            return os.read(self._fd, 1) == b""
+        except BlockingIOError:
+            return False
+
+    def end_process_once_closed(self, patience_s: float) -> None:
+        """From now on this process does not outlive the supervisor by more than so many seconds."""
+        threading.Thread(target=self._watch, args=(patience_s,), daemon=True).start()
+
+    def _watch(self, patience_s: float) -> None:
+        poll = select.poll()
+        poll.register(self._fd, 0)  # a hang-up is always told
+        poll.poll()
+        time.sleep(patience_s)
+        faulthandler.dump_traceback()
+        os._exit(1)
 
 
 class StopFlag:
     """Whether it is time to stop: a request in the run directory, a signal, or the starter's death."""
 
-    def __init__(self, supervisor_fd: int, request: Path | None) -> None:
-        self._fd, self._request, self._set = supervisor_fd, request, False
-        os.set_blocking(supervisor_fd, False)
+    def __init__(self, pipe: SupervisorPipe | None, request: Path | None) -> None:
+        self._pipe, self._request, self._set = pipe, request, False
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_signal)
 
@@ -45,22 +83,37 @@ class StopFlag:
         self._set = True
 
     def __call__(self) -> bool:
-        self._set = self._set or (self._request is not None and self._request.exists()) or self._orphaned()
+        self._set = (
+            self._set
+            or (self._request is not None and self._request.exists())
+            or (self._pipe is not None and self._pipe.closed())
+        )
         return self._set
 
-    def _orphaned(self) -> bool:
-        try:
-            return os.read(self._fd, 1) == b""
-        except BlockingIOError:
-            return False
+
+def train(options: argparse.Namespace, pipe: SupervisorPipe | None) -> None:
+    """Trains as one rank of an attempt, from the beginning or from a checkpoint."""
+    from linftui.train.distributed import process_group
+
+    with process_group(options.rendezvous, options.device) as device:
+        # Not earlier: a rank that waits in vain for the others to join ends when torchrun asks it to.
+        should_stop = StopFlag(pipe, RunPaths(options.run).stop_request(options.attempt))
+        _train_rank(options, str(device), should_stop)
 
 
-def train(options: argparse.Namespace) -> None:
-    """Trains, from the beginning or from a checkpoint."""
-    paths, device = RunPaths(options.run), torch.device(options.device)
-    should_stop = StopFlag(options.supervisor_fd, paths.stop_request(options.attempt))
+def _train_rank(options: argparse.Namespace, device_name: str, should_stop: StopFlag) -> None:
+    import torch
+
+    from linftui.ops import backend_name
+    from linftui.train.build import build_dataset
+    from linftui.train.checkpoint import find_checkpoint, load_latest
+    from linftui.train.distributed import is_first
+    from linftui.train.trainer import Trainer
+
+    paths, device = RunPaths(options.run), torch.device(device_name)
     recipe = read_recipe(paths)
-    write_record(paths.meta, structs.replace(read_meta(paths), kernel_backend=backend_name()))
+    if is_first():
+        write_record(paths.meta, structs.replace(read_meta(paths), kernel_backend=backend_name()))
     dataset = build_dataset(recipe, device)
     trainer = Trainer(recipe, dataset, paths, options.attempt, should_stop)
     if options.checkpoint is None:
@@ -86,10 +139,14 @@ def train(options: argparse.Namespace) -> None:
     print(f"{outcome} at step {trainer.step:,}")
 
 
-def certify_run(options: argparse.Namespace) -> None:
+def certify_run(options: argparse.Namespace, pipe: SupervisorPipe | None) -> None:
     """Certifies one checkpoint at each radius asked for."""
+    import torch
+
+    from linftui.certify.certifier import StoppedEarly, certify, load_subject
+
     paths, device = RunPaths(options.run), torch.device(options.device)
-    should_stop = StopFlag(options.supervisor_fd, None)
+    should_stop = StopFlag(pipe, None)
     radii = [parse_fraction(text) for text in options.eps.split(",")]
     subject, warnings = load_subject(paths, options.checkpoint, options.means, options.limit, device)
     for warning in warnings:
@@ -102,10 +159,13 @@ def certify_run(options: argparse.Namespace) -> None:
         warnings=warnings,
     )
     write_record(task_file, task)
-    for done, eps in enumerate(radii, start=1):
-        summary = certify(subject, eps, should_stop)
-        write_record(task_file, structs.replace(task, done=done))
-        print(f"eps {summary.eps_exact}: certified {summary.certified_accuracy:.4f} of {summary.n:,}")
+    try:
+        for done, eps in enumerate(radii, start=1):
+            summary = certify(subject, eps, should_stop)
+            write_record(task_file, structs.replace(task, done=done))
+            print(f"eps {summary.eps_exact}: certified {summary.certified_accuracy:.4f} of {summary.n:,}")
+    except StoppedEarly as stopped:
+        print(stopped)
 
 
 def parse_arguments(arguments: list[str]) -> argparse.Namespace:
@@ -114,14 +174,15 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     commands = parser.add_subparsers(required=True)
     for name, action in (("train", train), ("certify", certify_run)):
         command = commands.add_parser(name)
-        command.set_defaults(action=action, logs=None, attempt=None)
+        command.set_defaults(action=action, logs=None, attempt=None, rendezvous=None)
         command.add_argument("run", type=Path)
         command.add_argument("--device", required=True)
         command.add_argument("--threads", type=int, required=True)
-        command.add_argument("--supervisor-fd", type=int, required=True)
+        command.add_argument("--supervisor-pipe")
         if name == "train":
             command.add_argument("--attempt", type=int, required=True)
             command.add_argument("--checkpoint")
+            command.add_argument("--rendezvous", type=Path)
         else:
             command.add_argument("--logs", type=Path, required=True)
             command.add_argument("--checkpoint", required=True)
@@ -133,21 +194,23 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
 
 def main(arguments: list[str]) -> int:
     """Runs one task and returns the exit code; 0 also where it was asked to stop and did."""
-    faulthandler.enable()
     options = parse_arguments(arguments)
+    rank = 0 if options.rendezvous is None else int(os.environ["RANK"])
+    if options.rendezvous is not None:
+        _announce_rank(RunPaths(options.run), options.attempt, rank)
+    if options.logs is not None:
+        _announce_certification(CertifyLogPaths(options.logs), alone=options.supervisor_pipe is None)
+    faulthandler.enable()
     error_file = (
-        RunPaths(options.run).error(options.attempt, 0)
+        RunPaths(options.run).error(options.attempt, rank)
         if options.logs is None
         else CertifyLogPaths(options.logs).error
     )
-    torch.set_num_threads(options.threads)
-    action: Callable[[argparse.Namespace], None] = options.action
     try:
-        if options.device != "cpu" and not torch.cuda.is_available():
-            raise DeviceError("there is a GPU, but this torch cannot use it", "choose --devices cpu")
-        action(options)
-    except StoppedEarly as stopped:
-        print(stopped)
+        pipe = None if options.supervisor_pipe is None else SupervisorPipe(options.supervisor_pipe)
+        if pipe is not None and options.rendezvous is not None:
+            pipe.end_process_once_closed(ORPHAN_PATIENCE_S)
+        return _do(options, pipe)
     except Exception as error:
         traceback.print_exc()
         told = error if isinstance(error, LinftuiError) else _unforeseen(error)
@@ -161,11 +224,45 @@ def main(arguments: list[str]) -> int:
         with contextlib.suppress(LinftuiError):  # the disk is full, say; the log has the traceback
             write_record(error_file, record)
         return told.exit_code
+
+
+def _announce_rank(paths: RunPaths, attempt: int, rank: int) -> None:
+    """Says which process this rank is, and gives it a log of its own; torchrun would mix them."""
+    # torchrun ends the others of a rank that died; they live on until it is clear whose fault it was.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    with paths.rank_log(attempt, rank).open("ab") as log:
+        for stream in (sys.stdout, sys.stderr):
+            os.dup2(log.fileno(), stream.fileno())
+    me = describe_process(os.getpid(), f"rank-{rank}")
+    if me is not None:
+        write_record(paths.member(attempt, rank), MemberRecord(host=this_host(), process=me))
+
+
+def _announce_certification(logs: CertifyLogPaths, *, alone: bool) -> None:
+    """Says which process certifies; one that is to live alone becomes nobody's child."""
+    worker = os.fork() if alone else os.getpid()
+    if worker == 0:
+        return
+    me = describe_process(worker, "certify")
+    if me is not None:
+        write_record(logs.worker, MemberRecord(host=this_host(), process=me))
+    if alone:
+        os._exit(0)
+
+
+def _do(options: argparse.Namespace, pipe: SupervisorPipe | None) -> int:
+    import torch  # takes seconds, in which the supervisor knows already who we are
+
+    torch.set_num_threads(options.threads)
+    if options.device != "cpu" and not torch.cuda.is_available():
+        raise DeviceError("there is a GPU, but this torch cannot use it", "choose --devices cpu")
+    action: Callable[[argparse.Namespace, SupervisorPipe | None], None] = options.action
+    action(options, pipe)
     return 0
 
 
 def _unforeseen(error: Exception) -> LinftuiError:
-    if isinstance(error, torch.OutOfMemoryError):
+    if type(error).__name__ == "OutOfMemoryError":  # torch's, which may not even be imported
         return LinftuiError("the GPU is out of memory", "use a smaller batch_size or model.width")
     return LinftuiError(
         f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}",

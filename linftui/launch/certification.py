@@ -1,21 +1,50 @@
-"""Starting a certification as a worker process of its own, and following it through the run directory."""
+"""Certifications as worker processes of their own, followed through the run directory by whoever looks."""
 
 import os
+import re
+import signal
 import time
+from dataclasses import dataclass
 from fractions import Fraction
+from typing import Literal
 
-from linftui.errors import LinftuiError, WorkerError
+from linftui.errors import DeviceError, LinftuiError, RunDirectoryError, WorkerError
+from linftui.launch.control import send_signal
 from linftui.launch.plan import LaunchPlan
-from linftui.launch.worker_process import WorkerProcess
+from linftui.launch.worker_process import LifePipe, WorkerProcess
 from linftui.recipe.schema import format_fraction
-from linftui.rundir.paths import CertificatePaths, RunPaths
+from linftui.rundir.liveness import is_alive, this_host
+from linftui.rundir.paths import CertificatePaths, CertifyLogPaths, RunPaths
 from linftui.rundir.reader import read_record
-from linftui.rundir.records import CertificateSummary, CertifyTask, ErrorRecord
+from linftui.rundir.records import CertificateSummary, CertifyTask, ErrorRecord, MemberRecord
 from linftui.rundir.writer import cannot_write
 
+_NAME = re.compile(r"\.?[A-Za-z0-9][A-Za-z0-9._-]{0,199}")  # a certificate's folder, or its draft's
 
-class Certification:
-    """A running certification of one run, at one or more radii.
+
+@dataclass(frozen=True)
+class CertificationProgress:
+    """How far one certification process has come.
+
+    `certificates` are in the order they are made, each with what is known so far; `complete` ones are whole.
+    """
+
+    logs: CertifyLogPaths
+    state: Literal["running", "done", "failed"]
+    certificates: list[tuple[CertificatePaths, CertificateSummary | None]]
+    warnings: list[str]
+    error: str  # why it failed; empty where it did not
+
+
+def begin_certification(
+    paths: RunPaths,
+    plan: LaunchPlan,
+    radii: list[Fraction],
+    checkpoint: str = "latest",
+    means: str = "running",
+    limit: int | None = None,
+) -> CertifyLogPaths:
+    """Starts a certification that lives on its own; `certifications` tells how it goes.
 
     Args:
         paths: the run directory.
@@ -24,7 +53,104 @@ class Certification:
         checkpoint: "latest", "best" or a step.
         means: "running" or "re-estimated".
         limit: the first so many test images; None: all of them.
+
+    Raises:
+        LinftuiError: the run directory cannot be written, or the process not be started.
     """
+    logs, starter = _start(paths, plan, radii, checkpoint, means, limit, None)
+    while starter.wait(1.0) is None:  # it has left the work to a process that is nobody's child
+        pass
+    return logs
+
+
+def _start(
+    paths: RunPaths,
+    plan: LaunchPlan,
+    radii: list[Fraction],
+    checkpoint: str,
+    means: str,
+    limit: int | None,
+    pipe: LifePipe | None,
+) -> tuple[CertifyLogPaths, WorkerProcess]:
+    if plan.ranks > 1:
+        raise DeviceError("a certification takes one device", f"choose one of {', '.join(plan.devices)}")
+    # The clock makes the names of one folder sort by age.
+    logs = paths.certify_logs(f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}-{time.time_ns() % 10**9:09d}")
+    try:
+        logs.root.mkdir(parents=True)
+    except OSError as error:
+        raise cannot_write(logs.root, error) from error
+    limited = [] if limit is None else ["--limit", str(limit)]
+    leashed = [] if pipe is None else ["--supervisor-pipe", pipe.name]
+    command = plan.worker_command(
+        "certify", str(paths.root.absolute()), "--logs", str(logs.root.absolute()),
+        "--checkpoint", checkpoint, "--means", means, "--eps", ",".join(map(format_fraction, radii)),
+        *limited, *leashed,
+    )  # fmt: skip
+    return logs, WorkerProcess(command, plan.environment(), logs.log, "certify")
+
+
+def certifications(paths: RunPaths) -> list[CertificationProgress]:
+    """Every certification process of a run, the newest first."""
+    folders = sorted(paths.certify_logs("").root.parent.glob("certify-*"), reverse=True)
+    return [
+        _progress(paths, CertifyLogPaths(folder))
+        for folder in folders
+        if folder.is_dir() and not folder.is_symlink()
+    ]
+
+
+def stop_certification(logs: CertifyLogPaths) -> None:
+    """Lets a certification stop after the batch it is at; certificates that are whole by then are kept.
+
+    Raises:
+        LinftuiError: its record is damaged, or it belongs to another user.
+    """
+    worker = read_record(logs.worker, MemberRecord)
+    if worker is not None and worker.host == this_host():
+        send_signal(worker.process, signal.SIGTERM)
+
+
+def _progress(paths: RunPaths, logs: CertifyLogPaths) -> CertificationProgress:
+    try:
+        # Asked first: one that ends in between has written the rest by then.
+        alive = _is_going_on(logs)
+        task, error = read_record(logs.task, CertifyTask), read_record(logs.error, ErrorRecord)
+        known = [] if task is None else _certificates(paths, task)
+    except RunDirectoryError as damage:
+        return CertificationProgress(logs, "failed", [], [], damage.message)
+    warnings = task.warnings if task else []
+    if error is not None:
+        return CertificationProgress(
+            logs, "failed", known, warnings, str(LinftuiError(error.message, error.hint))
+        )
+    if task is not None and task.done == len(task.certificates):
+        return CertificationProgress(logs, "done", known, warnings, "")
+    if alive:
+        return CertificationProgress(logs, "running", known, warnings, "")
+    return CertificationProgress(logs, "failed", known, warnings, "it was stopped before its end")
+
+
+def _is_going_on(logs: CertifyLogPaths) -> bool:
+    worker = read_record(logs.worker, MemberRecord)
+    return worker is not None and (worker.host != this_host() or is_alive(worker.process))
+
+
+def _certificates(
+    paths: RunPaths, task: CertifyTask
+) -> list[tuple[CertificatePaths, CertificateSummary | None]]:
+    known: list[tuple[CertificatePaths, CertificateSummary | None]] = []
+    for number, (name, draft) in enumerate(zip(task.certificates, task.drafts, strict=False)):
+        # Only what this process made: an earlier certificate of the same name is not its progress.
+        source = paths.certificate(name if number < task.done else draft)
+        if not (_NAME.fullmatch(name) and _NAME.fullmatch(draft)) or source.root.is_symlink():
+            continue  # a stranger's record must not lead out of the run
+        known.append((paths.certificate(name), read_record(source.summary, CertificateSummary)))
+    return known
+
+
+class Certification:
+    """A certification that ends with us; arguments and errors as for `begin_certification`."""
 
     def __init__(
         self,
@@ -35,22 +161,8 @@ class Certification:
         means: str,
         limit: int | None,
     ) -> None:
-        self.paths = paths
-        self._logs = paths.certify_logs(f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}")
-        try:
-            self._logs.root.mkdir(parents=True)
-        except OSError as error:
-            raise cannot_write(self._logs.root, error) from error
-        limited = [] if limit is None else ["--limit", str(limit)]
-        self._worker = WorkerProcess(
-            plan.worker_command(
-                "certify", str(paths.root), "--logs", str(self._logs.root), "--checkpoint", checkpoint,
-                "--means", means, "--eps", ",".join(map(format_fraction, radii)), *limited,
-            ),
-            plan.environment(),
-            self._logs.log,
-            "certify",
-        )  # fmt: skip
+        self._paths, self._pipe = paths, LifePipe()
+        self._logs, self._worker = _start(paths, plan, radii, checkpoint, means, limit, self._pipe)
 
     def wait(self, seconds: float) -> int | None:
         """The worker's exit code once it has ended, waiting for at most so long."""
@@ -66,24 +178,11 @@ class Certification:
 
     def close(self) -> None:
         """Lets go of it once it has ended."""
-        self._worker.close()
+        self._pipe.close()
 
-    def progress(self) -> list[tuple[CertificatePaths, CertificateSummary | None]]:
-        """Its certificates in order, each with what is known so far; `complete` ones are whole."""
-        task = read_record(self._logs.task, CertifyTask)
-        if task is None:
-            return []
-        known: list[tuple[CertificatePaths, CertificateSummary | None]] = []
-        for number, (name, draft) in enumerate(zip(task.certificates, task.drafts, strict=True)):
-            # Only what this process made: an earlier certificate of the same name is not its progress.
-            source = self.paths.certificate(name if number < task.done else draft)
-            known.append((self.paths.certificate(name), read_record(source.summary, CertificateSummary)))
-        return known
-
-    def warnings(self) -> list[str]:
-        """What it noticed and passed over."""
-        task = read_record(self._logs.task, CertifyTask)
-        return task.warnings if task else []
+    def progress(self) -> CertificationProgress:
+        """How far it has come."""
+        return _progress(self._paths, self._logs)
 
     def failure(self, code: int) -> LinftuiError:
         """Why it failed."""

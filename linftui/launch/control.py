@@ -1,4 +1,4 @@
-"""Asking a run to stop, and making sure that nobody is left of an earlier attempt."""
+"""Asking a run to stop, ending its processes, and making sure that nobody is left of an earlier attempt."""
 
 import os
 import signal
@@ -9,18 +9,54 @@ from linftui.errors import RunStateError
 from linftui.rundir.liveness import describe_process, is_alive, this_host
 from linftui.rundir.paths import RunPaths
 from linftui.rundir.reader import read_record
-from linftui.rundir.records import ProcessRecord, StateRecord, StopRequest
+from linftui.rundir.records import MemberRecord, ProcessRecord, StateRecord, StopRequest
 from linftui.rundir.state import run_state
 from linftui.rundir.writer import write_record
 
 ORPHAN_GRACE_S = 30.0  # a rank whose supervisor died gets so long to save and leave
+STOP_DEADLINE_S = 120.0
 
 
-def request_stop(paths: RunPaths, attempt: int, by: str) -> None:
-    """Leaves a request that the attempt's ranks see at their next step boundary."""
-    request = paths.stop_request(attempt)
-    if not request.exists():
-        write_record(request, StopRequest(attempt=attempt, time=time.time(), by=by))
+def stop_run(paths: RunPaths, by: str, deadline_s: float = STOP_DEADLINE_S) -> None:
+    """Asks a run to save and stop; asked again, ends it at once, and the last checkpoint counts.
+
+    Args:
+        by: who asks, for those who read of it.
+        deadline_s: the supervisor ends the attempt if it has not stopped after so many seconds.
+
+    Raises:
+        RunStateError: the run is not going on, or its processes are not ours to end.
+    """
+    going_on = run_state(paths)
+    state = read_record(paths.state, StateRecord)
+    if state is None or going_on not in ("starting", "running", "stopping"):
+        raise RunStateError(f"{paths.id} is {going_on}: there is nothing to stop")
+    request = StopRequest(attempt=state.attempt, time=time.time(), by=by, deadline_s=deadline_s)
+    if not paths.stop_request(state.attempt).exists():
+        write_record(paths.stop_request(state.attempt), request)
+        return
+    write_record(paths.kill_request(state.attempt), request)
+    if state.host == this_host():  # else its supervisor sees the request
+        end_members(_members(paths, state))
+
+
+def announced_ranks(paths: RunPaths, attempt: int) -> list[ProcessRecord]:
+    """The ranks of an attempt, of this host, that have told which processes they are."""
+    told = [read_record(path, MemberRecord) for path in sorted(paths.logs(attempt).glob("member-*.json"))]
+    return [member.process for member in told if member is not None and member.host == this_host()]
+
+
+def _members(paths: RunPaths, state: StateRecord) -> list[ProcessRecord]:
+    """The processes of the current attempt apart from its supervisor."""
+    recorded = [member for member in state.members if member.role != "supervisor"]
+    # A supervisor that was killed may not have recorded all of them.
+    return [*recorded, *(rank for rank in announced_ranks(paths, state.attempt) if rank not in recorded)]
+
+
+def end_members(processes: list[ProcessRecord]) -> None:
+    """Kills processes of a run, each only if it is provably the recorded one, linftui's, and our own."""
+    for process in filter(_is_ours, filter(is_alive, processes)):
+        send_signal(process, signal.SIGKILL)
 
 
 def clear_for_next_attempt(paths: RunPaths, grace_s: float = ORPHAN_GRACE_S) -> int:
@@ -43,13 +79,12 @@ def clear_for_next_attempt(paths: RunPaths, grace_s: float = ORPHAN_GRACE_S) -> 
     if supervisor is not None and is_alive(supervisor) and supervisor.pid != os.getpid():
         raise RunStateError(f"{paths.id} is still running (process {supervisor.pid})", "stop it first")
     deadline = time.monotonic() + grace_s
-    orphans = [member for member in state.members if member.pid != os.getpid() and _is_ours(member)]
+    orphans = [member for member in _members(paths, state) if _is_ours(member)]
     while any(map(is_alive, orphans)):
         if time.monotonic() > deadline + ORPHAN_GRACE_S:
             raise RunStateError(f"processes of {paths.id} cannot be ended", "look for them with ps")
         if time.monotonic() > deadline:
-            for orphan in filter(is_alive, orphans):
-                _kill(orphan)
+            end_members(orphans)
         time.sleep(0.05)
     return _next_number(paths, state.attempt)
 
@@ -69,7 +104,12 @@ def _next_number(paths: RunPaths, attempt: int) -> int:
     return max([attempt, *taken]) + 1
 
 
-def _kill(process: ProcessRecord) -> None:
+def send_signal(process: ProcessRecord, number: signal.Signals) -> None:
+    """Signals just this process; one that is gone is no error.
+
+    Raises:
+        RunStateError: it belongs to another user.
+    """
     if process.uid != os.getuid():
         raise RunStateError(f"process {process.pid} of the run belongs to another user", "end it first")
     # The descriptor pins the process down: from here on its pid cannot be given to another.
@@ -79,6 +119,6 @@ def _kill(process: ProcessRecord) -> None:
         return
     try:
         if describe_process(process.pid, process.role) == process:
-            signal.pidfd_send_signal(descriptor, signal.SIGKILL)
+            signal.pidfd_send_signal(descriptor, number)
     finally:
         os.close(descriptor)

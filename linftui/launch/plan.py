@@ -4,9 +4,11 @@ import os
 import re
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 from linftui.devices import DeviceSnapshot
 from linftui.errors import DeviceError
+from linftui.rundir.records import Gpu
 
 _COUNTED = re.compile(r"(cpu|gpu):(\d{1,4})")
 _LISTED = re.compile(r"(\d+|GPU-[0-9A-Za-z-]+)(,(\d+|GPU-[0-9A-Za-z-]+))*")
@@ -14,31 +16,67 @@ _LISTED = re.compile(r"(\d+|GPU-[0-9A-Za-z-]+)(,(\d+|GPU-[0-9A-Za-z-]+))*")
 
 @dataclass(frozen=True)
 class LaunchPlan:
-    """Where a run is trained: "cpu" or the UUIDs of GPUs, and the threads each rank computes with."""
+    """Where a run is trained: a device a rank, "cpu" or a GPU's UUID, and the threads of each rank."""
 
     devices: tuple[str, ...]
     threads: int
 
     @property
+    def ranks(self) -> int:
+        return len(self.devices)
+
+    @property
     def torch_device(self) -> str:
-        return "cpu" if self.devices == ("cpu",) else "cuda"
+        return "cpu" if self.devices[0] == "cpu" else "cuda"
+
+    @property
+    def spec(self) -> str:
+        """These devices as `--devices` takes them."""
+        cpus = "cpu" if self.ranks == 1 else f"cpu:{self.ranks}"
+        return cpus if self.torch_device == "cpu" else ",".join(self.devices)
 
     def worker_command(self, *arguments: str) -> list[str]:
-        """The command of a worker on these devices."""
+        """The command of one worker on these devices."""
         return [
             # -P: the folder it is started in, perhaps a stranger's run, is no place to import from.
             sys.executable, "-P", "-m", "linftui.worker", *arguments,
             "--device", self.torch_device, "--threads", str(self.threads),
         ]  # fmt: skip
 
+    def training_command(self, rendezvous: Path, *arguments: str) -> list[str]:
+        """The command that trains: the worker itself, or torchrun, which starts one a rank.
+
+        Ranks meet in files in `rendezvous`: the store that `torchrun --standalone` opens listens on every
+        network.
+        """
+        if self.ranks == 1:
+            return self.worker_command(*arguments)
+        return [
+            sys.executable, "-P", "-m", "torch.distributed.run",
+            "--nnodes=1", f"--nproc-per-node={self.ranks}", "--max-restarts=0",
+            "--rdzv-backend=c10d", "--rdzv-conf=store_type=file", f"--rdzv-endpoint={rendezvous / 'agent'}",
+            f"--log-dir={rendezvous / 'torchrun'}", "--no-python",
+            *self.worker_command(*arguments, "--rendezvous", str(rendezvous)),
+        ]  # fmt: skip
+
     def environment(self) -> dict[str, str]:
         """The worker's environment: it sees its own devices only, in the order that NVML lists them."""
-        visible = "" if self.devices == ("cpu",) else ",".join(self.devices)
+        visible = "" if self.torch_device == "cpu" else ",".join(self.devices)
         return {
             **os.environ,
             "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
             "CUDA_VISIBLE_DEVICES": visible,
             "PYTHONUNBUFFERED": "1",
+            **(self._several_ranks() if self.ranks > 1 else {}),
+        }
+
+    def _several_ranks(self) -> dict[str, str]:
+        return {
+            "OMP_NUM_THREADS": str(self.threads),  # else torchrun says 1, and says so
+            # Ranks of one machine talk on loopback only, where nobody else listens in.
+            "GLOO_SOCKET_IFNAME": "lo",
+            "NCCL_SOCKET_IFNAME": "lo",
+            "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1",
         }
 
 
@@ -51,8 +89,8 @@ def plan_devices(spec: str, machine: DeviceSnapshot) -> LaunchPlan:
         DeviceError: the text is not understood, or asks for more ranks than there are devices.
     """
     if spec == "auto":
-        free = sorted(machine.gpus, key=lambda gpu: gpu.memory_used - gpu.memory_total)
-        chosen: tuple[str, ...] = (free[0].uuid,) if free else ("cpu",)
+        freest = max(_usable(machine), key=_free_memory, default=None)
+        chosen: tuple[str, ...] = ("cpu",) if freest is None else (freest.uuid,)
     elif spec == "cpu":
         chosen = ("cpu",)
     elif counted := _COUNTED.fullmatch(spec):
@@ -65,16 +103,21 @@ def plan_devices(spec: str, machine: DeviceSnapshot) -> LaunchPlan:
         raise DeviceError(
             f"--devices {spec!r} is not understood", "use auto, cpu, cpu:N, gpu:N, 0,3 or UUIDs"
         )
-    if len(chosen) > 1:
-        raise DeviceError(
-            f"--devices {spec} asks for {len(chosen)} ranks, and this version trains with one",
-            "ask for one device",
-        )
-    return LaunchPlan(devices=chosen, threads=machine.cores)
+    return LaunchPlan(devices=chosen, threads=max(1, machine.cores // len(chosen)))
+
+
+def _usable(machine: DeviceSnapshot) -> list[Gpu]:
+    """The GPUs that answer: one that is lost says neither who it is nor what it holds."""
+    return [gpu for gpu in machine.gpus if gpu.uuid and gpu.memory_total is not None]
+
+
+def _free_memory(gpu: Gpu) -> int:
+    return (gpu.memory_total or 0) - (gpu.memory_used or 0)
 
 
 def _counted(kind: str, n: int, machine: DeviceSnapshot) -> tuple[str, ...]:
-    here = machine.cores if kind == "cpu" else len(machine.gpus)
+    gpus = _usable(machine)
+    here = machine.cores if kind == "cpu" else len(gpus)
     what = "core" if kind == "cpu" else "GPU"
     if n < 1:
         raise DeviceError(f"--devices {kind}:{n} asks for no rank at all")
@@ -83,7 +126,7 @@ def _counted(kind: str, n: int, machine: DeviceSnapshot) -> tuple[str, ...]:
             f"--devices {kind}:{n} asks for {_plural(n, 'rank')}, but this machine has {_plural(here, what)}",
             "ask for fewer" if here else "use --devices cpu",
         )
-    return ("cpu",) * n if kind == "cpu" else tuple(gpu.uuid for gpu in machine.gpus[:n])
+    return ("cpu",) * n if kind == "cpu" else tuple(gpu.uuid for gpu in gpus[:n])
 
 
 def _plural(n: int, what: str) -> str:
@@ -91,8 +134,10 @@ def _plural(n: int, what: str) -> str:
 
 
 def _gpu(name: str, machine: DeviceSnapshot) -> str:
-    for gpu in machine.gpus:
-        if name in (str(gpu.index), gpu.uuid):
-            return gpu.uuid
+    named = next((gpu for gpu in machine.gpus if name in (str(gpu.index), gpu.uuid)), None)
+    if named in _usable(machine):
+        return named.uuid
+    if named is not None:
+        raise DeviceError(f"GPU {name} does not answer: {named.problem}", "choose another")
     known = ", ".join(str(gpu.index) for gpu in machine.gpus) or machine.gpu_problem
     raise DeviceError(f"there is no GPU {name} here", f"known: {known}")

@@ -1,29 +1,43 @@
-"""Owning the processes of one attempt: start them, pass on a stop, decide how it ended.
+"""Owning the processes of one attempt: start them, watch the devices, pass on a stop, decide how it ended.
 
-The supervisor writes state.json and exit.json and nobody else does. It learns of the training only what
-its exit code, error files and events say, and imports no torch.
+The supervisor writes state.json, exit.json and devices.jsonl, and nobody else does. It learns of the training
+only what exit codes, error files and events say, and imports no torch. As a program,
+`python -m linftui.launch.supervisor RUN`, it lives on its own; `linftui.launch.begin` starts it.
 """
 
+import argparse
 import contextlib
-import fcntl
 import os
+import shutil
+import signal
+import sys
+import tempfile
 import time
 from pathlib import Path
-from typing import IO
 
-from msgspec import structs
-
-from linftui.errors import LinftuiError, RunStateError
-from linftui.launch.control import clear_for_next_attempt, request_stop
+from linftui.errors import LinftuiError
+from linftui.launch.control import announced_ranks, clear_for_next_attempt, end_members, stop_run
+from linftui.launch.lock import sole_supervisor
 from linftui.launch.plan import LaunchPlan
-from linftui.launch.worker_process import WorkerProcess
-from linftui.rundir.liveness import describe_process, this_host
+from linftui.launch.telemetry import Telemetry
+from linftui.launch.verdict import verdict
+from linftui.launch.worker_process import LifePipe, WorkerProcess
+from linftui.rundir.liveness import describe_process, is_alive, this_host
 from linftui.rundir.paths import RunPaths
-from linftui.rundir.reader import RunReader, read_record
-from linftui.rundir.records import ErrorRecord, ExitRecord, ProcessRecord, StateRecord
+from linftui.rundir.reader import read_record
+from linftui.rundir.records import (
+    ExitRecord,
+    ProcessRecord,
+    StartRecord,
+    StateRecord,
+    StopRequest,
+    encode,
+)
 from linftui.rundir.writer import cannot_write, write_record
 
 HEARTBEAT_S = 10.0
+LOST_RANK_GRACE_S = 2.0  # ranks of a run that is over leave one after the other
+POLL_S = 0.2
 
 
 class Supervisor:
@@ -41,36 +55,47 @@ class Supervisor:
     def __init__(self, paths: RunPaths, plan: LaunchPlan, checkpoint: int | None = None) -> None:
         self.paths, self.plan = paths, plan
         self._shown_life = time.monotonic()
-        self._lock = _sole_supervisor(paths)
-        try:
+        self._stop_by: float | None = None  # when patience with a stop ends
+        self._lost: ProcessRecord | None = None  # the first rank that was seen to be gone
+        self._lost_at = 0.0
+        self._members: list[ProcessRecord] = []  # the started process, and the ranks of torchrun
+        with contextlib.ExitStack() as held:
+            held.callback(sole_supervisor(paths).close)
             self.attempt = clear_for_next_attempt(paths)
-            self._worker = self._start(checkpoint)
-        except BaseException:
-            self._lock.close()
-            raise
+            self._make_log_folder()
+            self._write_state("starting")
+            self._telemetry = Telemetry(paths, self.attempt, plan.devices)
+            held.callback(self._telemetry.close)
+            pipe = LifePipe()
+            held.callback(pipe.close)
+            # Local, for it needs locks, and nobody else's to read.
+            rendezvous = Path(tempfile.mkdtemp(prefix="linftui-"))
+            held.callback(shutil.rmtree, rendezvous, ignore_errors=True)
+            self._worker = self._start(checkpoint, pipe, rendezvous)
+            self._members = [self._worker.identity] if self._worker.identity else []
+            self._write_state("running")
+            self._held = held.pop_all()  # until the attempt has ended
 
-    def _start(self, checkpoint: int | None) -> WorkerProcess:
+    def _make_log_folder(self) -> None:
         logs = self.paths.logs(self.attempt)
         try:
             logs.mkdir(parents=True)
         except OSError as error:
             raise cannot_write(logs, error) from error
-        self._write_state("starting", None)
-        command = self.plan.worker_command("train", str(self.paths.root), *self._arguments(checkpoint))
-        worker = WorkerProcess(command, self.plan.environment(), self.log, "rank-0")
-        self._write_state("running", worker.identity)
-        return worker
 
-    @property
-    def log(self) -> Path:
-        """Where the rank's output goes."""
-        return self.paths.rank_log(self.attempt, 0)
-
-    def _arguments(self, checkpoint: int | None) -> list[str]:
+    def _start(self, checkpoint: int | None, pipe: LifePipe, rendezvous: Path) -> WorkerProcess:
+        paths, attempt, plan = self.paths, self.attempt, self.plan
         chosen = [] if checkpoint is None else ["--checkpoint", str(checkpoint)]
-        return ["--attempt", str(self.attempt), *chosen]
+        task = ["train", str(paths.root), "--attempt", str(attempt), *chosen, "--supervisor-pipe", pipe.name]
+        alone = plan.ranks == 1
+        return WorkerProcess(
+            plan.training_command(rendezvous, *task),
+            plan.environment(),
+            paths.rank_log(attempt, 0) if alone else paths.torchrun_log(attempt),
+            "rank-0" if alone else "torchrun",
+        )
 
-    def _write_state(self, phase: str, rank: ProcessRecord | None) -> None:
+    def _write_state(self, phase: str) -> None:
         me = describe_process(os.getpid(), "supervisor")
         write_record(
             self.paths.state,
@@ -78,7 +103,7 @@ class Supervisor:
                 attempt=self.attempt,
                 phase="running" if phase == "running" else "starting",
                 host=this_host(),
-                members=[member for member in (me, rank) if member is not None],
+                members=[*([me] if me else []), *self._members],
                 devices=list(self.plan.devices),
                 threads=self.plan.threads,
                 time=time.time(),
@@ -87,17 +112,66 @@ class Supervisor:
 
     def poll(self, wait_s: float = 0.0) -> ExitRecord | None:
         """How the attempt ended, once it has; waits for at most `wait_s`."""
-        code = self._worker.wait(wait_s) if wait_s else self._worker.poll()
+        code = self._worker.wait(wait_s)
         if code is None:
+            self._meet_ranks()
+            self._mind_lost_rank()
+            self._heed_requests()
             self._show_life()
+            self._telemetry.sample([member.pid for member in self._members])
             return None
-        record = self._verdict(code)
-        state = read_record(self.paths.state, StateRecord)
-        if state is None or state.attempt == self.attempt:  # else a newer attempt has replaced this one
-            write_record(self.paths.exit, record)
-        self._worker.close()
-        self._lock.close()
+        with self._held:
+            self._end_all()  # torchrun that was killed leaves its ranks
+            lost = None if self._lost is None else self._lost.role
+            record = verdict(self.paths, self.attempt, self.plan.ranks, code, lost)
+            state = read_record(self.paths.state, StateRecord)
+            if state is None or state.attempt == self.attempt:  # else a newer attempt has replaced this one
+                write_record(self.paths.exit, record)
         return record
+
+    def _meet_ranks(self) -> None:
+        """Records the ranks that torchrun has started, once they tell who they are."""
+        if self.plan.ranks > 1 and len(self._members) <= self.plan.ranks:
+            ranks = announced_ranks(self.paths, self.attempt)
+            new = [rank for rank in ranks if rank not in self._members]
+            if new:
+                self._members += new
+                self._write_state("running")
+
+    def _mind_lost_rank(self) -> None:
+        """Ends the other ranks of one that is gone: they would wait for it.
+
+        torchrun would do so too, but it first waits 30 s for those that wait for each other.
+        """
+        ranks = self._members[1:]
+        if self._lost is None:
+            self._lost = next((rank for rank in ranks if not is_alive(rank)), None)
+            self._lost_at = time.monotonic()
+        elif time.monotonic() > self._lost_at + 2 * LOST_RANK_GRACE_S:
+            self._end_all()
+        elif time.monotonic() > self._lost_at + LOST_RANK_GRACE_S:
+            end_members(ranks)  # then torchrun leaves by itself
+
+    def _heed_requests(self) -> None:
+        """Ends the attempt where a stop was asked for twice, or takes too long."""
+        if self._stop_by is None:
+            request = _readable(self.paths.stop_request(self.attempt))
+            if request is not None:
+                self._stop_by = time.monotonic() + request.deadline_s
+        elif self.paths.kill_request(self.attempt).exists():
+            self._end_all()
+        elif time.monotonic() > self._stop_by:
+            self.ask_to_stop("the deadline")  # a second time, so that all can read how it ended
+            self._end_all()
+
+    def ask_to_stop(self, by: str = "the supervisor") -> None:
+        """Asks the ranks to save and leave; asked again, ends them."""
+        with contextlib.suppress(LinftuiError):
+            stop_run(self.paths, by)
+
+    def _end_all(self) -> None:
+        self._meet_ranks()
+        end_members(self._members)
 
     def _show_life(self) -> None:
         """A fresh state.json tells other hosts that somebody is here, however long a step takes."""
@@ -106,50 +180,53 @@ class Supervisor:
                 os.utime(self.paths.state)
             self._shown_life = time.monotonic()
 
-    def request_stop(self, by: str) -> None:
-        """Asks the ranks to save and leave at their next step boundary."""
-        request_stop(self.paths, self.attempt, by)
 
-    def kill(self) -> None:
-        """Ends the ranks at once; the last checkpoint stays."""
-        self._worker.kill()
-
-    def _verdict(self, code: int) -> ExitRecord:
-        ended = ExitRecord(attempt=self.attempt, outcome="crashed", code=code, time=time.time())
-        if code == 0:
-            finished = _last_event(self.paths, self.attempt) == "finished"
-            return structs.replace(ended, outcome="finished" if finished else "stopped")
-        try:
-            error = read_record(self.paths.error(self.attempt, 0), ErrorRecord)
-        except LinftuiError:
-            error = None
-        if error is not None:
-            return structs.replace(ended, outcome="failed", message=error.message, hint=error.hint)
-        how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
-        return structs.replace(ended, message=f"the training process {how}", hint=f"its log is {self.log}")
-
-
-def _sole_supervisor(paths: RunPaths) -> IO[bytes]:
-    """Takes the run for as long as the file stays open; the kernel lets go of it with a dead process.
-
-    Raises:
-        RunStateError: another process supervises the run.
-    """
-    path, flags = paths.control / "supervisor.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+def main(arguments: list[str]) -> int:
+    """Supervises one attempt to its end; the first line on stdout tells how the start went."""
+    parser = argparse.ArgumentParser(prog="python -m linftui.launch.supervisor", description=__doc__)
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--devices", required=True)
+    parser.add_argument("--threads", type=int, required=True)
+    parser.add_argument("--checkpoint", type=int)
+    options = parser.parse_args(arguments)
+    if os.fork():  # nobody's child any more, so that nobody has to wait for it
+        os._exit(0)
+    plan = LaunchPlan(devices=tuple(options.devices.split(",")), threads=options.threads)
     try:
-        lock = open(os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o644), "r+b", buffering=0)
-    except OSError as error:
-        raise cannot_write(path, error) from error
+        supervisor = Supervisor(RunPaths(options.run), plan, options.checkpoint)
+    except LinftuiError as error:
+        _reply(StartRecord(message=error.message, hint=error.hint, exit_code=error.exit_code))
+        return error.exit_code
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: supervisor.ask_to_stop())
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    _reply(StartRecord(attempt=supervisor.attempt))
+    _speak_into(supervisor.paths.supervisor_log(supervisor.attempt))
+    print(f"attempt {supervisor.attempt}, {plan.ranks} rank(s) on {plan.spec}, {plan.threads} thread(s) each")
+    while (ended := supervisor.poll(POLL_S)) is None:
+        pass
+    print(f"{ended.outcome}, exit code {ended.code}", ended.message, ended.hint)
+    return 0
+
+
+def _reply(record: StartRecord) -> None:
+    with contextlib.suppress(BrokenPipeError):  # whoever started us is gone already
+        os.write(sys.stdout.fileno(), encode(record) + b"\n")
+
+
+def _speak_into(log: Path) -> None:
+    """From here on the output goes to a log, and whoever reads the reply meets its end."""
+    with log.open("ab") as file:
+        for stream in (sys.stdout, sys.stderr):
+            os.dup2(file.fileno(), stream.fileno())
+
+
+def _readable(path: Path) -> StopRequest | None:
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        lock.close()
-        raise RunStateError(f"{paths.id} is still running, or just being started", "stop it first") from None
-    except OSError:
-        pass  # no locks on this file system; the attempt's number still fences writers
-    return lock
+        return read_record(path, StopRequest)
+    except LinftuiError:
+        return None  # whoever wrote it, it must not end a run
 
 
-def _last_event(paths: RunPaths, attempt: int) -> str | None:
-    events = RunReader(paths).events()
-    return events[-1].event if events and events[-1].attempt == attempt else None
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,7 +1,7 @@
 """A worker process seen from the one that started it.
 
 The worker has a session of its own, so that a terminal's Ctrl-C or hang-up reaches only the one who
-watches; and it holds the reading end of a pipe, so that it notices when its starter is gone.
+watches; and it may hold the reading end of a pipe, so that it notices when its starter is gone.
 """
 
 import os
@@ -18,38 +18,32 @@ class WorkerProcess:
     """A started worker; its output goes to a log file.
 
     Args:
-        command: what to run; `--supervisor-fd N` is added to it.
+        command: what to run.
         environment: the worker's environment.
         log: receives stdout and stderr; its folder exists.
         role: the worker's name in state.json, such as "rank-0".
+
+    Raises:
+        WorkerError: it cannot be started.
     """
 
     def __init__(self, command: list[str], environment: dict[str, str], log: Path, role: str) -> None:
-        reading, self._writing = os.pipe()
         try:
             with log.open("ab") as output:
                 self._process = subprocess.Popen(
-                    [*command, "--supervisor-fd", str(reading)],
+                    command,
                     env=environment,
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=subprocess.STDOUT,
-                    pass_fds=(reading,),
                     start_new_session=True,
                 )
         except OSError as error:
-            os.close(self._writing)
             raise WorkerError(f"a worker process cannot be started: {error.strerror or error}") from error
-        finally:
-            os.close(reading)
         self.identity: ProcessRecord | None = describe_process(self._process.pid, role)
 
-    def poll(self) -> int | None:
-        """The exit code (negative: the signal that ended it), or None while it runs."""
-        return self._process.poll()
-
     def wait(self, seconds: float) -> int | None:
-        """`poll` after waiting for at most so long."""
+        """The exit code (negative: the signal that ended it), or None while it runs after so long."""
         try:
             return self._process.wait(seconds)
         except subprocess.TimeoutExpired:
@@ -60,9 +54,22 @@ class WorkerProcess:
         self._process.send_signal(signal.SIGTERM)
 
     def kill(self) -> None:
-        """Ends the worker at once; does not wait for it, so a signal handler may call this."""
+        """Ends the worker at once; does not wait for it."""
         self._process.kill()
 
+
+class LifePipe:
+    """A pipe that nobody writes to: its reader meets the end of file once we are gone, however we went.
+
+    The reader opens it by `name`, "<pid>:<descriptor>:<inode>", because torchrun hands no descriptors on to
+    the ranks it starts.
+    """
+
+    def __init__(self) -> None:
+        self._reading, self._writing = os.pipe()
+        self.name = f"{os.getpid()}:{self._reading}:{os.fstat(self._reading).st_ino}"
+
     def close(self) -> None:
-        """Closes our end of the pipe; a worker that still runs takes it for our death."""
+        """Closes it; a worker that still runs takes it for our death."""
         os.close(self._writing)
+        os.close(self._reading)

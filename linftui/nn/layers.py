@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Generator, Tensor, nn
 
 from linftui.nn.bounds import IntervalBounds
+from linftui.nn.ranks import mean_over_ranks
 from linftui.ops import inf_dist_bounds, norm_dist
 
 
@@ -76,6 +77,8 @@ class NormDistLinear(nn.Module):
 class MeanShift(nn.Module):
     """Subtracts the batch mean in training (with its gradient), the running mean in evaluation.
 
+    The batch is that of all ranks together.
+
     No scale: scaling would break the Lipschitz bound that the whole construction rests on.
 
     Args:
@@ -93,7 +96,7 @@ class MeanShift(nn.Module):
         """Centred x."""
         if not self.training:
             return x - self.running_mean
-        mean = x.mean(0)
+        mean = mean_over_ranks(x)
         with torch.no_grad():
             self.running_mean.lerp_(mean, self.momentum)
         return x - mean

@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from linftui.nn.models import strict_prediction
+from linftui.nn.models import DistanceMLP, strict_prediction
 
 
 class BatchFigures(NamedTuple):
@@ -33,12 +33,36 @@ class MixtureLoss(nn.Module):
         self.scalar = nn.Parameter(torch.ones(()))
 
     def forward(
-        self, logits: Float[Tensor, "n c"], labels: Int[Tensor, " n"], eps: float, lam: float
+        self,
+        logits: Float[Tensor, "n c"],
+        labels: Int[Tensor, " n"],
+        eps: float,
+        lam: float,
+        batch: int | None = None,
     ) -> Float[Tensor, ""]:
-        """The mean loss over the batch; eps in normalised units."""
-        hinge = (1 - margins(logits, labels) / (2 * eps)).clamp(0, 1).mean()
-        loss: Tensor = hinge + lam * F.cross_entropy(self.scalar * logits, labels)
-        return loss
+        """The mean loss over a batch; eps in normalised units.
+
+        Where these images are one rank's part of a batch of `batch` images, the result is their share of its
+        mean: the sum over ranks is the loss.
+        """
+        hinge = (1 - margins(logits, labels) / (2 * eps)).clamp(0, 1).sum()
+        loss = hinge + lam * F.cross_entropy(self.scalar * logits, labels, reduction="sum")
+        return loss / (len(labels) if batch is None else batch)
+
+
+class LossNet(nn.Module):
+    """The network and its objective as one module, for gradients are gathered over the whole of it."""
+
+    def __init__(self, model: DistanceMLP, objective: MixtureLoss) -> None:
+        super().__init__()
+        self.model, self.objective = model, objective
+
+    def forward(
+        self, pixels: Tensor, labels: Tensor, p: float, eps: float, lam: float, batch: int
+    ) -> tuple[Tensor, Tensor]:
+        """This part's share of the loss of a batch of `batch` images, and its logits."""
+        logits = self.model(pixels, p)
+        return self.objective(logits, labels, eps, lam, batch), logits.detach()
 
 
 def margins(logits: Float[Tensor, "n c"], labels: Int[Tensor, " n"]) -> Float[Tensor, " n"]:

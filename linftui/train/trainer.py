@@ -17,6 +17,7 @@ from linftui.data.datasets import Dataset, ImageSet
 from linftui.data.loader import augment, batch_indices, batches_per_epoch, epoch_order
 from linftui.errors import CheckpointError, TrainingError
 from linftui.nn.models import to_pixels
+from linftui.nn.ranks import world_size
 from linftui.recipe.load import recipe_hash
 from linftui.recipe.schedule import PSchedule, cosine_lr
 from linftui.recipe.schema import Recipe
@@ -26,6 +27,7 @@ from linftui.rundir.records import (
     EvalRecord,
     EventName,
     EventRecord,
+    Metric,
     TrainerRecord,
     TrainRecord,
     WindowSums,
@@ -42,21 +44,24 @@ from linftui.train.checkpoint import (
     restore_optimizer,
     save_checkpoint,
 )
+from linftui.train.distributed import any_rank, in_parallel, is_first, meet, own_part, summed
 from linftui.train.evaluate import evaluate, images_for_means
-from linftui.train.objective import MixtureLoss, batch_figures
+from linftui.train.objective import LossNet, MixtureLoss, batch_figures
 
 Outcome = Literal["finished", "stopped"]
 
 
 class Trainer:
-    """One attempt at a run: built, perhaps put back to a checkpoint, then `fit`.
+    """One rank of one attempt at a run: built, perhaps put back to a checkpoint, then `fit`.
+
+    All ranks hold the same network and the same figures at every step boundary; rank 0 writes them down.
 
     Args:
         recipe: what to do.
         dataset: on the device to train on.
         paths: the run directory.
         attempt: this attempt's number; the writer refuses once it is not the current one.
-        should_stop: asked at every step boundary and inside evaluations.
+        should_stop: whether this rank was asked to stop; asked at every step boundary and inside evaluations.
     """
 
     def __init__(
@@ -68,12 +73,13 @@ class Trainer:
         should_stop: Callable[[], bool],
     ) -> None:
         self.recipe, self.dataset, self.paths, self.attempt = recipe, dataset, paths, attempt
-        self.should_stop = should_stop
+        self.should_stop = lambda: any_rank(should_stop())
         self.device = dataset.train.images.device
-        self.writer = RunWriter(paths, attempt)
+        self.writer = RunWriter(paths, attempt) if is_first() else None
 
         self.model = build_model(recipe, dataset, self.device)
         self.objective = MixtureLoss().to(self.device)
+        self.forward = in_parallel(LossNet(self.model, self.objective))
         self.optimizer = torch.optim.Adam(
             [{"params": list(self.model.parameters())}, {"params": list(self.objective.parameters())}],
             betas=(recipe.optimizer.beta1, recipe.optimizer.beta2),
@@ -136,6 +142,12 @@ class Trainer:
         self.event(
             "resumed" if self.attempt > 1 else "started", f"attempt {self.attempt} at step {self.step:,}"
         )
+        meet()  # every rank has read the checkpoints before one is written or removed
+        outcome = self._train()
+        meet()  # no rank leaves before the last checkpoint is written
+        return outcome
+
+    def _train(self) -> Outcome:
         self._recorded_at = time.monotonic()
         order, order_epoch = None, -1
         while True:
@@ -156,7 +168,8 @@ class Trainer:
                 order_epoch = epoch
             self._train_step(epoch, batch_indices(order, batch, self.recipe.batch_size))
 
-    def _train_step(self, epoch: int, index: Tensor) -> None:
+    def _train_step(self, epoch: int, batch: Tensor) -> None:
+        n, index = len(batch), own_part(batch)
         recipe, t = self.recipe, self.step / self.steps_per_epoch
         p, lam = self.schedule.p(t), self.schedule.lam(t)
         lr = cosine_lr(recipe.optimizer.lr, t, recipe.epochs)
@@ -172,17 +185,16 @@ class Trainer:
             crop_padding=recipe.data.augment.crop_padding,
             flip=recipe.data.augment.flip,
         )
-        labels = train.labels[index]
-        logits = self.model(to_pixels(images, self.dataset.levels), p)
-        loss = self.objective(logits, labels, self.eps_train, lam)
+        labels, pixels = train.labels[index], to_pixels(images, self.dataset.levels)
+        loss, logits = self.forward(pixels, labels, p, self.eps_train, lam, n)
         self.optimizer.zero_grad()
-        loss.backward()
+        (loss * world_size()).backward()  # the gradients are means over ranks, the loss is a sum
         self.optimizer.step()
 
         figures = batch_figures(logits, labels, self.eps_test, self.eps_train)
-        self.window += torch.stack([loss.detach().double() * len(labels), *(f.double() for f in figures)])
-        self.window_images += len(labels)
-        self._images_since_record += len(labels)
+        self.window += summed(torch.stack([loss.detach().double() * n, *(f.double() for f in figures)]))
+        self.window_images += n
+        self._images_since_record += n
         self.step += 1
         self.evaluated = not self._is_due(recipe.evaluation.every_epochs)
         if self.step % recipe.log.every_steps == 0 or self.step == self.total_steps:
@@ -197,7 +209,7 @@ class Trainer:
         self._require_finite()
         now = time.monotonic()
         loss, correct, certified, certified_train_eps = (self.window / self.window_images).tolist()
-        self.writer.metric(
+        self._metric(
             TrainRecord(
                 attempt=self.attempt,
                 step=self.step,
@@ -264,7 +276,7 @@ class Trainer:
         )
         if result is None:
             return False
-        self.writer.metric(
+        self._metric(
             EvalRecord(
                 attempt=self.attempt,
                 step=self.step,
@@ -291,6 +303,8 @@ class Trainer:
             self._save()
 
     def _save(self) -> None:
+        if self.writer is None:
+            return
         self.writer.check_owner()
         self.writer.sync()  # what the checkpoint builds on must not be lost if the machine goes down
         record = self._position()
@@ -334,6 +348,13 @@ class Trainer:
 
     def event(self, event: EventName, message: str = "") -> None:
         """Notes an event at this step."""
-        self.writer.event(
-            EventRecord(attempt=self.attempt, step=self.step, time=time.time(), event=event, message=message)
-        )
+        if self.writer is not None:
+            self.writer.event(
+                EventRecord(
+                    attempt=self.attempt, step=self.step, time=time.time(), event=event, message=message
+                )
+            )
+
+    def _metric(self, record: Metric) -> None:
+        if self.writer is not None:
+            self.writer.metric(record)

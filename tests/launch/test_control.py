@@ -1,39 +1,38 @@
 """Asking a run to stop, and making sure that nobody is left of it, without ending a bystander."""
 
 import os
+import signal
 import subprocess
 import time
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 from msgspec import structs
 
-from linftui.errors import RunStateError
-from linftui.launch.control import _kill, clear_for_next_attempt, request_stop
-from linftui.rundir.liveness import describe_process, this_host
+from linftui.errors import RunDirectoryError, RunStateError
+from linftui.launch.control import (
+    announced_ranks,
+    clear_for_next_attempt,
+    end_members,
+    send_signal,
+    stop_run,
+)
+from linftui.rundir.liveness import describe_process, is_alive, this_host
 from linftui.rundir.paths import RunPaths
-from linftui.rundir.records import ExitRecord, ProcessRecord, StateRecord
-from linftui.rundir.state import SILENCE_S, run_state, stop_request
+from linftui.rundir.reader import read_record
+from linftui.rundir.records import (
+    ExitRecord,
+    HostRecord,
+    MemberRecord,
+    ProcessRecord,
+    StateRecord,
+    StopRequest,
+)
+from linftui.rundir.state import SILENCE_S, run_state
 from linftui.rundir.writer import write_record
 
 GONE = ProcessRecord(role="supervisor", pid=2**22 + 1, start_time=1, uid=os.getuid())  # above the highest pid
 ELSEWHERE = structs.replace(this_host(), boot_id="another boot")
-
-
-@pytest.fixture
-def sleeper() -> Iterator[subprocess.Popen[bytes]]:
-    # Named like one of ours: a stranger's state.json must not make us wait for, or end, anything else.
-    with subprocess.Popen(["linftui-sleep", "60"], executable="/bin/sleep") as process:
-        yield process
-        process.kill()
-
-
-@pytest.fixture
-def paths(tmp_path: Path) -> RunPaths:
-    paths = RunPaths(tmp_path)
-    paths.control.mkdir()
-    return paths
 
 
 def described(process: subprocess.Popen[bytes], role: str = "rank-0") -> ProcessRecord:
@@ -42,27 +41,142 @@ def described(process: subprocess.Popen[bytes], role: str = "rank-0") -> Process
     return record
 
 
-def write_state(paths: RunPaths, *members: ProcessRecord, attempt: int = 1) -> StateRecord:
+def write_state(
+    paths: RunPaths, *members: ProcessRecord, attempt: int = 1, host: HostRecord | None = None
+) -> StateRecord:
     state = StateRecord(
-        attempt=attempt, phase="running", host=this_host(), members=list(members), devices=["cpu"], threads=1,
-        time=time.time(),
+        attempt=attempt, phase="running", host=host or this_host(), members=list(members), devices=["cpu"],
+        threads=1, time=time.time(),
     )  # fmt: skip
     write_record(paths.state, state)
     return state
 
 
-class TestRequestStop:
-    def test_a_request_is_seen_by_the_attempt_it_is_for(self, paths: RunPaths) -> None:
-        request_stop(paths, 2, "SIGINT")
-        request = stop_request(paths, 2)
-        assert request is not None and (request.attempt, request.by) == (2, "SIGINT")
-        assert stop_request(paths, 1) is stop_request(paths, 3) is None
+def announce(
+    paths: RunPaths, process: ProcessRecord, attempt: int = 1, host: HostRecord | None = None
+) -> None:
+    """What a rank that `torchrun` has started says of itself."""
+    paths.logs(attempt).mkdir(parents=True, exist_ok=True)
+    member = MemberRecord(host=host or this_host(), process=process)
+    write_record(paths.member(attempt, int(process.role.removeprefix("rank-"))), member)
 
-    def test_a_second_request_leaves_the_first(self, paths: RunPaths) -> None:
-        request_stop(paths, 1, "SIGINT")
-        first = stop_request(paths, 1)
-        request_stop(paths, 1, "SIGTERM")
-        assert stop_request(paths, 1) == first
+
+def is_spared(process: subprocess.Popen[bytes]) -> bool:
+    time.sleep(0.05)  # long enough for a signal to arrive
+    return process.poll() is None
+
+
+class TestStopRun:
+    def test_who_asks_first_leaves_a_request_and_ends_nobody(
+        self, paths: RunPaths, sleeper: subprocess.Popen[bytes]
+    ) -> None:
+        write_state(paths, GONE, described(sleeper), attempt=2)
+        stop_run(paths, "somebody", deadline_s=7.0)
+        request = read_record(paths.stop_request(2), StopRequest)
+        assert request is not None
+        assert (request.attempt, request.by, request.deadline_s) == (2, "somebody", 7.0)
+        assert run_state(paths) == "stopping"
+        assert [path.name for path in paths.control.iterdir()] == ["stop-002.json"]
+        assert is_spared(sleeper)
+
+    def test_who_asks_again_ends_the_members_but_not_the_supervisor(
+        self, paths: RunPaths, sleeper: subprocess.Popen[bytes]
+    ) -> None:
+        with subprocess.Popen(["linftui-sleep", "60"], executable="/bin/sleep") as supervisor:
+            write_state(paths, described(supervisor, "supervisor"), described(sleeper))
+            stop_run(paths, "the first")
+            first = paths.stop_request(1).read_bytes()
+            stop_run(paths, "the second")
+            assert sleeper.wait() == -signal.SIGKILL
+            assert is_spared(supervisor)  # it has to say how the attempt ended
+            supervisor.kill()
+        again = read_record(paths.kill_request(1), StopRequest)
+        assert again is not None and again.by == "the second"
+        assert paths.stop_request(1).read_bytes() == first
+
+    def test_asking_again_ends_a_rank_that_the_supervisor_did_not_record(
+        self, paths: RunPaths, sleeper: subprocess.Popen[bytes]
+    ) -> None:
+        with subprocess.Popen(["linftui-sleep", "60"], executable="/bin/sleep") as torchrun:
+            write_state(paths, GONE, described(torchrun, "torchrun"))
+            announce(paths, described(sleeper, "rank-1"))
+            stop_run(paths, "me")
+            stop_run(paths, "me")
+            assert (torchrun.wait(), sleeper.wait()) == (-signal.SIGKILL, -signal.SIGKILL)
+
+    def test_a_request_is_for_one_attempt(self, paths: RunPaths, sleeper: subprocess.Popen[bytes]) -> None:
+        write_state(paths, described(sleeper), attempt=1)
+        stop_run(paths, "me")
+        write_state(paths, described(sleeper), attempt=2)
+        assert run_state(paths) == "running"
+        stop_run(paths, "me")  # the first for this attempt
+        assert is_spared(sleeper) and not paths.kill_request(2).exists()
+
+    @pytest.mark.parametrize(
+        ("prepare", "state"),
+        [
+            (lambda paths: None, "pending"),
+            (lambda paths: write_state(paths, GONE), "crashed"),
+            (lambda paths: ended(paths, "stopped"), "stopped"),
+            (lambda paths: ended(paths, "finished"), "finished"),
+            (lambda paths: ended(paths, "failed"), "failed"),
+            (lambda paths: lost(paths), "lost"),
+        ],
+    )
+    def test_a_run_that_is_not_going_on_is_refused(
+        self, paths: RunPaths, prepare: Callable[[RunPaths], None], state: str
+    ) -> None:
+        prepare(paths)
+        with pytest.raises(RunStateError, match=f"run is {state}: there is nothing to stop"):
+            stop_run(paths, "me")
+        assert list(paths.control.iterdir()) == []
+
+    def test_on_another_host_there_is_but_the_request(
+        self, paths: RunPaths, sleeper: subprocess.Popen[bytes]
+    ) -> None:
+        write_state(paths, described(sleeper), host=ELSEWHERE)
+        for request in (paths.stop_request(1), paths.kill_request(1)):
+            stop_run(paths, "me")
+            assert request.exists()
+        assert is_spared(sleeper)
+
+    @pytest.mark.skipif(os.getuid() != 0, reason="only root can start a process of another user")
+    def test_a_run_of_another_user_is_not_ours_to_end(self, paths: RunPaths) -> None:
+        with subprocess.Popen(["linftui-sleep", "60"], executable="/bin/sleep", user=65534) as process:
+            write_state(paths, described(process))
+            stop_run(paths, "me")
+            with pytest.raises(RunStateError, match=f"process {process.pid} of the run belongs to another"):
+                stop_run(paths, "me")
+            assert is_spared(process)
+            process.kill()
+
+
+def ended(paths: RunPaths, outcome: str) -> None:
+    write_state(paths, GONE)
+    write_record(paths.exit, ExitRecord(attempt=1, outcome=outcome, code=0, time=0.0))
+
+
+def lost(paths: RunPaths) -> None:
+    write_state(paths, GONE, host=ELSEWHERE)
+    os.utime(paths.state, (0, 0))
+
+
+class TestAnnouncedRanks:
+    def test_they_are_those_of_this_attempt_and_this_host(self, paths: RunPaths) -> None:
+        assert announced_ranks(paths, 1) == []
+        first, second, third = (structs.replace(GONE, role=f"rank-{n}", start_time=n) for n in range(3))
+        announce(paths, second)
+        announce(paths, first)
+        announce(paths, third, host=ELSEWHERE)
+        announce(paths, third, attempt=2)
+        assert announced_ranks(paths, 1) == [first, second]
+        assert announced_ranks(paths, 2) == [third]
+
+    def test_a_damaged_announcement_is_an_error(self, paths: RunPaths) -> None:
+        announce(paths, structs.replace(GONE, role="rank-0"))
+        paths.member(1, 0).write_text("{")
+        with pytest.raises(RunDirectoryError, match="member-0.json: cannot be read"):
+            announced_ranks(paths, 1)
 
 
 class TestClearForNextAttempt:
@@ -114,15 +228,25 @@ class TestClearForNextAttempt:
         assert clear_for_next_attempt(paths) == 2
 
     def test_a_rank_that_outlived_its_supervisor_is_waited_for(self, paths: RunPaths) -> None:
-        with subprocess.Popen(["sleep", "0.5"]) as rank:
-            write_state(paths, GONE, described(rank))
+        with subprocess.Popen(["linftui-sleep", "0.5"], executable="/bin/sleep") as process:
+            rank = described(process)
+            write_state(paths, GONE, rank)
             assert clear_for_next_attempt(paths) == 2
-            assert rank.wait() == 0
+            assert not is_alive(rank)
+            assert process.wait() == 0
 
     def test_a_rank_that_does_not_leave_is_killed_after_its_grace(
         self, paths: RunPaths, sleeper: subprocess.Popen[bytes]
     ) -> None:
         write_state(paths, GONE, described(sleeper))
+        assert clear_for_next_attempt(paths, grace_s=0.1) == 2
+        assert sleeper.wait() == -9
+
+    def test_a_rank_that_no_supervisor_recorded_is_waited_for_and_ended_as_well(
+        self, paths: RunPaths, sleeper: subprocess.Popen[bytes]
+    ) -> None:
+        write_state(paths, GONE)
+        announce(paths, described(sleeper, "rank-1"))
         assert clear_for_next_attempt(paths, grace_s=0.1) == 2
         assert sleeper.wait() == -9
 
@@ -136,27 +260,47 @@ class TestClearForNextAttempt:
             process.kill()
 
 
-class TestKill:
-    def test_the_recorded_process_is_ended(self, sleeper: subprocess.Popen[bytes]) -> None:
-        _kill(described(sleeper))
+class TestEndMembers:
+    def test_each_that_is_ours_is_ended(self, sleeper: subprocess.Popen[bytes]) -> None:
+        end_members([structs.replace(GONE, role="rank-1"), described(sleeper)])
         assert sleeper.wait() == -9
+
+    def test_a_bystander_is_spared_whatever_the_record_says(self) -> None:
+        with subprocess.Popen(["sleep", "60"]) as process:
+            end_members([described(process)])
+            assert is_spared(process)
+            process.kill()
+
+    def test_a_process_that_has_a_recorded_pid_by_chance_is_spared(
+        self, sleeper: subprocess.Popen[bytes]
+    ) -> None:
+        process = described(sleeper)
+        end_members([structs.replace(process, start_time=process.start_time + n) for n in (-1, 1)])
+        assert is_spared(sleeper)
+
+
+class TestSendSignal:
+    @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+    def test_the_recorded_process_gets_it(
+        self, sleeper: subprocess.Popen[bytes], number: signal.Signals
+    ) -> None:
+        send_signal(described(sleeper), number)
+        assert sleeper.wait() == -number
 
     def test_a_process_with_another_start_time_is_spared(self, sleeper: subprocess.Popen[bytes]) -> None:
         process = described(sleeper)
         for start_time in (process.start_time - 1, process.start_time + 1):
-            _kill(structs.replace(process, start_time=start_time))
-        time.sleep(0.05)  # long enough for a signal to arrive
-        assert sleeper.poll() is None
+            send_signal(structs.replace(process, start_time=start_time), signal.SIGKILL)
+        assert is_spared(sleeper)
 
     def test_a_process_of_another_user_is_refused(self, sleeper: subprocess.Popen[bytes]) -> None:
         process = described(sleeper)
         with pytest.raises(RunStateError, match="belongs to another user"):
-            _kill(structs.replace(process, uid=process.uid + 1))
-        time.sleep(0.05)
-        assert sleeper.poll() is None
+            send_signal(structs.replace(process, uid=process.uid + 1), signal.SIGKILL)
+        assert is_spared(sleeper)
 
     def test_a_process_that_is_gone_is_no_error(self, sleeper: subprocess.Popen[bytes]) -> None:
         process = described(sleeper)
         sleeper.kill()
         sleeper.wait()
-        _kill(process)
+        send_signal(process, signal.SIGKILL)

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -89,12 +90,37 @@ def test_a_gpu_on_a_machine_without_one_is_refused_with_the_reason(spec: str, me
     assert refusal(spec, machine()) == message
 
 
-@pytest.mark.parametrize("spec", ["cpu:2", "gpu:2", "0,2", "GPU-aaaa-0000,GPU-cccc-2222"])
-def test_several_ranks_are_refused_by_this_version(spec: str) -> None:
-    message = refusal(spec, machine(GPUS[::2], cores=2))
-    assert message == (
-        f"--devices {spec} asks for 2 ranks, and this version trains with one; ask for one device"
-    )
+@pytest.mark.parametrize(
+    ("spec", "devices", "threads"),
+    [
+        ("cpu:2", ("cpu", "cpu"), 3),
+        ("cpu:4", ("cpu",) * 4, 1),
+        ("cpu:7", ("cpu",) * 7, 1),
+        ("gpu:2", ("GPU-aaaa-0000", "GPU-bbbb-1111"), 3),
+        ("2,0", ("GPU-cccc-2222", "GPU-aaaa-0000"), 3),
+        ("GPU-cccc-2222,1,0", ("GPU-cccc-2222", "GPU-bbbb-1111", "GPU-aaaa-0000"), 2),
+    ],
+)
+def test_each_rank_has_a_device_and_its_share_of_the_cores(
+    spec: str, devices: tuple[str, ...], threads: int
+) -> None:
+    plan = plan_devices(spec, machine(GPUS, cores=7))
+    assert (plan.devices, plan.threads, plan.ranks) == (devices, threads, len(devices))
+
+
+@pytest.mark.parametrize("spec", ["cpu", "cpu:3", "0", "0,2", "gpu:3"])
+def test_a_plan_can_be_said_as_it_is_asked_for(spec: str) -> None:
+    plan = plan_devices(spec, machine(GPUS))
+    assert plan_devices(plan.spec, machine(GPUS)) == plan
+
+
+def test_a_gpu_that_does_not_answer_is_not_used() -> None:
+    lost = Gpu(index=3, uuid="GPU-dddd-3333", name="", problem="GPU is lost")
+    here = machine((*GPUS[:1], lost))
+    assert plan_devices("auto", here).devices == ("GPU-aaaa-0000",)
+    for spec in ("3", "GPU-dddd-3333", "0,3"):
+        assert "does not answer: GPU is lost; choose another" in refusal(spec, here)
+    assert "asks for 2 ranks, but this machine has 1 GPU;" in refusal("gpu:2", here)
 
 
 @pytest.mark.parametrize(
@@ -126,3 +152,27 @@ def test_a_worker_on_a_gpu_sees_that_one_only_in_the_order_of_the_bus(
     assert environment["CUDA_DEVICE_ORDER"] == "PCI_BUS_ID"
     assert environment["LINFTUI_TEST_MARK"] == "kept"
     assert os.environ["CUDA_VISIBLE_DEVICES"] == "7"  # ours is untouched
+
+
+def test_one_rank_is_the_worker_itself(tmp_path: Path) -> None:
+    plan = LaunchPlan(devices=("cpu",), threads=3)
+    assert plan.training_command(tmp_path, "train", "runs/a") == plan.worker_command("train", "runs/a")
+    assert "OMP_NUM_THREADS" not in set(plan.environment()) - set(os.environ)
+
+
+def test_several_ranks_are_started_by_torchrun_and_meet_in_a_folder(tmp_path: Path) -> None:
+    plan = LaunchPlan(devices=("cpu", "cpu"), threads=3)
+    command = plan.training_command(tmp_path, "train", "runs/a")
+    end = command.index("--no-python")
+    torchrun, worker = command[:end], command[end + 1 :]
+    assert torchrun[:4] == [sys.executable, "-P", "-m", "torch.distributed.run"]
+    assert {"--nnodes=1", "--nproc-per-node=2", "--max-restarts=0"} < set(torchrun)
+    assert f"--rdzv-endpoint={tmp_path / 'agent'}" in torchrun and "--standalone" not in torchrun
+    assert worker == plan.worker_command("train", "runs/a", "--rendezvous", str(tmp_path))
+
+
+def test_ranks_of_one_machine_talk_on_loopback() -> None:
+    environment = LaunchPlan(devices=("GPU-aaaa-0000", "GPU-bbbb-1111"), threads=3).environment()
+    assert environment["GLOO_SOCKET_IFNAME"] == environment["NCCL_SOCKET_IFNAME"] == "lo"
+    assert environment["CUDA_VISIBLE_DEVICES"] == "GPU-aaaa-0000,GPU-bbbb-1111"
+    assert environment["OMP_NUM_THREADS"] == "3"

@@ -17,7 +17,9 @@ import pytest
 import torch
 from msgspec import structs
 
+from linftui.devices import usable_cores
 from linftui.errors import RunStateError, WorkerError
+from linftui.launch.control import end_members, stop_run
 from linftui.launch.plan import LaunchPlan
 from linftui.launch.prepare import create_run
 from linftui.launch.supervisor import Supervisor
@@ -34,11 +36,12 @@ from linftui.rundir.reader import (
 )
 from linftui.rundir.records import EvalRecord, ExitRecord, ProcessRecord, StateRecord, TrainerRecord
 from linftui.rundir.state import run_state
+from linftui.rundir.stopping import stop_stages
 from linftui.rundir.store import RunStore
 from linftui.rundir.writer import write_record
 from linftui.train.checkpoint import load_latest
 
-PLAN = LaunchPlan(devices=("cpu",), threads=1)
+PLAN, TWO = (LaunchPlan(devices=("cpu",) * ranks, threads=1) for ranks in (1, 2))
 PATIENCE_S = 200.0  # far beyond what anything here takes, even on a busy machine
 
 # Two images a batch: an evaluation takes half a second, so that there is time to interfere. Same weights.
@@ -54,10 +57,21 @@ def wait_for(condition: Callable[[], object]) -> None:
         time.sleep(0.01)
 
 
+def watch(supervisor: Supervisor, enough: Callable[[], object]) -> None:
+    """Supervises an attempt until something is true."""
+
+    def polled() -> object:
+        assert supervisor.poll() is None, "the attempt ended too early"
+        return enough()
+
+    wait_for(polled)
+
+
 def finish(supervisor: Supervisor) -> ExitRecord:
-    """Waits for the attempt's end."""
-    ended = supervisor.poll(PATIENCE_S)
-    assert ended is not None, "the worker does not end"
+    """Supervises an attempt to its end."""
+    deadline = time.monotonic() + PATIENCE_S
+    while (ended := supervisor.poll(0.1)) is None:
+        assert time.monotonic() < deadline, "the worker does not end"
     return ended
 
 
@@ -114,15 +128,31 @@ def copy(reference: RunPaths, tmp_path: Path) -> RunPaths:
     return paths
 
 
+def slowly(recipe: Path, folder: Path, plan: LaunchPlan, overrides: list[str]) -> Iterator[Supervisor]:
+    """A run that goes on for some seconds, at step 13 or a little after: the first checkpoint is there."""
+    paths = create_run(RunStore(folder), load_recipe(recipe, overrides), plan, "run")
+    supervisor = Supervisor(paths, plan)
+    watch(supervisor, lambda: step_of(paths) >= 13)
+    yield supervisor
+    end_members([member for member in members(paths).values() if member.role != "supervisor"])
+    finish(supervisor)
+
+
 @pytest.fixture
 def slow(tiny_recipe: Path, tmp_path: Path) -> Iterator[Supervisor]:
-    """A run that goes on for some seconds, at step 13 or a little after: the first checkpoint is there."""
-    paths = create_run(RunStore(tmp_path), load_recipe(tiny_recipe, SLOW), PLAN, "run")
-    supervisor = Supervisor(paths, PLAN)
-    wait_for(lambda: step_of(paths) >= 13)
-    yield supervisor
-    supervisor.kill()
-    supervisor._worker.wait(PATIENCE_S)
+    """Such a run of one rank."""
+    yield from slowly(tiny_recipe, tmp_path, PLAN, SLOW)
+
+
+@pytest.fixture
+def slow_two(tiny_recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Supervisor]:
+    """Such a run of two ranks, with a folder of its own for temporary files."""
+    if usable_cores() < 2:
+        pytest.skip("two ranks need two cores")
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    yield from slowly(tiny_recipe, tmp_path, TWO, ["evaluation.batch_size=10", "log.every_steps=1"])
 
 
 def test_an_undisturbed_attempt_finishes(reference: RunPaths) -> None:
@@ -133,6 +163,7 @@ def test_an_undisturbed_attempt_finishes(reference: RunPaths) -> None:
     assert set(members(reference)) == {"supervisor", "rank-0"}
     assert not is_alive(members(reference)["rank-0"])
     assert "finished at step 36" in reference.rank_log(1, 0).read_text()
+    assert {record.attempt for record in RunReader(reference).devices()} == {1}
 
 
 def test_a_stop_in_the_middle_of_an_evaluation_loses_nothing(
@@ -141,7 +172,7 @@ def test_a_stop_in_the_middle_of_an_evaluation_loses_nothing(
     paths = create_run(RunStore(tmp_path), load_recipe(tiny_recipe, SLOW), PLAN, "run")
     supervisor = Supervisor(paths, PLAN)
     wait_for(lambda: step_of(paths) >= 12)
-    supervisor.request_stop("test")
+    supervisor.ask_to_stop()
     assert run_state(paths) == "stopping"
     ended = finish(supervisor)
     assert (ended.outcome, ended.code, ended.message) == ("stopped", 0, "")
@@ -163,19 +194,55 @@ def test_a_rank_that_is_killed_is_a_crash_with_a_message(slow: Supervisor) -> No
     ended = finish(slow)
     assert (ended.outcome, ended.code) == ("crashed", -signal.SIGKILL)
     assert ended.message == "the training process was killed by signal 9"
-    assert str(slow.log) in ended.hint
+    assert str(slow.paths.rank_log(1, 0)) in ended.hint
     assert read_record(slow.paths.exit, ExitRecord) == ended and run_state(slow.paths) == "crashed"
 
 
-def test_a_full_disk_ends_the_run_in_a_sentence_and_leaves_the_last_checkpoint(slow: Supervisor) -> None:
+def test_a_second_stop_ends_the_run_at_once_and_it_goes_on_from_its_last_checkpoint(
+    slow: Supervisor, reference: RunPaths
+) -> None:
     paths = slow.paths
-    rank = members(paths)["rank-0"]
+    os.kill(members(paths)["rank-0"].pid, signal.SIGSTOP)  # it will not save any more
+    stop_run(paths, "me")
+    watch(slow, lambda: run_state(paths) == "stopping")
+    stop_run(paths, "me")
+    ended = finish(slow)
+    assert (ended.outcome, ended.code, ended.message) == ("stopped", -9, "ended without saving")
+    assert finish(Supervisor(paths, PLAN)).outcome == "finished"
+    assert tensors(paths) == tensors(reference)
+
+
+def test_a_stop_that_is_not_heeded_ends_the_run_at_its_deadline(slow: Supervisor) -> None:
+    paths = slow.paths
+    os.kill(members(paths)["rank-0"].pid, signal.SIGSTOP)
+    stop_run(paths, "me", deadline_s=0.5)
+    ended = finish(slow)
+    assert (ended.outcome, ended.code, ended.message) == ("stopped", -9, "ended without saving")
+    stages = stop_stages(paths, RunReader(paths).events())
+    assert stages is not None and stages.killed and stages.saved_step is None
+
+
+def test_a_damaged_request_stops_nothing(slow: Supervisor, reference: RunPaths) -> None:
+    slow.paths.stop_request(2).write_text("{}")  # nor does one for another attempt
+    slow.paths.kill_request(1).write_text("{")
+    assert finish(slow).outcome == "finished"
+    assert tensors(slow.paths) == tensors(reference)
+
+
+def fill_the_disk(paths: RunPaths, rank: ProcessRecord) -> bytes:
+    """Lets a rank write no file that is larger than the metrics so far; returns those."""
     os.kill(rank.pid, signal.SIGSTOP)  # so that the size is right when the limit is set
     committed = paths.metrics.read_bytes()
     room = len(committed) + 50
     resource.prlimit(rank.pid, resource.RLIMIT_FSIZE, (room, room))
     os.kill(rank.pid, signal.SIGCONT)
-    ended = finish(slow)
+    return committed
+
+
+def check_full_disk(supervisor: Supervisor) -> None:
+    paths = supervisor.paths
+    committed = fill_the_disk(paths, members(paths)["rank-0"])
+    ended = finish(supervisor)
     assert ended.outcome == "failed"
     assert ended.message.endswith(": cannot be written: File too large")
     assert paths.metrics.read_bytes().startswith(committed)
@@ -183,14 +250,84 @@ def test_a_full_disk_ends_the_run_in_a_sentence_and_leaves_the_last_checkpoint(s
     assert loaded is not None and loaded.record.step >= 12 and skipped == []
 
 
+def test_a_full_disk_ends_the_run_in_a_sentence_and_leaves_the_last_checkpoint(slow: Supervisor) -> None:
+    check_full_disk(slow)
+
+
+class TestTwoRanks:
+    @pytest.mark.thorough
+    def test_the_one_that_writes_tells_why_it_failed_though_the_other_only_lost_it(
+        self, slow_two: Supervisor
+    ) -> None:
+        check_full_disk(slow_two)
+        assert "RankLostError" in slow_two.paths.error(1, 1).read_text()
+
+    def test_all_its_processes_are_known_and_each_rank_has_a_log(self, slow_two: Supervisor) -> None:
+        paths, known = slow_two.paths, members(slow_two.paths)
+        assert set(known) == {"supervisor", "torchrun", "rank-0", "rank-1"}
+        own = [
+            p.pid for p in psutil.process_iter(["cmdline"]) if str(paths.root) in (p.info["cmdline"] or [])
+        ]
+        assert set(own) == {known[role].pid for role in ("torchrun", "rank-0", "rank-1")}
+        for member in known.values():
+            assert is_alive(member)
+        for rank in range(2):
+            log = os.readlink(f"/proc/{known[f'rank-{rank}'].pid}/fd/1")
+            assert log == str(paths.rank_log(1, rank))
+        assert len({os.getsid(known[f"rank-{rank}"].pid) for rank in range(2)}) == 2
+
+    @pytest.mark.thorough
+    def test_a_rank_that_is_killed_is_named_and_nobody_is_left(self, slow_two: Supervisor) -> None:
+        paths, known = slow_two.paths, members(slow_two.paths)
+        os.kill(known["rank-0"].pid, signal.SIGSTOP)  # as if it waited for the other in a kernel of a GPU
+        os.kill(known["rank-1"].pid, signal.SIGKILL)
+        ended = finish(slow_two)
+        assert ended.outcome == "crashed"
+        assert ended.message == "rank 1 died without a word, perhaps killed for its memory"
+        assert str(paths.rank_log(1, 1)) in ended.hint
+        assert "Unable to shutdown" not in paths.torchrun_log(1).read_text()  # which takes torchrun 30 s
+        wait_for(lambda: not any(is_alive(known[role]) for role in ("torchrun", "rank-0", "rank-1")))
+
+    @pytest.mark.thorough
+    def test_torchrun_that_is_killed_leaves_nothing_behind(
+        self, slow_two: Supervisor, tmp_path: Path
+    ) -> None:
+        paths, known = slow_two.paths, members(slow_two.paths)
+        [rendezvous] = (tmp_path / "temporary").glob("linftui-*")
+        assert rendezvous.stat().st_mode & 0o777 == 0o700
+        for role in ("rank-0", "rank-1"):
+            os.kill(known[role].pid, signal.SIGSTOP)  # they will not leave by themselves
+        os.kill(known["torchrun"].pid, signal.SIGKILL)
+        ended = finish(slow_two)
+        assert (ended.outcome, ended.code) == ("crashed", -9)
+        assert ended.message == "torchrun was killed by signal 9"
+        assert run_state(paths) == "crashed"
+        wait_for(lambda: not any(is_alive(known[f"rank-{rank}"]) for rank in range(2)))
+        left = [path.name for path in (tmp_path / "temporary").iterdir()]
+        assert not [name for name in left if name.startswith(("linftui", "torchelastic"))]
+
+    @pytest.mark.thorough
+    def test_a_rank_that_hangs_is_ended_at_the_deadline_of_a_stop(self, slow_two: Supervisor) -> None:
+        paths, known = slow_two.paths, members(slow_two.paths)
+        os.kill(known["rank-1"].pid, signal.SIGSTOP)
+        stop_run(paths, "me", deadline_s=0.5)
+        ended = finish(slow_two)
+        assert (ended.outcome, ended.message) == ("stopped", "ended without saving")
+        wait_for(lambda: not any(is_alive(known[role]) for role in ("torchrun", "rank-0", "rank-1")))
+
+
+@pytest.mark.thorough
 def test_a_killed_supervisor_leaves_no_orphan_and_the_run_goes_on_later(
     tiny_recipe: Path, reference: RunPaths, tmp_path: Path
 ) -> None:
     settings = [word for value in SLOW for word in ("--set", value)]
-    supervisor = command("run", tiny_recipe, "--name", "run", "--devices", "cpu", *settings, cwd=tmp_path)
+    run = command(
+        "run", tiny_recipe, "--name", "run", "--devices", "cpu", "--detach", *settings, cwd=tmp_path
+    )
+    assert run.communicate(timeout=PATIENCE_S) == ("run\n", "")
     paths = RunPaths(tmp_path / "runs" / "run")
     wait_for(lambda: step_of(paths) >= 13)
-    rank = members(paths)["rank-0"]
+    rank, supervisor = (members(paths)[role] for role in ("rank-0", "supervisor"))
     os.kill(rank.pid, signal.SIGSTOP)  # it stays where it is while we try to resume a running run
 
     refused = command("resume", "run", cwd=tmp_path)
@@ -198,8 +335,8 @@ def test_a_killed_supervisor_leaves_no_orphan_and_the_run_goes_on_later(
     assert (refused.returncode, output) == (2, "")
     assert errors == "linftui: run is still running, or just being started; stop it first\n"
 
-    supervisor.kill()
-    supervisor.communicate()
+    os.kill(supervisor.pid, signal.SIGKILL)
+    wait_for(lambda: not is_alive(supervisor))
     assert run_state(paths) == "running"  # the rank is alive, and about to notice
     os.kill(rank.pid, signal.SIGCONT)
     wait_for(lambda: not is_alive(rank))

@@ -1,0 +1,122 @@
+"""Beginning an attempt that lives on its own: its supervisor has a session, and no terminal, of its own."""
+
+import contextlib
+import subprocess
+import sys
+
+from msgspec import DecodeError
+
+from linftui.devices import snapshot
+from linftui.errors import (
+    CheckpointError,
+    LinftuiError,
+    RunDirectoryError,
+    RunStateError,
+    UsageError,
+    WorkerError,
+)
+from linftui.launch.plan import LaunchPlan, plan_devices
+from linftui.launch.prepare import create_run
+from linftui.recipe.load import LoadedRecipe, recipe_hash
+from linftui.rundir.paths import RunPaths
+from linftui.rundir.reader import RunReader, complete_checkpoints, read_record
+from linftui.rundir.records import StartRecord, StateRecord, TrainerRecord, decoder
+from linftui.rundir.state import run_state
+from linftui.rundir.store import RunStore, read_recipe
+
+
+def begin_run(store: RunStore, loaded: LoadedRecipe, plan: LaunchPlan, name: str | None) -> RunPaths:
+    """Makes the run directory and begins its first attempt.
+
+    Raises:
+        LinftuiError: it cannot be written or started.
+    """
+    paths = create_run(store, loaded, plan, name)
+    begin_attempt(paths, plan)
+    return paths
+
+
+def begin_attempt(paths: RunPaths, plan: LaunchPlan, checkpoint: int | None = None) -> int:
+    """Starts a supervisor for the next attempt, and returns the attempt's number once it has started.
+
+    Waits for what is left of an earlier attempt, which may take some seconds.
+
+    Args:
+        paths: the run directory.
+        plan: devices and threads.
+        checkpoint: the step to go on from; None: the newest checkpoint, or the beginning.
+
+    Raises:
+        RunStateError: the run is going on already.
+        WorkerError: the supervisor cannot be started.
+    """
+    chosen = [] if checkpoint is None else ["--checkpoint", str(checkpoint)]
+    command = [
+        sys.executable, "-P", "-m", "linftui.launch.supervisor", str(paths.root.absolute()),
+        "--devices", ",".join(plan.devices), "--threads", str(plan.threads), *chosen,
+    ]  # fmt: skip
+    try:
+        start = subprocess.run(  # returns once the supervisor lets go of its output
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise WorkerError(f"the supervisor cannot be started: {error.strerror or error}") from error
+    reply = _reply(start.stdout)
+    if reply.attempt is not None:
+        return reply.attempt
+    failure = LinftuiError(reply.message, reply.hint)
+    failure.exit_code = reply.exit_code
+    raise failure
+
+
+def _reply(said: bytes) -> StartRecord:
+    lines = said.splitlines()
+    for line in lines:
+        with contextlib.suppress(DecodeError, UnicodeDecodeError):
+            record: StartRecord = decoder(StartRecord)(line)
+            return record
+    last = lines[-1].decode(errors="replace") if lines else "it said nothing"
+    return StartRecord(message=f"the supervisor did not start: {last}", exit_code=1)
+
+
+def plan_resume(paths: RunPaths, checkpoint: int | None = None, devices: str | None = None) -> LaunchPlan:
+    """Where a run goes on: the devices of the attempt before, unless others are named.
+
+    Threads are those of the attempt before as well, for with others sums would be rounded otherwise.
+
+    Raises:
+        RunStateError: the run is finished.
+        LinftuiError: it cannot go on: its recipe, its metrics or its checkpoints cannot be used.
+    """
+    recipe = read_recipe(paths)
+    if checkpoint is None and run_state(paths) == "finished":
+        raise RunStateError(f"{paths.id} is finished", f"certify it with: linftui certify {paths.root}")
+    _require_checkpoint(paths, recipe_hash(recipe), checkpoint)
+    reader = RunReader(paths)
+    for follow in (reader.metrics, reader.events, reader.devices):
+        follow(1)  # what cannot be followed is not begun
+    before = read_record(paths.state, StateRecord)
+    if devices is not None or before is None or not before.devices or before.threads < 1:
+        return plan_devices(devices or "auto", snapshot())
+    plan = LaunchPlan(devices=tuple(before.devices), threads=before.threads)
+    plan_devices(plan.spec, snapshot())  # they must be there still
+    return plan
+
+
+def _require_checkpoint(paths: RunPaths, recipe: str, step: int | None) -> None:
+    """Refuses what cannot work before an attempt is begun; `recipe` is the hash of the run's own."""
+    known = {int(found.root.name.removeprefix("step-")): found for found in complete_checkpoints(paths)}
+    if step is not None and step not in known:
+        raise UsageError(
+            f"{paths.id} has no complete checkpoint at step {step}",
+            f"it has: {', '.join(map(str, known)) or 'none'}",
+        )
+    for found in known.values() if step is None else [known[step]]:
+        with contextlib.suppress(RunDirectoryError):  # a damaged one is passed over later, with a warning
+            record = read_record(found.trainer, TrainerRecord)
+            if record is not None and record.recipe_hash != recipe:
+                raise CheckpointError(f"checkpoint {found.root.name} belongs to another recipe")

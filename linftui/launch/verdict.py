@@ -1,0 +1,71 @@
+"""How an attempt ended, and whose failure it was, from exit code, error files and the last event."""
+
+import time
+
+from msgspec import structs
+
+from linftui.errors import LinftuiError, RankLostError
+from linftui.rundir.paths import RunPaths
+from linftui.rundir.reader import RunReader, read_record
+from linftui.rundir.records import ErrorRecord, ExitRecord
+
+
+def verdict(paths: RunPaths, attempt: int, ranks: int, code: int, lost: str | None = None) -> ExitRecord:
+    """Judges an attempt whose processes have all ended.
+
+    Args:
+        paths: the run directory.
+        attempt: which attempt.
+        ranks: how many ranks it had.
+        code: the exit code of the only rank, or of torchrun; negative: the signal that ended it.
+        lost: the rank of several, such as "rank-1", that was seen to be gone before the others.
+    """
+    ended = ExitRecord(attempt=attempt, outcome="crashed", code=code, time=time.time())
+    last = _last_event(paths, attempt)
+    if code == 0 or last in ("finished", "stopped"):
+        return structs.replace(ended, outcome="finished" if last == "finished" else "stopped")
+    if paths.kill_request(attempt).exists():
+        return structs.replace(ended, outcome="stopped", message="ended without saving")
+    errors = _errors(paths, attempt, ranks)
+    # The first failure is the cause; one that only tells of a lost connection points at another rank.
+    causes = [error for error in errors.values() if error.error != RankLostError.__name__]
+    if causes:
+        cause = min(causes, key=lambda error: error.time)
+        return structs.replace(
+            ended, outcome="failed", code=cause.exit_code, message=cause.message, hint=cause.hint
+        )
+    silent = _silent(errors, ranks, lost)
+    if silent is not None:
+        log = paths.rank_log(attempt, silent)
+        message = f"rank {silent} died without a word, perhaps killed for its memory"
+        return structs.replace(ended, message=message, hint=f"its log is {log}")
+    how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
+    what, log = ("the training process", paths.rank_log(attempt, 0))
+    if ranks > 1:
+        what, log = "torchrun", paths.torchrun_log(attempt)
+    return structs.replace(ended, message=f"{what} {how}", hint=f"its log is {log}")
+
+
+def _silent(errors: dict[int, ErrorRecord], ranks: int, lost: str | None) -> int | None:
+    """The rank whose silence is the cause, if there is one: it was seen gone, or others say they lost it."""
+    if lost is not None and int(lost.removeprefix("rank-")) not in errors:
+        return int(lost.removeprefix("rank-"))
+    return next((rank for rank in range(ranks) if rank not in errors), None) if errors else None
+
+
+def _errors(paths: RunPaths, attempt: int, ranks: int) -> dict[int, ErrorRecord]:
+    """What the ranks said of their failures."""
+    said = {}
+    for rank in range(ranks):
+        try:
+            error = read_record(paths.error(attempt, rank), ErrorRecord)
+        except LinftuiError:
+            continue  # damaged, so it counts as silent
+        if error is not None:
+            said[rank] = error
+    return said
+
+
+def _last_event(paths: RunPaths, attempt: int) -> str | None:
+    events = RunReader(paths).events()
+    return events[-1].event if events and events[-1].attempt == attempt else None

@@ -1,0 +1,41 @@
+"""The ranks that train one network together, as its layers see them.
+
+Each rank holds a part of the batch. What a layer computes from the whole batch, it computes from sums over
+all ranks, with their gradient, so that n ranks are one rank with the same batch.
+"""
+
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from jaxtyping import Float
+from torch import Tensor
+
+
+def world_size() -> int:
+    """How many ranks train together; 1 where there is no process group."""
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
+class _SumOverRanks(torch.autograd.Function):
+    """A sum over ranks. Every rank's loss depends on it, so its gradient is the sum of theirs."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        total = x.clone()
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        total = gradients[0].clone()
+        dist.all_reduce(total)
+        return total
+
+
+def mean_over_ranks(x: Float[Tensor, "n f"]) -> Float[Tensor, " f"]:
+    """The mean over the rows of all ranks, each of which may hold another number of them, even none."""
+    if world_size() == 1:
+        return x.mean(0)
+    sums: Tensor = _SumOverRanks.apply(torch.cat([x.sum(0), x.new_full((1,), len(x))]))
+    return sums[:-1] / sums[-1]

@@ -1,0 +1,263 @@
+"""A certification that lives on its own, followed through the run directory, whoever wrote what is there."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+from pathlib import Path
+
+import psutil
+import pytest
+from msgspec import structs
+
+from linftui.launch.certification import (
+    Certification,
+    CertificationProgress,
+    begin_certification,
+    certifications,
+    stop_certification,
+)
+from linftui.launch.plan import LaunchPlan
+from linftui.rundir.liveness import describe_process, is_alive, this_host
+from linftui.rundir.paths import CertifyLogPaths, RunPaths
+from linftui.rundir.reader import read_record
+from linftui.rundir.records import CertificateSummary, CertifyTask, ErrorRecord, MemberRecord
+from linftui.rundir.writer import write_record
+
+PLAN = LaunchPlan(devices=("cpu",), threads=1)
+PATIENCE_S = 200.0  # far beyond what anything here takes, even on a busy machine
+MANY = [Fraction(n, 1000) for n in range(1, 400)]  # a second's worth of certificates many times over
+
+
+def wait_for(condition: Callable[[], object]) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.01)
+
+
+@pytest.fixture
+def copy(finished_run: Path, tmp_path: Path) -> RunPaths:
+    """A copy of a finished run."""
+    return RunPaths(Path(shutil.copytree(finished_run, tmp_path / "runs" / "copy")))
+
+
+def only(paths: RunPaths) -> CertificationProgress:
+    [progress] = certifications(paths)
+    return progress
+
+
+def worker_of(logs: CertifyLogPaths) -> MemberRecord:
+    worker = read_record(logs.worker, MemberRecord)
+    assert worker is not None
+    return worker
+
+
+@pytest.fixture
+def going_on(copy: RunPaths) -> Iterator[CertifyLogPaths]:
+    """A certification of hundreds of radii, the first of which is done."""
+    logs = begin_certification(copy, PLAN, MANY)
+    wait_for(lambda: (task := read_record(logs.task, CertifyTask)) is not None and task.done)
+    yield logs
+    worker = worker_of(logs).process
+    if is_alive(worker):
+        os.kill(worker.pid, signal.SIGKILL)
+
+
+def whole(progress: CertificationProgress) -> list[CertificateSummary]:
+    return [summary for _, summary in progress.certificates if summary is not None and summary.complete]
+
+
+@pytest.mark.slow
+def test_it_outlives_whoever_began_it_and_tells_how_it_goes(copy: RunPaths, tmp_path: Path) -> None:
+    program = "import sys, pathlib, fractions; from linftui.launch.certification import begin_certification\n"
+    program += "from linftui.launch.plan import LaunchPlan; from linftui.rundir.paths import RunPaths\n"
+    program += "radii = [fractions.Fraction(1, 10), fractions.Fraction(8, 255)]\n"
+    program += "plan = LaunchPlan(devices=('cpu',), threads=1)\n"
+    program += "print(begin_certification(RunPaths(pathlib.Path(sys.argv[1])), plan, radii).root)"
+    command = [sys.executable, "-c", program, "runs/copy"]
+    begun = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, start_new_session=True)
+    assert begun.stderr == ""
+    progress = only(copy)
+    assert progress.logs.root == tmp_path / begun.stdout.strip()
+    assert (progress.state, progress.error) == ("running", "")
+    process = psutil.Process(worker_of(progress.logs).process.pid)
+    assert process.terminal() is None and os.getsid(process.pid) != os.getsid(0)
+
+    wait_for(lambda: only(copy).state != "running")
+    progress = only(copy)
+    assert (progress.state, progress.error, progress.warnings) == ("done", "", [])
+    assert [paths.root.name for paths, _ in progress.certificates] == [
+        "step-00000036-eps-0.1", "step-00000036-eps-8_255",
+    ]  # fmt: skip
+    assert [summary.eps_exact for summary in whole(progress)] == ["0.1", "8/255"]
+
+
+@pytest.mark.slow
+def test_one_that_is_stopped_keeps_what_is_whole_by_then(copy: RunPaths, going_on: CertifyLogPaths) -> None:
+    assert only(copy).state == "running"
+    stop_certification(going_on)
+    wait_for(lambda: not is_alive(worker_of(going_on).process))
+    progress = only(copy)
+    assert (progress.state, progress.error) == ("failed", "it was stopped before its end")
+    assert 1 <= len(whole(progress)) < len(MANY) == len(progress.certificates)
+    assert progress.certificates[0][0].curve_png.is_file()
+    stop_certification(going_on)  # of one that is gone is no error
+
+
+@pytest.mark.slow
+def test_one_that_is_killed_is_not_said_to_go_on(copy: RunPaths, going_on: CertifyLogPaths) -> None:
+    os.kill(worker_of(going_on).process.pid, signal.SIGKILL)
+    wait_for(lambda: not is_alive(worker_of(going_on).process))
+    assert (only(copy).state, only(copy).error) == ("failed", "it was stopped before its end")
+
+
+@pytest.mark.slow
+def test_one_that_fails_says_why(copy: RunPaths) -> None:
+    logs = begin_certification(copy, PLAN, [Fraction(1, 10)], checkpoint="7")
+    wait_for(lambda: not is_alive(worker_of(logs).process))
+    assert (only(copy).state, only(copy).certificates) == ("failed", [])
+    assert only(copy).error == "copy has no complete checkpoint at step 7; it has: 24, 36"
+    assert "Traceback" in logs.log.read_text()
+
+
+@pytest.mark.slow
+def test_one_that_is_held_ends_with_its_holder(copy: RunPaths) -> None:
+    held = Certification(copy, PLAN, MANY, "latest", "running", None)
+    wait_for(lambda: whole(held.progress()))
+    assert held.wait(0.0) is None and held.progress().state == "running"
+    held.close()  # as it would be closed if we had died
+    assert held.wait(PATIENCE_S) == 0
+    assert held.progress().state == "failed" and 1 <= len(whole(held.progress())) < len(MANY)
+
+
+def folder_of(paths: RunPaths, tag: str, **task: object) -> CertifyLogPaths:
+    """The logs of a certification as somebody may have written them."""
+    logs = paths.certify_logs(tag)
+    logs.root.mkdir()
+    facts = {"v": 1, "certificates": [], "drafts": [], "done": 0, **task}
+    logs.task.write_text(json.dumps(facts))
+    return logs
+
+
+def test_the_newest_comes_first_and_what_is_no_folder_is_passed_over(copy: RunPaths) -> None:
+    assert certifications(copy) == []
+    tags = ["20261123-120000-9-1", "20261124-120000-8-1", "20261123-235959-7-1"]
+    for tag in tags:
+        folder_of(copy, tag)
+    copy.certify_logs("20261125-120000").root.write_text("")
+    assert [progress.logs for progress in certifications(copy)] == [
+        copy.certify_logs(tag) for tag in sorted(tags, reverse=True)
+    ]
+
+
+def test_a_link_to_logs_elsewhere_is_not_followed(copy: RunPaths, tmp_path: Path) -> None:
+    folder_of(copy, "1").root.rename(tmp_path / "outside")
+    copy.certify_logs("1").root.symlink_to(tmp_path / "outside")
+    assert certifications(copy) == []
+
+
+@pytest.mark.parametrize(
+    "name", ["../../victim", "/tmp/victim", "..", "a/b", "", ".", "a\0b", "x" * 300, "a\nb"]
+)
+@pytest.mark.parametrize("which", ["certificates", "drafts"])
+def test_a_name_that_leads_out_of_the_certificates_is_not_followed(
+    copy: RunPaths, tmp_path: Path, name: str, which: str
+) -> None:
+    summary = json.dumps({"somebody": "else's"})
+    for folder in (tmp_path / "runs", tmp_path / "runs" / "victim", copy.root, copy.certificates):
+        folder.mkdir(exist_ok=True)
+        (folder / "summary.json").write_text(summary)  # reading it would be told as damage
+    names = {"certificates": ["plain"], "drafts": [".plain.draft"], which: [name]}
+    for done in (0, 1):
+        progress = structs_of(copy, folder_of(copy, str(done), **names, done=done))
+        assert "summary.json" not in progress.error
+        assert all(paths.root.parent == copy.certificates for paths, _ in progress.certificates)
+
+
+def structs_of(paths: RunPaths, logs: CertifyLogPaths) -> CertificationProgress:
+    [progress] = [progress for progress in certifications(paths) if progress.logs == logs]
+    return progress
+
+
+@pytest.mark.parametrize(
+    ("certificates", "drafts", "done", "state", "known"),
+    [
+        (["a", "b"], [".a"], 0, "failed", ["a"]),
+        (["a"], [".a", ".b"], 0, "failed", ["a"]),
+        (["a"], [], 1, "done", []),
+        ([], [], 0, "done", []),
+        (["a"], [".a"], 7, "failed", ["a"]),
+        (["a"], [".a"], -1, "failed", ["a"]),
+    ],
+)
+def test_lists_that_do_not_match_are_no_riddle(
+    copy: RunPaths, certificates: list[str], drafts: list[str], done: int, state: str, known: list[str]
+) -> None:
+    folder_of(copy, "1", certificates=certificates, drafts=drafts, done=done)
+    assert only(copy).state == state
+    assert [paths.root.name for paths, _ in only(copy).certificates] == known
+
+
+@pytest.mark.parametrize("file", ["task.json", "worker.json", "error.json"])
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff", b'{"done": "many"}'])
+def test_damage_is_told_and_ends_nobody_elses_listing(copy: RunPaths, file: str, content: bytes) -> None:
+    folder_of(copy, "1")
+    damaged = folder_of(copy, "2")
+    (damaged.root / file).write_bytes(content)
+    newest, other = certifications(copy)
+    assert newest.state == "failed" and f"{file}: cannot be read" in newest.error
+    assert other.state == "done"
+
+
+def test_a_pipe_in_place_of_a_record_blocks_nobody(copy: RunPaths) -> None:
+    logs = folder_of(copy, "1")
+    logs.task.unlink()
+    os.mkfifo(logs.task)
+    assert "it is not a regular file" in only(copy).error
+
+
+def test_only_the_process_that_certifies_is_asked_to_stop(
+    copy: RunPaths, sleeper: subprocess.Popen[bytes]
+) -> None:
+    logs = folder_of(copy, "1", certificates=["a"], drafts=[".a"])
+    stop_certification(logs)  # nobody is known
+    process = describe_process(sleeper.pid, "certify")
+    assert process is not None
+    elsewhere = structs.replace(this_host(), boot_id="another boot")
+    for host, worker in (
+        (elsewhere, process),
+        (this_host(), structs.replace(process, start_time=process.start_time - 1)),
+    ):
+        write_record(logs.worker, MemberRecord(host=host, process=worker))
+        stop_certification(logs)
+    time.sleep(0.05)  # long enough for a signal to arrive
+    assert sleeper.poll() is None
+    write_record(logs.worker, MemberRecord(host=this_host(), process=process))
+    assert only(copy).state == "running"
+    stop_certification(logs)
+    assert sleeper.wait() == -signal.SIGTERM
+
+
+def test_what_an_earlier_certification_of_that_name_left_is_not_progress(
+    copy: RunPaths, sleeper: subprocess.Popen[bytes]
+) -> None:
+    copy.certificate("a").root.mkdir()
+    copy.certificate("a").summary.write_text("{")  # reading it would be told as damage
+    logs = folder_of(copy, "1", certificates=["a"], drafts=[".a.draft"])
+    process = describe_process(sleeper.pid, "certify")
+    assert process is not None
+    write_record(logs.worker, MemberRecord(host=this_host(), process=process))
+    assert only(copy).certificates == [(copy.certificate("a"), None)]
+
+
+def test_an_error_is_told_whatever_else_is_known(copy: RunPaths, sleeper: subprocess.Popen[bytes]) -> None:
+    logs = folder_of(copy, "1", certificates=["a"], drafts=[".a.draft"])
+    record = ErrorRecord(error="OSError", message="no", hint="mend it", exit_code=1, time=0.0)
+    write_record(logs.error, record)
+    assert (only(copy).state, only(copy).error) == ("failed", "no; mend it")

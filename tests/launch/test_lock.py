@@ -1,0 +1,63 @@
+"""A run belongs to one process at a time, and to nobody once that one is gone."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from linftui.errors import RunDirectoryError, RunStateError
+from linftui.launch.lock import sole_supervisor
+from linftui.rundir.paths import RunPaths
+
+HOLD = "import sys, pathlib; from linftui.launch.lock import sole_supervisor as take;"
+HOLD += "from linftui.rundir.paths import RunPaths; held = take(RunPaths(pathlib.Path(sys.argv[1])));"
+HOLD += "print('held', flush=True); sys.stdin.read()"
+
+
+def test_of_two_the_second_is_refused_until_the_first_lets_go(paths: RunPaths) -> None:
+    first = sole_supervisor(paths)
+    for _ in range(2):  # being refused takes nothing away
+        with pytest.raises(RunStateError, match="run is still running, or just being started; stop it first"):
+            sole_supervisor(paths)
+    first.close()
+    sole_supervisor(paths).close()
+
+
+def test_a_dead_process_holds_nothing(paths: RunPaths) -> None:
+    command = [sys.executable, "-c", HOLD, str(paths.root)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None and other.stdout.readline() == b"held\n"
+        with pytest.raises(RunStateError):
+            sole_supervisor(paths)
+        other.kill()
+    sole_supervisor(paths).close()
+
+
+def test_a_process_that_the_holder_starts_does_not_inherit_it(paths: RunPaths) -> None:
+    held = sole_supervisor(paths)
+    with subprocess.Popen(["sleep", "60"], close_fds=False) as child:
+        held.close()
+        sole_supervisor(paths).close()
+        child.kill()
+
+
+def test_a_run_that_came_without_its_control_folder_can_be_taken(paths: RunPaths) -> None:
+    paths.control.rmdir()  # git, say, keeps no empty folders
+    sole_supervisor(paths).close()
+
+
+def test_a_link_in_place_of_the_lock_is_not_followed(paths: RunPaths, tmp_path: Path) -> None:
+    (paths.control / "supervisor.lock").symlink_to(tmp_path / "victim")
+    with pytest.raises(RunDirectoryError, match="supervisor.lock: cannot be written"):
+        sole_supervisor(paths)
+    assert not (tmp_path / "victim").exists()
+
+
+def test_a_pipe_in_place_of_the_lock_blocks_nobody(paths: RunPaths) -> None:
+    os.mkfifo(paths.control / "supervisor.lock")
+    held = sole_supervisor(paths)
+    with pytest.raises(RunStateError):
+        sole_supervisor(paths)
+    held.close()
