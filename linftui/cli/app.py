@@ -4,28 +4,34 @@ import io
 import os
 import sys
 import traceback
+from pathlib import Path
 
 import typer
 from typer.exceptions import TyperException
 
 from linftui import __version__
-from linftui.cli import certify, data, doctor, recipe, run, runs
+from linftui.cli import bench, certify, control, data, doctor, recipe, run, runs
+from linftui.cli.options import RunsDir
 from linftui.cli.render import fail
 from linftui.errors import LinftuiError
 
 app = typer.Typer(
     name="linftui",
-    help="Train, watch, manage and certify l-infinity-distance nets.",
+    help="Train, watch, manage and certify l-infinity-distance nets. Without a command: the dashboard.",
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
 app.command("run")(run.run)
 app.command("resume")(run.resume)
+app.command("stop")(control.stop)
+app.command("logs")(control.logs)
+app.command("rm")(control.rm)
 app.command("ls")(runs.ls)
 app.command("show")(runs.show)
 app.command("certify")(certify.certify)
 app.add_typer(recipe.app, name="recipe")
 app.add_typer(data.app, name="data")
+app.add_typer(bench.app, name="bench")
 app.command("doctor")(doctor.doctor)
 
 
@@ -38,12 +44,21 @@ def _print_version(wanted: bool) -> None:
 @app.callback(invoke_without_command=True)
 def _options(
     context: typer.Context,
+    runs_dir: RunsDir = Path("runs"),
     version: bool = typer.Option(
         False, "--version", callback=_print_version, is_eager=True, help="Show the version and exit."
     ),
 ) -> None:
-    if context.invoked_subcommand is None:
+    if context.invoked_subcommand is not None:
+        # Given before the command it means what it means after it, where it is not given again.
+        os.environ["LINFTUI_RUNS_DIR"] = str(runs_dir)
+        return
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
         print(context.get_help())
+        return
+    from linftui.tui.app import open_dashboard
+
+    raise typer.Exit(open_dashboard(runs_dir))
 
 
 def main() -> None:

@@ -52,6 +52,8 @@ def certify(
         raise UsageError(f"--checkpoint {checkpoint!r} is not latest, best or a step")
     radii = [_radius(text) for given in eps for text in given.split(",")]
     plan = plan_devices(devices, snapshot())
+    if plan.ranks > 1:
+        raise UsageError(f"--devices {devices} names {plan.ranks} devices", "a certificate is made on one")
     store = RunStore(runs_dir)
     for paths in [store.find(name) for name in run]:
         recipe = read_recipe(paths)
@@ -62,7 +64,7 @@ def certify(
             interrupted, code = _follow(certification, len(wanted))
         finally:
             certification.close()
-        for certificate, summary in certification.progress():
+        for certificate, summary in certification.progress().certificates:
             if summary is not None and summary.complete:
                 _show(certificate, summary, as_json)
         if interrupted:
@@ -105,7 +107,7 @@ def _follow(certification: Certification, radii: int) -> tuple[bool, int]:
         while True:
             try:
                 code = certification.wait(POLL_S)
-                for task, (_, summary) in zip(tasks, certification.progress(), strict=False):
+                for task, (_, summary) in zip(tasks, certification.progress().certificates, strict=False):
                     if summary is not None:
                         bar.update(
                             task,
@@ -120,7 +122,7 @@ def _follow(certification: Certification, radii: int) -> tuple[bool, int]:
                     certification.kill()
                 interrupted = True
                 certification.ask_to_stop()
-    for warning in certification.warnings():
+    for warning in certification.progress().warnings:
         warn(warning)
     return interrupted, code
 

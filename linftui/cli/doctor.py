@@ -3,10 +3,13 @@
 import os
 import shutil
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from linftui.cli.options import AsJson
 from linftui.cli.render import clean, print_json
+
+if TYPE_CHECKING:
+    from linftui.rundir.records import Gpu
 
 
 def doctor(as_json: AsJson = False) -> None:
@@ -42,10 +45,28 @@ def _devices() -> dict[str, Any]:
         "memory": f"{machine.memory_available / 2**30:.1f} GiB free of {machine.memory_total / 2**30:.1f}",
     }
     for gpu in machine.gpus:
-        facts[f"gpu {gpu.index}"] = f"{gpu.name}, {gpu.memory_total / 2**30:.0f} GiB, {gpu.uuid}"
+        facts[f"gpu {gpu.index}"] = _gpu_line(gpu)
     if machine.gpu_problem:
         facts["gpu"] = f"none ({machine.gpu_problem})"
     return facts
+
+
+def _gpu_line(gpu: "Gpu") -> str:
+    """What a GPU tells: "H100, 3.2 used of 79.6 GiB, 97% busy, 412 of 700 W, 68 °C, GPU-aaaa"."""
+    facts = [gpu.name or "it does not tell its name"]
+    if gpu.memory_total is not None:
+        used = "" if gpu.memory_used is None else f"{gpu.memory_used / 2**30:.1f} used of "
+        facts.append(f"{used}{gpu.memory_total / 2**30:.1f} GiB")
+    if gpu.utilisation is not None:
+        facts.append(f"{gpu.utilisation:.0%} busy")
+    if gpu.power is not None:
+        limit = "" if gpu.power_limit is None else f" of {gpu.power_limit:.0f}"
+        facts.append(f"{gpu.power:.0f}{limit} W")
+    if gpu.temperature is not None:
+        facts.append(f"{gpu.temperature:.0f} °C")
+    if gpu.uuid:
+        facts.append(gpu.uuid)
+    return ", ".join(facts) + (f"; {gpu.problem}" if gpu.problem else "")
 
 
 def _kernels() -> dict[str, Any]:

@@ -1,25 +1,22 @@
-"""`linftui run` and `linftui resume`: start an attempt and watch it, here in the foreground."""
+"""`linftui run` and `linftui resume`: begin an attempt, then open the dashboard on it or follow it."""
 
-import contextlib
-import signal
-from dataclasses import replace
+import sys
 from pathlib import Path
-from types import FrameType
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from linftui.cli.follow import follow
 from linftui.cli.options import AsJson, Devices, Overrides, RecipeName, RunName, RunsDir
-from linftui.cli.render import clean, print_json, summary_json, warn
-from linftui.errors import CheckpointError, RunDirectoryError, RunStateError, UsageError, WorkerError
+from linftui.cli.render import clean, print_json, warn
 from linftui.launch.plan import LaunchPlan
-from linftui.launch.supervisor import Supervisor
 from linftui.rundir.paths import RunPaths
-from linftui.rundir.reader import RunReader, complete_checkpoints, read_record
-from linftui.rundir.records import ExitRecord, StateRecord, TrainerRecord
 
 if TYPE_CHECKING:
-    from linftui.recipe.schema import Recipe
+    from linftui.recipe.load import LoadedRecipe
+
+Detach = Annotated[bool, typer.Option("--detach", help="Return at once; print the run's id.")]
+NoTui = Annotated[bool, typer.Option("--no-tui", help="Follow in plain lines instead of the dashboard.")]
 
 
 def run(
@@ -28,14 +25,20 @@ def run(
     name: Annotated[str | None, typer.Option(help="The run's id instead of a made-up one.")] = None,
     seed: Annotated[int | None, typer.Option(help="The same as --set seed=N.")] = None,
     devices: Devices = "auto",
+    detach: Detach = False,
+    no_tui: NoTui = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what would be started, and start nothing.")
+    ] = False,
     runs_dir: RunsDir = Path("runs"),
     as_json: AsJson = False,
 ) -> int:
-    """Train a recipe. Ctrl-C saves a checkpoint, stops, and says how to go on."""
+    """Train a recipe. The run lives on its own: closing the dashboard, or this terminal, does not end it."""
     from linftui.cli.data import fetch_with_progress
     from linftui.devices import snapshot
+    from linftui.launch.begin import begin_run
+    from linftui.launch.logout import logout_warning
     from linftui.launch.plan import plan_devices
-    from linftui.launch.prepare import create_run
     from linftui.recipe.load import load_recipe
     from linftui.rundir.store import RunStore
 
@@ -44,9 +47,14 @@ def run(
     for caution in loaded.recipe.cautions():
         warn(caution)
     plan = plan_devices(devices, snapshot())
+    if dry_run:
+        _show_plan(loaded, plan, runs_dir, as_json)
+        return 0
+    if warning := logout_warning():
+        warn(warning)
     fetch_with_progress(loaded.recipe.data.dataset, loaded.recipe.data.root)
-    paths = create_run(RunStore(runs_dir), loaded, plan, name)
-    return _supervise(Supervisor(paths, plan), as_json)
+    paths = begin_run(RunStore(runs_dir), loaded, plan, name)
+    return _watch(paths, 1, detach=detach, no_tui=no_tui, as_json=as_json)
 
 
 def resume(
@@ -57,98 +65,56 @@ def resume(
     devices: Annotated[
         str | None, typer.Option("--devices", help="As for run; default: those of the attempt before.")
     ] = None,
+    detach: Detach = False,
+    no_tui: NoTui = False,
     runs_dir: RunsDir = Path("runs"),
     as_json: AsJson = False,
 ) -> int:
     """Go on with a run that stopped, failed or crashed, from its newest checkpoint."""
     from linftui.cli.data import fetch_with_progress
-    from linftui.devices import snapshot
-    from linftui.launch.plan import plan_devices
-    from linftui.rundir.state import run_state
+    from linftui.launch.begin import begin_attempt, plan_resume
     from linftui.rundir.store import RunStore, read_recipe
 
     paths = RunStore(runs_dir).find(run)
+    plan = plan_resume(paths, checkpoint, devices)
     recipe = read_recipe(paths)
-    if checkpoint is None and run_state(paths) == "finished":
-        raise RunStateError(f"{paths.id} is finished", f"certify it with: linftui certify {paths.root}")
-    _require_checkpoint(paths, recipe, checkpoint)
-    RunReader(paths).metrics()  # what cannot be followed is not begun
-    plan = _same_plan(paths) if devices is None else plan_devices(devices, snapshot())
     fetch_with_progress(recipe.data.dataset, recipe.data.root)
-    return _supervise(Supervisor(paths, plan, checkpoint), as_json)
+    attempt = begin_attempt(paths, plan, checkpoint)
+    return _watch(paths, attempt, detach=detach, no_tui=no_tui, as_json=as_json)
 
 
-def _same_plan(paths: RunPaths) -> LaunchPlan:
-    """Devices and threads of the attempt before: with other threads, sums would be rounded otherwise."""
-    from linftui.devices import snapshot
-    from linftui.launch.plan import plan_devices
+def _watch(paths: RunPaths, attempt: int, *, detach: bool, no_tui: bool, as_json: bool) -> int:
+    if detach:
+        if as_json:
+            print_json({"id": paths.id, "attempt": attempt, "path": str(paths.root)})
+        else:
+            print(clean(paths.id))
+        return 0
+    if sys.stdin.isatty() and sys.stdout.isatty() and not (no_tui or as_json):
+        from linftui.tui.app import open_dashboard
 
-    before = read_record(paths.state, StateRecord)
-    if before is None or not before.devices or before.threads < 1:
-        return plan_devices("auto", snapshot())
-    return replace(plan_devices(",".join(before.devices), snapshot()), threads=before.threads)
-
-
-def _require_checkpoint(paths: RunPaths, recipe: "Recipe", step: int | None) -> None:
-    """Refuses what cannot work before an attempt is begun."""
-    from linftui.recipe.load import recipe_hash
-
-    known = {int(found.root.name.removeprefix("step-")): found for found in complete_checkpoints(paths)}
-    if step is not None and step not in known:
-        raise UsageError(
-            f"{paths.id} has no complete checkpoint at step {step}",
-            f"it has: {', '.join(map(str, known)) or 'none'}",
-        )
-    for found in known.values() if step is None else [known[step]]:
-        with contextlib.suppress(RunDirectoryError):  # a damaged one is passed over later, with a warning
-            record = read_record(found.trainer, TrainerRecord)
-            if record is not None and record.recipe_hash != recipe_hash(recipe):
-                raise CheckpointError(f"checkpoint {found.root.name} belongs to another recipe")
+        return open_dashboard(paths.root.parent, paths)
+    return follow(paths, attempt, as_json=as_json)
 
 
-class _StopOnSignal:
-    """Ctrl-C, a hang-up or a polite kill asks the run to stop; Ctrl-C again ends it at once."""
-
-    def __init__(self, supervisor: Supervisor) -> None:
-        self.supervisor = supervisor
-        self.received: int | None = None
-        self.killed = False
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            if signal.getsignal(number) != signal.SIG_IGN:  # as under nohup
-                signal.signal(number, self._on_signal)
-
-    def _on_signal(self, number: int, _: FrameType | None) -> None:
-        if self.received is not None and number == signal.SIGINT:
-            self.killed = True
-            self.supervisor.kill()
-            return
-        self.received = self.received or number
-        self.supervisor.request_stop(signal.Signals(number).name)
-
-
-def _supervise(supervisor: Supervisor, as_json: bool) -> int:
-    """Watches the attempt to its end; returns the command's exit code."""
-    stop = _StopOnSignal(supervisor)  # before the import, which takes a moment
-
-    from linftui.cli.progress import watch
-
-    paths = supervisor.paths
-    ended = watch(supervisor, lambda: stop.received is not None, quiet=as_json)
+def _show_plan(loaded: "LoadedRecipe", plan: LaunchPlan, runs_dir: Path, as_json: bool) -> None:
+    recipe = loaded.recipe
+    facts: dict[str, Any] = {
+        "recipe": recipe.name,
+        "source": loaded.source,
+        "overrides": list(loaded.overrides),
+        "seed": recipe.seed,
+        "epochs": recipe.epochs,
+        "batch_size": recipe.batch_size,
+        "runs_dir": str(runs_dir),
+        "devices": list(plan.devices),
+        "ranks": plan.ranks,
+        "threads": plan.threads,
+        "command": plan.training_command(Path("RENDEZVOUS"), "train", "RUN"),
+    }
     if as_json:
-        from linftui.rundir.store import summarise
-
-        print_json(summary_json(summarise(paths)))
-    else:
-        with contextlib.suppress(OSError):  # the terminal may be gone
-            print(clean(_closing_line(paths, ended)), flush=True)
-    if ended.outcome in ("failed", "crashed") and not stop.killed:
-        raise WorkerError(ended.message, ended.hint)
-    return 0 if ended.outcome == "finished" else 128 + (stop.received or signal.SIGTERM)
-
-
-def _closing_line(paths: RunPaths, ended: ExitRecord) -> str:
-    if ended.outcome == "finished":
-        return f"finished: {paths.root}  next: linftui certify {paths.root}"
-    if not complete_checkpoints(paths):
-        return f"{ended.outcome}: {paths.root}  no checkpoint was saved"
-    return f"{ended.outcome}: {paths.root}  go on with: linftui resume {paths.root}"
+        print_json(facts)
+        return
+    for name, value in facts.items():
+        words = " ".join(map(str, value)) if isinstance(value, list) else str(value)
+        print(clean(f"{name:<11} {words or '-'}"))

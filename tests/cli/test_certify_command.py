@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cli_processes import start
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -149,10 +150,7 @@ def test_ctrl_c_keeps_the_certificates_that_are_whole_and_nothing_else(copied_ru
     radii = [f"{k}/100" for k in range(1, 4)]
     folder = copied_run.parents[1]
     arguments = ["tiny-run", "--limit", "40", "--eps", ",".join(radii), "--json"]
-    command = [sys.executable, "-m", "linftui", "certify", *arguments]
-    with subprocess.Popen(
-        command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
+    with start(folder, "certify", *arguments) as process:
         while not complete_certificates(copied_run) and process.poll() is None:
             time.sleep(0.02)
         process.send_signal(signal.SIGINT)

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from linftui.devices import usable_cores
+
 Command = Callable[..., subprocess.CompletedProcess[str]]
 Fails = Callable[..., str]
 
@@ -75,6 +77,7 @@ class TestUsage:
             (["tiny-run", "--means", "new"], "--means 'new' is neither running nor re-estimated"),
             (["tiny-run", "--checkpoint", "first"], "--checkpoint 'first' is not latest, best or a step"),
             (["tiny-run", "--limit", "0"], "Invalid value for '--limit'"),
+            (["tiny-run", "--devices", "cpu:1,cpu:1"], "--devices 'cpu:1,cpu:1' is not understood"),
             (["nosuch"], "no run 'nosuch' in runs; linftui ls lists the runs"),
             ([], "Missing argument 'RUN...'; see python -m linftui certify --help"),
         ],
@@ -85,10 +88,20 @@ class TestUsage:
         assert fails(2, "certify", *arguments).startswith(sentence)
         assert list((copied_run / "certificates").iterdir()) == []
 
+    @pytest.mark.skipif(usable_cores() < 2, reason="needs two cores")
+    def test_a_certificate_of_several_devices(self, fails: Fails, copied_run: Path) -> None:
+        sentence = fails(2, "certify", "tiny-run", "--devices", "cpu:2")
+        assert sentence == "--devices cpu:2 names 2 devices; a certificate is made on one"
+        assert not list((copied_run / "logs").glob("certify-*"))
+
     def test_a_command_that_does_not_exist(self, fails: Fails) -> None:
         assert fails(2, "trian") == "No such command 'trian'; see python -m linftui --help"
         assert fails(2, "recipe") == "Missing command; see python -m linftui recipe --help"
-        assert fails(2, "resume", "nosuch") == "no run 'nosuch' in runs; linftui ls lists the runs"
+
+    @pytest.mark.parametrize("command", ["resume", "stop", "logs", "rm"])
+    def test_a_run_that_does_not_exist(self, fails: Fails, command: str) -> None:
+        assert fails(2, command, "nosuch") == "no run 'nosuch' in runs; linftui ls lists the runs"
+        assert fails(2, command).startswith("Missing argument 'RUN")
 
 
 class TestFailure:
@@ -109,7 +122,7 @@ class TestFailure:
 
     def test_a_folder_of_runs_that_cannot_be_written(self, fails: Fails, tiny_recipe: Path) -> None:
         for folder in (tiny_recipe, tiny_recipe / "below"):
-            sentence = fails(1, "run", tiny_recipe, "--runs-dir", folder)
+            sentence = fails(1, "run", tiny_recipe, "--detach", "--runs-dir", folder)
             assert str(tiny_recipe) in sentence and "cannot be written" in sentence
 
     def test_a_run_whose_recipe_was_lost(self, fails: Fails, copied_run: Path) -> None:

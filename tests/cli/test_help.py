@@ -15,8 +15,10 @@ from linftui.cli.app import app
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
-COMMANDS = {"run", "resume", "ls", "show", "certify", "doctor"}
+COMMANDS = {"run", "resume", "stop", "logs", "rm", "ls", "show", "certify", "doctor"}
 COMMANDS |= {"recipe check", "recipe show", "recipe schema", "recipe list", "data fetch"}
+# They print no data, but a schema, verdicts, stages, or what somebody else wrote.
+WITHOUT_JSON = {"recipe schema", "recipe check", "stop", "logs", "rm"}
 
 
 def leaves(command: Any, name: str = "") -> Iterator[tuple[str, Any]]:
@@ -43,7 +45,7 @@ def test_every_command_and_option_says_what_it_does(name: str) -> None:
     assert [parameter.name for parameter in command.params if not parameter.help] == []
 
 
-@pytest.mark.parametrize("name", [name for name in ALL if name not in ("recipe schema", "recipe check")])
+@pytest.mark.parametrize("name", [name for name in ALL if name not in WITHOUT_JSON])
 def test_json_is_offered_wherever_data_is_printed(name: str) -> None:
     assert "--json" in {option for parameter in ALL[name].params for option in parameter.opts}
 

@@ -94,7 +94,9 @@ class TestShow:
     def test_the_folder_of_runs_can_be_named(self, linftui: Command, finished_run: Path) -> None:
         folder = str(finished_run.parent)
         assert linftui("show", "tiny-run", "--runs-dir", folder).returncode == 0
+        assert linftui("--runs-dir", folder, "show", "tiny-run", LINFTUI_RUNS_DIR="other").returncode == 0
         assert linftui("show", "tiny-run", LINFTUI_RUNS_DIR=folder).returncode == 0
+        assert linftui("--runs-dir", folder, "show", "tiny-run", "--runs-dir", "other").returncode == 2
 
 
 class TestLs:
@@ -224,7 +226,16 @@ class TestOutput:
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["ls"], ["show", "tiny-run"], ["recipe", "check", "digits"]], ids=" ".join
+    "arguments",
+    [
+        ["--help"],
+        ["ls"],
+        ["show", "tiny-run"],
+        ["logs", "tiny-run"],
+        ["recipe", "check", "digits"],
+        ["run", "digits", "--dry-run"],
+    ],
+    ids=" ".join,
 )
 def test_quick_commands_import_nothing_heavy(copied_run: Path, arguments: list[str]) -> None:
     program = (

@@ -3,13 +3,19 @@
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
+from msgspec import structs
+
+from linftui.certify.certifier import load_subject
+from linftui.errors import CheckpointError
+from linftui.rundir.liveness import describe_process, this_host
+from linftui.rundir.paths import RunPaths
 
 Fails = Callable[..., str]
 
@@ -18,27 +24,57 @@ def change(file: Path, **values: object) -> None:
     file.write_text(json.dumps({**json.loads(file.read_text()), **values}))
 
 
-@pytest.mark.parametrize("name", ["state.json", "meta.json", "metrics.jsonl", "resolved.yaml"])
+def refusal(run: Path) -> str:
+    """Why the last checkpoint of a run is not certified."""
+    with pytest.raises(CheckpointError) as refused:
+        load_subject(RunPaths(run), "36", "running", None, torch.device("cpu"))
+    return refused.value.message
+
+
+RESUME = ["resume", "--checkpoint", "24"]
+
+
+@pytest.mark.parametrize(
+    ("name", "commands"),
+    [
+        ("state.json", [["ls"], ["show"], ["logs"], ["stop"], RESUME, ["rm", "-y"]]),
+        ("meta.json", [["ls"], ["show"]]),
+        ("metrics.jsonl", [["ls"], ["show"], RESUME]),
+        ("resolved.yaml", [RESUME]),
+    ],
+)
 def test_a_pipe_in_place_of_a_file_blocks_nobody(
-    copied_run: Path, linftui: Callable[..., subprocess.CompletedProcess[str]], name: str
+    copied_run: Path,
+    linftui: Callable[..., subprocess.CompletedProcess[str]],
+    name: str,
+    commands: list[list[str]],
 ) -> None:
     (copied_run / name).unlink()
     os.mkfifo(copied_run / name)
-    for command in (["ls"], ["show", "tiny-run"], ["resume", "tiny-run", "--checkpoint", "24"]):
-        done = linftui(*command)
+    for command in commands:
+        done = linftui(*command, *([] if command == ["ls"] else ["tiny-run"]))
         assert "Traceback" not in done.stderr and len(done.stderr.splitlines()) <= 1
-    assert not (copied_run / "logs" / "attempt-002").exists()
+        assert "unexpected" not in done.stderr
+    assert not (copied_run / "logs" / "attempt-002").exists() and copied_run.is_dir()
 
 
-@pytest.mark.parametrize("folder", ["checkpoints", "certificates", "control", "logs"])
+@pytest.mark.parametrize(
+    ("folder", "commands"),
+    [
+        ("checkpoints", [RESUME, ["certify"]]),
+        ("certificates", [["certify"], ["rm", "-y"]]),
+        ("control", [["stop"], RESUME]),
+        ("logs", [["logs"], ["rm", "-y"]]),
+    ],
+)
 def test_a_folder_that_leads_out_of_the_run_is_refused(
-    copied_run: Path, fails: Fails, tmp_path: Path, folder: str
+    copied_run: Path, fails: Fails, tmp_path: Path, folder: str, commands: list[list[str]]
 ) -> None:
     outside = shutil.move(copied_run / folder, tmp_path / "outside")
     (copied_run / folder).symlink_to(outside)
     before = sorted(Path(outside).rglob("*"))
-    for command in (["certify", "tiny-run"], ["resume", "tiny-run", "--checkpoint", "24"]):
-        assert f"{folder} is a link" in fails(1, *command)
+    for command in commands:
+        assert f"{folder} is a link" in fails(1, *command, "tiny-run")
     assert sorted(Path(outside).rglob("*")) == before
 
 
@@ -46,26 +82,24 @@ def test_a_lock_that_leads_out_of_the_run_is_refused(copied_run: Path, fails: Fa
     lock = copied_run / "control" / "supervisor.lock"
     lock.unlink()
     lock.symlink_to(tmp_path / "victim")
-    assert "cannot be written" in fails(1, "resume", "tiny-run", "--checkpoint", "24")
-    assert not (tmp_path / "victim").exists()
+    for command in (["resume", "--checkpoint", "24"], ["rm", "-y"]):
+        assert "cannot be written" in fails(1, *command, "tiny-run")
+    assert not (tmp_path / "victim").exists() and copied_run.is_dir()
 
 
-def test_weights_behind_a_pipe_or_a_link_are_damage(copied_run: Path, fails: Fails, tmp_path: Path) -> None:
+def test_weights_behind_a_pipe_or_a_link_are_damage(copied_run: Path, tmp_path: Path) -> None:
     model = copied_run / "checkpoints" / "step-00000036" / "model.safetensors"
     shutil.move(model, tmp_path / "elsewhere")
     model.symlink_to(tmp_path / "elsewhere")
-    assert "step-00000036 is damaged" in fails(1, "certify", "tiny-run", "--checkpoint", "36")
+    assert "step-00000036 is damaged" in refusal(copied_run)
     model.unlink()
     os.mkfifo(model)
-    assert "step-00000036 is damaged" in fails(1, "certify", "tiny-run", "--checkpoint", "36")
+    assert "step-00000036 is damaged" in refusal(copied_run)
 
 
-def test_a_checkpoint_that_says_another_step_than_its_folder_is_damaged(
-    copied_run: Path, fails: Fails
-) -> None:
+def test_a_checkpoint_that_says_another_step_than_its_folder_is_damaged(copied_run: Path) -> None:
     change(copied_run / "checkpoints" / "step-00000036" / "trainer.json", step=1000)
-    sentence = fails(1, "certify", "tiny-run", "--checkpoint", "36")
-    assert sentence.startswith("checkpoint step-00000036 is damaged: its record is of step 1000")
+    assert refusal(copied_run).startswith("checkpoint step-00000036 is damaged: its record is of step 1000")
 
 
 def test_a_checkpoint_of_another_recipe_is_refused_before_an_attempt_is_begun(
@@ -86,12 +120,19 @@ def test_code_that_lies_in_the_folder_is_not_run(copied_run: Path) -> None:
     assert not (copied_run / "owned").exists()
 
 
-@pytest.mark.slow
-def test_under_nohup_a_hang_up_stops_nothing(tiny_recipe: Path, tmp_path: Path) -> None:
-    command = ["nohup", sys.executable, "-m", "linftui", "run", str(tiny_recipe), "--name", "kept"]
-    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == b"run runs/kept attempt 1\n"
-        process.send_signal(signal.SIGHUP)
-        process.communicate(timeout=120)
-    assert process.returncode == 0
+def test_no_process_is_ended_because_a_run_names_it(
+    copied_run: Path, linftui: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    """What goes on by its own word is asked to stop, and ended; but only processes of linftui's are."""
+    state = copied_run / "state.json"
+    with subprocess.Popen(["sleep", "60"]) as victim:
+        named = describe_process(victim.pid, "rank-0")
+        change(state, members=[structs.asdict(named)] if named else [], host=structs.asdict(this_host()))
+        (copied_run / "exit.json").unlink()
+        try:
+            for said in ("stop requested", "asked again: ended at once"):
+                done = linftui("stop", "tiny-run", "--no-wait")
+                assert (done.returncode, done.stdout) == (0, f"tiny-run: {said}\n")
+            assert victim.poll() is None
+        finally:
+            victim.kill()

@@ -1,0 +1,181 @@
+"""`linftui stop`, `linftui logs` and `linftui rm`: what one does to runs that live on their own."""
+
+import codecs
+import re
+import sys
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from linftui.cli.options import RunName, RunNames, RunsDir
+from linftui.cli.render import clean, fail
+from linftui.errors import LinftuiError, RunDirectoryError, UsageError
+from linftui.rundir.paths import RunPaths
+
+POLL_S = 0.1
+LOG_BYTES = 1 << 20
+
+
+def stop(
+    run: RunNames,
+    deadline: Annotated[
+        float, typer.Option(min=0, metavar="SECONDS", help="End it without saving if it takes longer.")
+    ] = 120.0,
+    no_wait: Annotated[bool, typer.Option("--no-wait", help="Ask, and return at once.")] = False,
+    runs_dir: RunsDir = Path("runs"),
+) -> int:
+    """Ask runs to save a checkpoint and stop; ask again to end them at once."""
+    from linftui.launch.control import stop_run
+    from linftui.rundir.stopping import stop_stages
+
+    code, asked = 0, []
+    for paths in _found(run, runs_dir):
+        try:
+            stop_run(paths, "linftui stop", deadline)
+        except LinftuiError as error:  # the others are asked all the same
+            fail(str(error))
+            code = max(code, error.exit_code)
+            continue
+        asked.append(paths)
+        stages = stop_stages(paths, [])
+        again = stages is not None and stages.killed
+        print(clean(f"{paths.id}: {'asked again: ended at once' if again else 'stop requested'}"), flush=True)
+    return code if no_wait else max([code, *map(_wait_for_stop, asked)])
+
+
+def _found(names: list[str], runs_dir: Path) -> list[RunPaths]:
+    """The runs of these names, each once: asking one twice to stop would end it without saving."""
+    from linftui.rundir.store import RunStore
+
+    store = RunStore(runs_dir)
+    return list({paths.root.resolve(): paths for paths in map(store.find, names)}.values())
+
+
+def _wait_for_stop(paths: RunPaths) -> int:
+    """Tells each stage of a stop once it is reached."""
+    from linftui.rundir.reader import RunReader, read_record
+    from linftui.rundir.records import EventRecord, ExitRecord
+    from linftui.rundir.state import run_state
+    from linftui.rundir.stopping import stop_stages
+
+    reader, events, told = RunReader(paths), list[EventRecord](), set[str]()
+    while True:
+        state = run_state(paths)
+        events += reader.events()
+        stages = stop_stages(paths, events)
+        reached = []
+        if stages is not None and stages.seen is not None:
+            reached.append("seen by the ranks")
+        if stages is not None and stages.saved_step is not None:
+            reached.append(f"saved step {stages.saved_step:,}")
+        for stage in reached:
+            if stage not in told:
+                print(clean(f"{paths.id}: {stage}"), flush=True)
+                told.add(stage)
+        if state not in ("starting", "running", "stopping"):
+            ended = read_record(paths.exit, ExitRecord)
+            why = f", {ended.message}" if ended is not None and ended.message else ""
+            print(clean(f"{paths.id}: {state}{why}"), flush=True)
+            return 0 if state in ("stopped", "finished") else 1
+        time.sleep(POLL_S)
+
+
+def logs(
+    run: RunName,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the attempt ends.")] = False,
+    rank: Annotated[str, typer.Option(metavar="N|supervisor|torchrun", help="Whose log.")] = "0",
+    attempt: Annotated[int | None, typer.Option(min=1, help="Default: the newest.")] = None,
+    runs_dir: RunsDir = Path("runs"),
+) -> None:
+    """Print what a rank, or the supervisor, wrote."""
+    from linftui.rundir.reader import read_record
+    from linftui.rundir.records import StateRecord
+    from linftui.rundir.state import run_state
+    from linftui.rundir.store import RunStore
+
+    paths = RunStore(runs_dir).find(run)
+    state = read_record(paths.state, StateRecord)
+    chosen = attempt or (state.attempt if state else 1)
+    log = _log_file(paths, chosen, rank)
+    offset, decoder = 0, codecs.getincrementaldecoder("utf-8")(errors="replace")
+    while True:
+        current = read_record(paths.state, StateRecord)
+        over = run_state(paths) not in ("pending", "starting", "running", "stopping") or (
+            current is not None and current.attempt != chosen
+        )
+        if data := _bite(log, offset):
+            offset += len(data)
+            print(_harmless(decoder.decode(data)), end="", flush=True)
+        elif over or not follow:
+            break
+        else:
+            time.sleep(POLL_S)
+    if not log.exists():
+        there = sorted(path.name for path in paths.logs(chosen).glob("*.log"))
+        raise UsageError(
+            f"{paths.id} has no {log.name} of attempt {chosen}", f"it has: {', '.join(there) or 'none'}"
+        )
+
+
+def _log_file(paths: RunPaths, attempt: int, rank: str) -> Path:
+    if rank == "supervisor":
+        return paths.supervisor_log(attempt)
+    if rank == "torchrun":
+        return paths.torchrun_log(attempt)
+    if not (rank.isascii() and rank.isdecimal()):
+        raise UsageError(f"--rank {rank!r} is no rank", "give a number, supervisor or torchrun")
+    return paths.rank_log(attempt, int(rank))
+
+
+def _bite(log: Path, offset: int) -> bytes:
+    """What a log holds from `offset` on, at most so much at once; nothing where it is not written yet."""
+    from linftui.rundir.reader import open_regular
+
+    try:
+        with open_regular(log) as file:
+            file.seek(offset)
+            return file.read(LOG_BYTES)
+    except FileNotFoundError:
+        return b""
+    except OSError as error:
+        raise RunDirectoryError(f"{log}: cannot be read: {error.strerror or error}") from error
+
+
+def _harmless(text: str) -> str:
+    """Text of a log without anything that a terminal would obey, apart from the ends of lines."""
+    return "\n".join(clean(line.replace("\t", "    ")) for line in re.split("\r\n|\r|\n", text))
+
+
+def rm(
+    run: RunNames,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    runs_dir: RunsDir = Path("runs"),
+) -> int:
+    """Remove runs with all their checkpoints and certificates, for good."""
+    from linftui.launch.removal import remove_run
+
+    doomed = _found(run, runs_dir)
+    if not yes:
+        if not sys.stdin.isatty():
+            raise UsageError("rm asks before it removes, and this is no terminal", "add --yes")
+        for paths in doomed:
+            print(clean(f"{paths.root}  {_mebibytes(paths.root):,.1f} MiB"))
+        if not typer.confirm(f"remove {'it' if len(doomed) == 1 else f'these {len(doomed)} runs'} for good?"):
+            print("nothing was removed")
+            return 1
+    code = 0
+    for paths in doomed:
+        try:
+            remove_run(paths)
+        except LinftuiError as error:  # the others are removed all the same
+            fail(str(error))
+            code = max(code, error.exit_code)
+            continue
+        print(clean(f"removed {paths.root}"))
+    return code
+
+
+def _mebibytes(folder: Path) -> float:
+    return sum(file.lstat().st_size for file in folder.rglob("*") if not file.is_dir()) / 2**20

@@ -1,0 +1,133 @@
+"""Following a run in plain lines until its attempt ends. The run does not mind whether it is followed."""
+
+import contextlib
+import sys
+import time
+
+from linftui.cli.render import clean, fraction, number, print_json, summary_json
+from linftui.errors import LinftuiError, RunDirectoryError, WorkerError
+from linftui.recipe.schema import format_fraction
+from linftui.rundir.paths import RunPaths
+from linftui.rundir.reader import RunReader, complete_checkpoints, read_record
+from linftui.rundir.records import EvalRecord, EventRecord, ExitRecord, StateRecord, TrainRecord
+from linftui.rundir.state import State, run_state
+from linftui.rundir.store import read_recipe, summarise
+
+POLL_S = 0.25
+QUIET_S = 10.0  # between evaluations, one hears of new records about this often
+STOPPED = 143  # as if ended by SIGTERM: what should follow a finished run must not
+
+
+class Progress:
+    """What is known of a run's newest attempt."""
+
+    def __init__(self, paths: RunPaths, attempt: int) -> None:
+        recipe = read_recipe(paths)
+        self.attempt = attempt
+        self.epochs = recipe.epochs
+        self.eps = format_fraction(recipe.eps.test)
+        self.train: TrainRecord | None = None
+        self.evaluation: EvalRecord | None = None
+        self._reader = RunReader(paths)
+
+    def update(self) -> tuple[list[TrainRecord | EvalRecord], list[EventRecord]]:
+        """Reads what is new; returns the new metrics and events of this attempt."""
+        metrics = self._reader.metrics()
+        for record in metrics:
+            if isinstance(record, TrainRecord):
+                self.train = record
+            elif record.split == "test" and record.means == "running":
+                self.evaluation = record
+        own = [record for record in metrics if record.attempt == self.attempt]
+        return own, [event for event in self._reader.events() if event.attempt == self.attempt]
+
+    def line(self) -> str:
+        """Where it stands, in one line."""
+        parts = []
+        if (train := self.train) is not None:
+            parts.append(
+                f"epoch {train.epoch:.1f}/{self.epochs} step {train.step} p {number(train.p)} "
+                f"loss {train.loss:.4f} accuracy {fraction(train.accuracy)}"
+            )
+        if (evaluation := self.evaluation) is not None:
+            parts.append(
+                f"test: clean {fraction(evaluation.clean_accuracy)} "
+                f"certified {fraction(evaluation.certified_accuracy)} (p = inf, eps {self.eps})"
+            )
+        return " | ".join(parts) or "starting"
+
+
+def follow(paths: RunPaths, attempt: int, *, as_json: bool = False) -> int:
+    """Prints how an attempt goes until it ends; returns the command's exit code.
+
+    Args:
+        paths: the run directory.
+        attempt: which attempt.
+        as_json: print nothing but the run's summary, at the end.
+
+    Raises:
+        WorkerError: the attempt failed or crashed.
+        RunDirectoryError: somebody has removed the run.
+        KeyboardInterrupt: somebody has seen enough; the run goes on, and they were told so.
+    """
+    try:
+        state = _follow(paths, attempt, quiet=as_json)
+    except KeyboardInterrupt:
+        with contextlib.suppress(OSError):
+            # Not on stdout, which holds what the run did, or one JSON object.
+            print(clean(f"the run goes on; stop it with: linftui stop {paths.root}"), file=sys.stderr)
+        raise
+    if as_json:
+        print_json(summary_json(summarise(paths)))
+    else:
+        _say(_closing_line(paths, state))
+    if state in ("failed", "crashed", "lost"):
+        ended = read_record(paths.exit, ExitRecord)
+        if ended is None or ended.attempt != attempt:
+            raise WorkerError(f"{paths.id} is {state}: its processes are gone without a word")
+        raise WorkerError(ended.message, ended.hint)
+    return 0 if state == "finished" else STOPPED
+
+
+def _follow(paths: RunPaths, attempt: int, *, quiet: bool) -> State:
+    progress = Progress(paths, attempt)
+    if not quiet:
+        _say(f"run {paths.root} attempt {attempt}")
+    said = time.monotonic()
+    while True:
+        state = _state_of_attempt(paths, attempt)  # before the rest is read, so that nothing is missed
+        metrics, events = progress.update()
+        if not quiet:
+            for event in events:
+                if event.event in ("warning", "stop-seen"):
+                    _say(f"{event.event}: {event.message}")
+            if progress.evaluation in metrics or (metrics and time.monotonic() - said > QUIET_S):
+                _say(progress.line())
+                said = time.monotonic()
+        if state not in ("pending", "starting", "running", "stopping"):
+            return state
+        time.sleep(POLL_S)
+
+
+def _state_of_attempt(paths: RunPaths, attempt: int) -> State:
+    """The run's state; "stopped" where somebody has begun a newer attempt already."""
+    try:
+        state = read_record(paths.state, StateRecord)
+        if state is not None:
+            return "stopped" if state.attempt > attempt else run_state(paths)
+    except LinftuiError:
+        return "running"  # a file that cannot be read now
+    raise RunDirectoryError(f"{paths.root} is gone: somebody has removed it")
+
+
+def _say(text: str) -> None:
+    with contextlib.suppress(OSError):  # nobody reads it any more
+        print(clean(text), flush=True)
+
+
+def _closing_line(paths: RunPaths, state: State) -> str:
+    if state == "finished":
+        return f"finished: {paths.root}  next: linftui certify {paths.root}"
+    if not complete_checkpoints(paths):
+        return f"{state}: {paths.root}  no checkpoint was saved"
+    return f"{state}: {paths.root}  go on with: linftui resume {paths.root}"
