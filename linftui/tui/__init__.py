@@ -1,0 +1,13 @@
+"""The dashboard: screens over run directories, and the keys that launch, stop, resume and certify.
+
+One thread (`poller`) reads; it posts small messages (`messages`) to the app, which hands them to the screen
+in front. Widgets draw what they were given and read no files. What a key does to a run goes through
+`operations`, in a thread of its own, to the launch package. Nothing here imports torch.
+"""
+
+import os
+
+# Textual reads these when it is imported. Nothing here moves by itself, and a terminal behind SSH should not
+# be sent more frames than eyes and keys need.
+os.environ.setdefault("TEXTUAL_FPS", "20")
+os.environ.setdefault("TEXTUAL_ANIMATIONS", "none")

@@ -1,0 +1,307 @@
+"""The dashboard itself: what is known of the runs, the screens it is shown on, and what keys set going."""
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Iterable
+from functools import partial
+from pathlib import Path
+from typing import Any, ClassVar
+
+from textual import on
+from textual.app import App, SystemCommand
+from textual.binding import BindingType
+from textual.message import Message
+from textual.screen import Screen
+
+from linftui.devices import DeviceSnapshot, Gpu
+from linftui.errors import LinftuiError
+from linftui.rundir.paths import RunPaths
+from linftui.rundir.store import RunStore
+from linftui.tui import operations
+from linftui.tui.bindings import Command, commands_of
+from linftui.tui.facts import RunFacts
+from linftui.tui.messages import FactsRead, MachineSampled, PollerFailed, RunGrew, RunsListed
+from linftui.tui.poller import Poller
+from linftui.tui.run_list import RunRow
+from linftui.tui.screens.base import CommandScreen, Listener
+from linftui.tui.screens.certify import CertifyScreen
+from linftui.tui.screens.launch import LaunchScreen
+from linftui.tui.screens.modal import ConfirmScreen, HelpScreen, ProblemScreen
+from linftui.tui.screens.run import RunScreen
+from linftui.tui.screens.runs import RunsScreen
+from linftui.tui.text import clean
+from linftui.tui.theme import THEME
+
+
+class Worked(Message):
+    """Something done in the background is through; `finish` shows what came of it."""
+
+    def __init__(self, finish: Callable[[], None]) -> None:
+        super().__init__()
+        self.finish = finish
+
+
+class Told(Message):
+    """Something done in the background says how far it is; empty once it is through."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.text = text
+
+    def can_replace(self, message: Message) -> bool:
+        """Only the newest counts."""
+        return isinstance(message, Told)
+
+
+class Dashboard(App[None]):
+    """Screens over the runs of one folder.
+
+    Args:
+        store: the folder of runs.
+        first: a run to open at once, in front of the list.
+    """
+
+    CSS_PATH = "linftui.tcss"
+    TITLE = "linftui"
+    BINDINGS: ClassVar[list[BindingType]] = []
+    ENABLE_COMMAND_PALETTE = True
+    ALLOW_SELECT = False  # the terminal's own selection works, and nothing is repainted for it
+
+    def __init__(self, store: RunStore, first: RunPaths | None = None) -> None:
+        super().__init__()
+        self.store = store
+        self.rows: tuple[RunRow, ...] = ()
+        self.complete = False
+        self.facts: RunFacts | None = None
+        self.machine: DeviceSnapshot | None = None
+        self.status = ""
+        self.poller = Poller(store, self._post)
+        self._first = first
+        self.register_theme(THEME)
+        self.theme = THEME.name
+
+    def on_mount(self) -> None:
+        """The list of runs is always there, below what else is open."""
+        self.push_screen(RunsScreen())
+        if self._first is not None:
+            self.open_run(self._first)
+        self.poller.start()
+
+    def on_unmount(self) -> None:
+        """Nobody listens any more."""
+        self.poller.stop()
+
+    def _post(self, message: Message) -> None:
+        with contextlib.suppress(RuntimeError):  # the event loop has just been closed
+            self.post_message(message)
+
+    @staticmethod
+    def now() -> float:
+        """Seconds since 1970; tests stop this clock."""
+        return time.time()
+
+    @property
+    def gpus(self) -> tuple[Gpu, ...]:
+        """The machine's GPUs, once they were looked at."""
+        return self.machine.gpus if self.machine else ()
+
+    @property
+    def listeners(self) -> list[Listener]:
+        """The screens that show what is learned, the topmost first; none once one leaves."""
+        known = reversed(self.screen_stack) if self.is_running else ()
+        return [screen for screen in known if isinstance(screen, Listener) and screen.is_mounted]
+
+    def in_sight(self) -> list[Listener]:
+        """The one on top, and those it lets through; the others hear of it all when they are back."""
+        found: list[Listener] = []
+        for screen in self.listeners:
+            found.append(screen)
+            if not screen.is_modal:
+                break
+        return found
+
+    # What the poller found
+
+    @on(RunsListed)
+    def _runs_listed(self, message: RunsListed) -> None:
+        self.rows, self.complete = message.rows, message.complete
+        for screen in self.in_sight():
+            screen.runs_changed()
+
+    @on(FactsRead)
+    def _facts_read(self, message: FactsRead) -> None:
+        self.facts = message.facts
+        for screen in self.in_sight():
+            screen.facts_changed()
+
+    @on(MachineSampled)
+    def _machine_sampled(self, message: MachineSampled) -> None:
+        self.machine = message.machine
+        for screen in self.in_sight():
+            screen.machine_changed()
+
+    @on(RunGrew)
+    def _run_grew(self, message: RunGrew) -> None:
+        for screen in self.listeners:  # all of them: records are told once
+            screen.run_grew(message.news)
+        self.poller.take_more()
+
+    @on(PollerFailed)
+    def _poller_failed(self, message: PollerFailed) -> None:
+        raise message.error
+
+    # What is done in the background
+
+    def in_background(
+        self,
+        work: Callable[[operations.Tell], Any],
+        then: Callable[[Any], None],
+        failed: Callable[[LinftuiError], None] | None = None,
+    ) -> None:
+        """Does `work` in a thread and then, here again, `then` with its result, or `failed` with its error.
+
+        The thread does not keep the dashboard from being left.
+        """
+        failed = failed or self.show_problem
+
+        def run() -> None:
+            finish: Callable[[], None]
+            try:
+                finish = partial(then, work(lambda text: self._post(Told(text))))
+            except LinftuiError as error:
+                finish = partial(failed, error)
+            self._post(Told(""))
+            self._post(Worked(finish))
+
+        threading.Thread(target=run, name="linftui-work", daemon=True).start()
+
+    @on(Told)
+    def _told(self, message: Told) -> None:
+        self.status = message.text
+        for screen in self.in_sight():
+            screen.status_changed()
+
+    @on(Worked)
+    def _worked(self, message: Worked) -> None:
+        self.poller.look_closely()
+        message.finish()
+
+    def show_problem(self, error: LinftuiError) -> None:
+        """What went wrong, over whatever is shown."""
+        self.push_screen(ProblemScreen(error.message, error.hint))
+
+    def tell(self, text: str) -> None:
+        """A sentence in a corner, for some seconds."""
+        self.notify(clean(text), timeout=5, markup=False)
+
+    # What screens ask for
+
+    def open_run(self, paths: RunPaths) -> None:
+        """Shows one run."""
+        self.push_screen(RunScreen(paths))
+
+    def show_help(self) -> None:
+        """Shows every key."""
+        self.push_screen(HelpScreen())
+
+    def why_not(self, command: str, row: RunRow | None) -> str:
+        """Why a command that acts on a run cannot be done to this one now; empty where it can."""
+        if command not in ("open", "stop", "resume", "certify"):
+            return ""
+        if row is None:
+            return "there is no run under the cursor"
+        state = row.summary.state
+        if command == "open":
+            return ""
+        if state is None:
+            return "the run is damaged: its panel says how"
+        if command == "stop" and state not in ("starting", "running", "stopping", "pending"):
+            return f"the run is {state}: there is nothing to stop"
+        if command == "resume" and state in ("starting", "running", "stopping"):
+            return f"the run is {state}: it goes on already"
+        if command == "resume" and state == "finished":
+            return "the run is finished: there is nothing left to train"
+        return ""
+
+    def label(self, command: Command, row: RunRow | None) -> str:
+        """What a key is called for this run: a second stop is another matter than the first."""
+        stopping = row is not None and row.summary.state == "stopping"
+        return "end now" if command.name == "stop" and stopping else command.label
+
+    def ask_stop(self, row: RunRow | None) -> None:
+        """Asks whether to stop a run; of one that is stopping, whether to end it at once."""
+        if row is None:
+            return
+        at_once = row.summary.state == "stopping"
+        if at_once:
+            question, yes = f"End {row.summary.id} at once?", "end it"
+            text = "Its processes are killed without saving. The last checkpoint stays."
+        else:
+            question, yes = f"Stop {row.summary.id}?", "stop it"
+            text = "It saves a checkpoint at the next step and leaves. U goes on from there."
+
+        def answered(confirmed: bool | None) -> None:
+            if confirmed:
+                self.in_background(
+                    lambda tell: operations.stop(row.paths, at_once=at_once),
+                    lambda _: self.tell("asked to end at once" if at_once else "asked to stop"),
+                )
+
+        self.push_screen(ConfirmScreen(question, text, yes), answered)
+
+    def resume(self, row: RunRow | None) -> None:
+        """Goes on with a run."""
+        if row is not None:
+            self.in_background(
+                lambda tell: operations.resume(row.paths, tell),
+                lambda attempt: self.tell(f"{row.summary.id}: attempt {attempt} has begun"),
+            )
+
+    def ask_certify(self, row: RunRow | None) -> None:
+        """Asks what to certify of a run, over the run's own screen."""
+        if row is None:
+            return
+        standing = self.screen.model.standing if isinstance(self.screen, RunScreen) else None
+        if not isinstance(self.screen, RunScreen):
+            self.open_run(row.paths)
+        self.push_screen(CertifyScreen(row.paths, standing))
+
+    def certify(self, request: operations.CertifyRequest) -> None:
+        """Begins a certification; the run's screen tells how it goes."""
+        self.in_background(
+            lambda tell: operations.certify(request, tell), lambda _: self.tell("the certification has begun")
+        )
+
+    def ask_launch(self) -> None:
+        """Asks which recipe to train."""
+        self.push_screen(LaunchScreen())
+
+    def launch(self, request: operations.LaunchRequest) -> None:
+        """Trains a recipe, and shows the run once it has begun."""
+        self.in_background(lambda tell: operations.launch(self.store, request, tell), self.open_run)
+
+    def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
+        """The palette holds every command of the screen below it."""
+        if isinstance(screen, CommandScreen):
+            for command in commands_of(screen.NAME):
+                if command.name not in ("palette", "pane"):
+                    title = f"{command.label} ({command.shown})"
+                    yield SystemCommand(
+                        title, command.help, lambda name=command.name: screen.action_command(name)
+                    )
+
+
+def open_dashboard(runs_dir: Path, open_run: RunPaths | None = None) -> int:
+    """Shows the runs of a folder until it is left; returns the exit code.
+
+    Args:
+        runs_dir: the folder of run directories, which need not be there yet.
+        open_run: a run to show at once.
+    """
+    app = Dashboard(RunStore(runs_dir), open_run)
+    app.run()
+    if going_on := sum(row.active for row in app.rows):
+        they_go, them = ("runs go", "them") if going_on > 1 else ("run goes", "it")
+        print(f"{going_on} {they_go} on; linftui shows {them} again")
+    return app.return_code or 0

@@ -1,0 +1,153 @@
+"""Following the open run: everything of it that grows or changes, in bites that never take long."""
+
+import time
+from dataclasses import dataclass, field, replace
+
+from linftui.errors import LinftuiError
+from linftui.launch.certification import CertificationProgress, certifications
+from linftui.recipe.load import MAX_BYTES
+from linftui.recipe.schema import Recipe
+from linftui.rundir.paths import RunPaths
+from linftui.rundir.reader import CHUNK, LineFollower, open_regular, read_record
+from linftui.rundir.records import (
+    CertificateSummary,
+    DeviceRecord,
+    EventRecord,
+    ExitRecord,
+    MetaRecord,
+    Metric,
+    decoder,
+)
+from linftui.rundir.stopping import StopStages, stop_stages
+from linftui.rundir.store import read_meta, read_recipe
+from linftui.tui.facts import checkpoint_steps
+from linftui.tui.log_tail import LogTail
+from linftui.tui.run_list import RunRow, look
+
+SLOWLY_S = 2.0  # how often what changes seldom is looked at
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How the run stands, told whole each time."""
+
+    row: RunRow
+    meta: MetaRecord | None = None
+    recipe: Recipe | None = None
+    recipe_text: str = ""
+    ended: ExitRecord | None = None
+    stop: StopStages | None = None  # None: nobody asked the current attempt to stop
+    checkpoints: tuple[int, ...] = ()  # steps
+    certifications: tuple[CertificationProgress, ...] = ()  # newest first
+    certificates: tuple[CertificateSummary, ...] = ()  # whole ones, newest first
+    bad_lines: int = 0
+    problem: str = ""
+    gone: bool = False  # the directory is no longer there
+
+
+@dataclass(frozen=True)
+class RunNews:
+    """What came since the news before, and how things stand now."""
+
+    paths: RunPaths
+    opening: int  # which following of the run tells this: a run may be left and opened again
+    standing: Standing
+    metrics: list[Metric] = field(default_factory=list)
+    events: list[EventRecord] = field(default_factory=list)
+    devices: list[DeviceRecord] = field(default_factory=list)
+    log: list[str] = field(default_factory=list)
+    behind: bool = False  # more is there already, and comes at once
+
+    def __bool__(self) -> bool:
+        return bool(self.metrics or self.events or self.devices or self.log)
+
+
+class RunFollower:
+    """Reads one run from its beginning, and then what is added to it."""
+
+    def __init__(self, paths: RunPaths, opening: int = 1) -> None:
+        self.paths, self._opening = paths, opening
+        self._metrics: LineFollower[Metric] = LineFollower(paths.metrics, decoder(Metric))
+        self._events: LineFollower[EventRecord] = LineFollower(paths.events, decoder(EventRecord))
+        self._devices: LineFollower[DeviceRecord] = LineFollower(paths.devices, decoder(DeviceRecord))
+        self._log = LogTail(paths)
+        self._history: list[EventRecord] = []
+        self._standing: Standing | None = None
+        self._listed = -SLOWLY_S
+
+    def poll(self) -> RunNews | None:
+        """What is new, or None where nothing is."""
+        offset, problem = self._metrics.offset, ""
+        metrics, events, devices = list[Metric](), list[EventRecord](), list[DeviceRecord]()
+        try:
+            metrics = self._metrics.poll(CHUNK)
+            events = self._events.poll(CHUNK)
+            devices = self._devices.poll(CHUNK)
+        except LinftuiError as error:
+            problem = str(error)
+        self._history += events
+        behind = self._metrics.offset - offset == CHUNK
+        before = self._standing
+        if before is None or not behind:  # while much is read at once, it need not be asked each time
+            self._standing = self._stand(problem)
+        assert self._standing is not None
+        attempt = self._standing.row.summary.attempt
+        log = self._log.poll(attempt) if attempt is not None else []
+        news = RunNews(self.paths, self._opening, self._standing, metrics, events, devices, log, behind)
+        return news if news or before != self._standing else None
+
+    def _stand(self, problem: str) -> Standing:
+        """How things stand, with what changes seldom taken from the last look at it."""
+        row = look(self.paths)
+        problem = problem or row.summary.problem
+        standing = replace(self._standing, row=row) if self._standing else Standing(row)
+        if not self.paths.root.is_dir():
+            return replace(standing, gone=True, problem=f"{self.paths.root} is no longer there")
+        try:
+            if time.monotonic() - self._listed > SLOWLY_S or self._certifying():
+                standing = self._look_slowly(standing)
+                self._listed = time.monotonic()
+            standing = replace(
+                standing,
+                ended=read_record(self.paths.exit, ExitRecord),
+                stop=stop_stages(self.paths, self._history),
+            )
+        except LinftuiError as error:
+            problem = problem or str(error)
+        bad_lines = self._metrics.bad_lines + self._events.bad_lines + self._devices.bad_lines
+        return replace(standing, bad_lines=bad_lines, problem=problem, gone=False)
+
+    def _certifying(self) -> bool:
+        known = self._standing.certifications if self._standing else ()
+        return any(certification.state == "running" for certification in known)
+
+    def _look_slowly(self, standing: Standing) -> Standing:
+        if standing.recipe is None:
+            standing = replace(standing, recipe=read_recipe(self.paths), recipe_text=_recipe_text(self.paths))
+        return replace(
+            standing,
+            meta=read_meta(self.paths),
+            checkpoints=checkpoint_steps(self.paths),
+            certifications=tuple(certifications(self.paths)),
+            certificates=_certificates(self.paths),
+        )
+
+
+def _recipe_text(paths: RunPaths) -> str:
+    try:
+        with open_regular(paths.resolved) as file:
+            return file.read(MAX_BYTES).decode(errors="replace")
+    except OSError:
+        return ""
+
+
+def _certificates(paths: RunPaths) -> tuple[CertificateSummary, ...]:
+    found = []
+    for file in paths.certificates.glob("step-*/summary.json"):
+        try:
+            summary = read_record(file, CertificateSummary)
+        except LinftuiError:
+            continue  # `linftui show` tells of damaged ones; here they are just not shown
+        if summary is not None and summary.complete:
+            found.append(summary)
+    return tuple(sorted(found, key=lambda summary: summary.created, reverse=True))

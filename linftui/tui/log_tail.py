@@ -1,0 +1,57 @@
+"""The end of an attempt's log, followed while it grows; cleaned, since programs write what they like."""
+
+import os
+from pathlib import Path
+
+from linftui.rundir.paths import RunPaths
+from linftui.rundir.reader import open_regular
+from linftui.tui.text import clean
+
+BITE = 1 << 18  # of a log that is there already, only so much of its end is read
+MAX_LINE = 2000  # characters
+MAX_BYTES = 4 * MAX_LINE
+
+
+class LogTail:
+    """Follows the log of one rank, attempt after attempt."""
+
+    def __init__(self, paths: RunPaths, rank: int = 0) -> None:
+        self._paths, self._rank = paths, rank
+        self._file: Path | None = None
+        self._offset = 0
+        self._rest = b""
+        self._cut = False  # the first line that is read began before what is read
+
+    def poll(self, attempt: int) -> list[str]:
+        """The lines that came since the last call; a new attempt's log begins with a line that says so."""
+        path = self._paths.rank_log(attempt, self._rank)
+        lines: list[str] = []
+        try:
+            with open_regular(path) as file:
+                end = file.seek(0, os.SEEK_END)
+                if path != self._file or end < self._offset:
+                    lines += self._begin(path, attempt, end)
+                file.seek(self._offset)
+                data = file.read(BITE)
+        except OSError:
+            return []
+        self._offset += len(data)
+        *whole, self._rest = (self._rest + data).split(b"\n")
+        if len(self._rest) > MAX_BYTES:
+            whole, self._rest = [*whole, self._rest], b""
+        if self._cut and whole:
+            whole, self._cut = whole[1:], False
+        return lines + [_shown(line) for line in whole]
+
+    def _begin(self, path: Path, attempt: int, end: int) -> list[str]:
+        again = self._file is not None
+        self._file, self._rest = path, b""
+        self._offset = max(0, end - BITE)
+        self._cut = self._offset > 0
+        return [f"── attempt {attempt} ──"] if again else []
+
+
+def _shown(line: bytes) -> str:
+    """The line as a terminal would end up showing it: what follows the last carriage return."""
+    text = line.rstrip(b"\r").rsplit(b"\r", 1)[-1][:MAX_BYTES].decode(errors="replace")
+    return clean(text.expandtabs(4)[:MAX_LINE])

@@ -1,0 +1,27 @@
+"""The curves' colours: told apart by colour-blind eyes, and on terminals of sixteen colours.
+
+After Okabe and Ito, moved to the nearest bright members of the 256-colour cube.
+"""
+
+GREEN = "#5fd787"
+BLUE = "#5fafff"
+ORANGE = "#d78700"
+YELLOW = "#ffd75f"
+RED = "#ff5f5f"
+PURPLE = "#d787ff"
+GREY = "#9e9e9e"
+CYAN = "#00afaf"
+
+CERTIFIED = GREEN
+CLEAN = BLUE
+ATTACKED = RED
+AT_P = GREY  # what is not a certificate is never in a certificate's colour
+LOSS = ORANGE
+P = PURPLE
+LAM = YELLOW
+LR = BLUE
+THROUGHPUT = CYAN
+PLANNED = GREY
+
+# For devices, and for runs laid over each other, in this order.
+CYCLE = (BLUE, ORANGE, GREEN, PURPLE, YELLOW, RED, CYAN)

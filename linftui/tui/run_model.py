@@ -1,0 +1,102 @@
+"""The open run as it is known so far: what its screen shows, put together from news."""
+
+import math
+from collections import deque
+from collections.abc import Iterable
+
+from linftui.recipe.schedule import PSchedule
+from linftui.rundir.paths import RunPaths
+from linftui.rundir.records import CertificateSummary, EvalRecord, EventRecord, TrainRecord
+from linftui.tui.curves import RunCurves
+from linftui.tui.follower import RunNews, Standing
+
+PACE_SHARE = 0.25  # the pace is measured over the last quarter of an attempt,
+PACE_S = 60.0  # but over a minute at least
+
+
+class RunModel:
+    """One run. `add` takes news; the rest is what can be said from all of it."""
+
+    def __init__(self, paths: RunPaths) -> None:
+        self.paths = paths
+        self.curves = RunCurves()
+        self.standing: Standing | None = None
+        self.train: TrainRecord | None = None
+        self.evaluation: EvalRecord | None = None  # the newest of the test set with running means
+        self.events: deque[EventRecord] = deque(maxlen=2000)
+        self._spans: dict[int, tuple[float, float]] = {}  # first and last word of each attempt
+
+    def add(self, news: RunNews) -> None:
+        """Takes what is new."""
+        self.standing = news.standing
+        self.curves.add(news.metrics, news.devices)
+        self.events += news.events
+        for record in news.metrics:
+            if record.attempt < self.curves.attempt:
+                continue
+            if isinstance(record, TrainRecord):
+                self.train = record
+            elif record.split == "test" and record.means == "running":
+                self.evaluation = record
+        self._note_times((record.attempt, record.time) for record in news.events)
+        self._note_times((record.attempt, record.time) for record in (*news.metrics[:1], *news.metrics[-1:]))
+
+    def _note_times(self, moments: Iterable[tuple[int, float]]) -> None:
+        for attempt, moment in moments:
+            if math.isfinite(moment):
+                first, last = self._spans.get(attempt, (moment, moment))
+                self._spans[attempt] = (min(first, moment), max(last, moment))
+
+    @property
+    def state(self) -> str | None:
+        """The run's state; None while it is damaged or not yet read."""
+        return self.standing.row.summary.state if self.standing else None
+
+    @property
+    def going_on(self) -> bool:
+        """Whether it is being trained just now."""
+        return self.state in ("starting", "running", "stopping")
+
+    @property
+    def epochs(self) -> int | None:
+        """How many epochs it has in all."""
+        return self.standing.row.summary.epochs if self.standing else None
+
+    def elapsed(self, now: float) -> float:
+        """Seconds that it was trained for, over all attempts."""
+        total = sum(last - first for first, last in self._spans.values())
+        if self.going_on and self._spans:
+            current = max(self._spans)
+            if self.standing is not None and self.standing.row.summary.attempt == current:
+                total += max(0.0, now - self._spans[current][1])
+        return total
+
+    def eta(self, now: float) -> float | None:
+        """Seconds to the last epoch at the pace of late; None where there is none."""
+        return None if self.epochs is None else self._until(self.epochs, now)
+
+    def p_infinity_in(self, now: float) -> float | None:
+        """Seconds until p becomes infinite; None where it is so already, or there is no pace."""
+        recipe = self.standing.recipe if self.standing else None
+        if recipe is None or self.train is None or math.isinf(self.train.p):
+            return None
+        end = PSchedule.of(recipe).end
+        return self._until(end, now) if end <= recipe.epochs else None
+
+    def _until(self, epoch: float, now: float) -> float | None:
+        clock = self.curves.clocks.get(self.curves.attempt)
+        if self.state != "running" or clock is None or len(clock) < 2:
+            return None
+        last, reached = float(clock.x[-1]), float(clock.y[-1])
+        window = max((last - float(clock.x[0])) * PACE_SHARE, PACE_S)
+        start = max(int(clock.x.searchsorted(last - window, side="right")) - 1, 0)
+        done = reached - float(clock.y[start])
+        if done <= 0:
+            return None
+        pace = (last - float(clock.x[start])) / done
+        return max(0.0, pace * (epoch - reached) - max(0.0, now - last))
+
+    @property
+    def certificate(self) -> CertificateSummary | None:
+        """The newest whole certificate."""
+        return self.standing.certificates[0] if self.standing and self.standing.certificates else None

@@ -1,0 +1,120 @@
+"""Certifying a run: which radii, which checkpoint, go; and what was proved so far."""
+
+from typing import ClassVar
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import VerticalScroll
+from textual.content import Content
+from textual.screen import ModalScreen
+from textual.widgets import Input, Static
+
+from linftui.errors import UsageError
+from linftui.recipe.schema import format_fraction
+from linftui.rundir.paths import RunPaths
+from linftui.tui import operations
+from linftui.tui.follower import RunNews, Standing
+from linftui.tui.screens.base import Listener
+from linftui.tui.screens.modal import keys_line
+from linftui.tui.text import clean
+from linftui.tui.widgets.form import Field
+from linftui.tui.widgets.lines import Lines, wrapped
+from linftui.tui.widgets.run_head import certificate_line, running_line
+
+SHOWN = 8  # past certificates
+
+
+class Certificates(Lines):
+    """What is being certified, what went wrong last, and what was proved, newest first."""
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._standing: Standing | None = None
+
+    def show(self, standing: Standing) -> None:
+        """Takes how things stand."""
+        self._standing = standing
+        self.redraw()
+
+    def make_lines(self, width: int, height: int) -> list[Content]:
+        """A line each."""
+        if (standing := self._standing) is None:
+            return [Content.empty()]
+        lines = [running_line(each) for each in standing.certifications if each.state == "running"]
+        if standing.certifications and standing.certifications[0].state == "failed":
+            lines += wrapped(clean(standing.certifications[0].error), width, "$error")
+        lines += map(certificate_line, standing.certificates[:SHOWN])
+        return lines or [Content.styled("nothing was certified yet", "$faint")]
+
+
+class CertifyScreen(ModalScreen[None], Listener):
+    """A form over the run, and below it what is being certified and what was."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "leave", show=False)]
+
+    def __init__(self, paths: RunPaths, standing: Standing | None = None) -> None:
+        super().__init__()
+        self._paths, self._standing = paths, standing
+        self._prefilled = False
+
+    def compose(self) -> ComposeResult:
+        """A box with the form."""
+        with VerticalScroll(classes="box wide", can_focus=False):
+            yield Static(Content.styled(f"Certify {clean(self._paths.id)}", "bold $bright"))
+            yield Static(
+                Content.styled("at p = ∞ on the test set: a theorem, image by image", "$muted"), id="claim"
+            )
+            yield Field("eps", "", 'exact radii in pixel units, such as 8/255 or "0.1, 0.2"', id="eps")
+            yield Field("checkpoint", "latest", "latest, best or a step", id="checkpoint")
+            yield Field("means", "running", "running, or re-estimated, which is another network", id="means")
+            yield Field("devices", "auto", "auto, cpu or a GPU's number", id="devices")
+            yield Static(id="refusal")
+            yield Certificates(id="certificates")
+            yield Static(keys_line(("enter", "certify"), ("tab", "next field"), ("esc", "close")))
+
+    def on_mount(self) -> None:
+        """Fills in what the recipe says."""
+        self.query_one("#eps").focus()
+        if self._standing is not None:
+            self._show(self._standing)
+
+    def run_grew(self, news: RunNews) -> None:
+        """Tells how the certification goes."""
+        if news.paths == self._paths:
+            self._show(news.standing)
+
+    def _show(self, standing: Standing) -> None:
+        if standing.recipe is not None and not self._prefilled:
+            self._prefilled = True
+            self.query_one("#eps", Input).value = format_fraction(standing.recipe.eps.test)
+        self.query_one(Certificates).show(standing)
+
+    def _request(self) -> operations.CertifyRequest:
+        eps, checkpoint, means, devices = (
+            self.query_one(f"#{field}", Input).value.strip()
+            for field in ("eps", "checkpoint", "means", "devices")
+        )
+        return operations.CertifyRequest(self._paths, eps, checkpoint, means, devices or "auto")
+
+    @on(Input.Changed)
+    def _check(self) -> None:
+        problem = ""
+        try:
+            operations.radii(self._request())
+        except UsageError as error:
+            problem = str(error) if self._prefilled else ""
+        self.query_one("#refusal", Static).update(Content.styled(clean(problem), "$error"))
+
+    @on(Input.Submitted)
+    def _go(self) -> None:
+        try:
+            operations.radii(self._request())
+        except UsageError as error:
+            self.notify(clean(str(error)), severity="warning", markup=False)
+            return
+        self.dashboard.certify(self._request())
+
+    def action_leave(self) -> None:
+        """Closes it; a certification goes on."""
+        self.dismiss()

@@ -1,0 +1,198 @@
+"""One run: its head, its charts while they grow, and what happened last."""
+
+from textual import on
+from textual.app import ComposeResult
+from textual.content import Content
+from textual.events import DescendantBlur, DescendantFocus, Resize
+
+from linftui.rundir.paths import RunPaths
+from linftui.tui.bindings import Command, textual_bindings
+from linftui.tui.follower import RunNews
+from linftui.tui.journal import journal
+from linftui.tui.run_list import RunRow
+from linftui.tui.run_model import RunModel
+from linftui.tui.screens.base import CommandScreen
+from linftui.tui.screens.text import TextScreen
+from linftui.tui.text import clean
+from linftui.tui.widgets.chart import Chart
+from linftui.tui.widgets.key_bar import KeyBar
+from linftui.tui.widgets.log_pane import LogPane
+from linftui.tui.widgets.run_charts import RunCharts
+from linftui.tui.widgets.run_head import RunHead
+from linftui.tui.widgets.top_line import TopLine
+
+CATCH_UP_S = 0.3  # while much is being read at once, it is drawn this often
+CHART_KEYS = [
+    ("esc", "all charts", True), ("z", "enlarge", True), ("+ -", "zoom", True), ("hjkl", "pan", True),
+    ("← →", "crosshair", True), ("s", "smooth", True), ("L", "log", True), ("0", "reset", True),
+    ("?", "help", True),
+]  # fmt: skip
+
+
+class RunScreen(CommandScreen):
+    """Everything of one run that is worth watching."""
+
+    NAME = "run"
+    BINDINGS = textual_bindings("run")
+    AUTO_FOCUS = ""  # a chart in focus takes keys for itself
+
+    def __init__(self, paths: RunPaths) -> None:
+        super().__init__()
+        self.paths = paths
+        self.model = RunModel(paths)
+        self._log: TextScreen | None = None
+        self._drawn = 0.0
+        self._opening = 0
+
+    def compose(self) -> ComposeResult:
+        """The parts, from top to bottom."""
+        yield TopLine(self.dashboard.store.root, id="top")
+        yield RunHead(self.model, id="head")
+        yield RunCharts(self.model, id="charts")
+        yield LogPane(id="log")
+        yield KeyBar(id="keys")
+
+    def on_mount(self) -> None:
+        """Has the run followed."""
+        self._opening = self.dashboard.poller.open(self.paths)
+        self.set_interval(1.0, self._tick)
+
+    def on_screen_resume(self) -> None:
+        """Shows what became known meanwhile."""
+        self.runs_changed()
+        self._draw()
+
+    def on_unmount(self) -> None:
+        """Nobody looks at the run any more."""
+        self.dashboard.poller.open(None)
+
+    def on_resize(self, event: Resize) -> None:
+        """What there is no room for is left out, the least telling first."""
+        width, height = event.size
+        self.set_class(height < 32, "low")
+        self.set_class(height < 20, "lower")
+        self.set_class(height < 14, "lowest")
+        self.set_class(width < 70, "narrow")
+        self.query_one(LogPane).styles.height = 3 if height < 32 else max(5, height // 6)
+
+    @property
+    def row(self) -> RunRow | None:
+        """The run at a glance, once it was read."""
+        return self.model.standing.row if self.model.standing else None
+
+    def run_grew(self, news: RunNews) -> None:
+        """Takes what is new, and draws it; while much comes at once, not all of it."""
+        if news.opening != self._opening:
+            return
+        self.model.add(news)
+        lines = journal(news)
+        self.query_one(LogPane).add(lines)
+        if self._log is not None:
+            self._log.add(lines)
+        now = self.dashboard.now()
+        if self in self.dashboard.in_sight() and (not news.behind or now - self._drawn > CATCH_UP_S):
+            self._drawn = now
+            self._draw()
+
+    def _draw(self) -> None:
+        self._draw_head()
+        self.query_one(RunCharts).redraw()
+        self.query_one(LogPane).redraw()
+        self.query_one(KeyBar).redraw()
+
+    def runs_changed(self) -> None:
+        """The first line counts all runs."""
+        app = self.dashboard
+        self.query_one(TopLine).show(app.rows, app.complete, app.status)
+
+    def status_changed(self) -> None:
+        """Says what is being done in the background."""
+        app = self.dashboard
+        self.query_one(TopLine).show(app.rows, app.complete, app.status)
+        self._draw_head()
+
+    def _tick(self) -> None:
+        if self.model.going_on and self in self.dashboard.in_sight():
+            self._draw_head()
+
+    def _draw_head(self) -> None:
+        app = self.dashboard
+        status = app.status if self.has_class("low") else ""  # else the first line tells it
+        self.query_one(RunHead).show(app.now(), app.gpus, status)
+
+    @on(DescendantFocus)
+    @on(DescendantBlur)
+    def _focus_moved(self) -> None:
+        self.query_one(KeyBar).redraw()
+
+    def available(self) -> list[tuple[str, str, bool]]:
+        """A chart in focus has keys of its own."""
+        return CHART_KEYS if isinstance(self.focused, Chart) else super().available()
+
+    def label(self, command: Command) -> str:
+        """A second stop is another matter than the first."""
+        return self.dashboard.label(command, self.row)
+
+    def why_not(self, command: str) -> str:
+        """Commands act on this run."""
+        standing = self.model.standing
+        if standing is not None and standing.gone and command in ("stop", "resume", "certify"):
+            return "the run's directory is no longer there"
+        if command == "zoom" and not isinstance(self.focused, Chart):
+            return "no chart is in focus: tab or 1 to 5 chooses one"
+        if command in ("stop", "resume", "certify") and standing is None:
+            return "the run is still being read"
+        if command == "certify" and standing is not None and not standing.checkpoints:
+            return "there is no checkpoint yet that could be certified"
+        if command == "recipe" and (standing is None or not standing.recipe_text):
+            return "the run's recipe cannot be read"
+        return self.dashboard.why_not(command, self.row)
+
+    def do_back(self) -> None:
+        """From a chart to all of them; from all of them to the list."""
+        charts = self.query_one(RunCharts)
+        if charts.enlarged:
+            charts.enlarge(None)
+        elif self.focused is not None:
+            self.set_focus(None)
+        else:
+            self.dismiss()
+
+    def do_pane(self, number: int) -> None:
+        """Focuses a chart."""
+        self.query_one(RunCharts).focus_chart(number)
+
+    def do_zoom(self) -> None:
+        """Shows the chart in focus alone, or all of them again."""
+        charts = self.query_one(RunCharts)
+        charts.enlarge(None if charts.enlarged or not isinstance(self.focused, Chart) else self.focused)
+
+    def do_logs(self) -> None:
+        """Shows what happened so far over the whole screen, and what goes on to happen."""
+        self._log = TextScreen(self.paths.id, "log", self.query_one(LogPane).history, follow=True)
+        self.app.push_screen(self._log, self._log_closed)
+
+    def _log_closed(self, _: None) -> None:
+        self._log = None
+
+    def do_recipe(self) -> None:
+        """Shows the recipe with every value."""
+        assert self.model.standing is not None
+        lines = [Content(clean(line)) for line in self.model.standing.recipe_text.splitlines()]
+        self.app.push_screen(TextScreen(self.paths.id, "recipe, with every value", lines))
+
+    def do_run(self) -> None:
+        """Asks which recipe to train."""
+        self.dashboard.ask_launch()
+
+    def do_stop(self) -> None:
+        """Asks whether to stop the run."""
+        self.dashboard.ask_stop(self.row)
+
+    def do_resume(self) -> None:
+        """Goes on with the run."""
+        self.dashboard.resume(self.row)
+
+    def do_certify(self) -> None:
+        """Asks what to certify."""
+        self.dashboard.ask_certify(self.row)

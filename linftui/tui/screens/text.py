@@ -1,0 +1,123 @@
+"""A text over the whole screen: a log that goes on, a recipe, the events of a run."""
+
+from collections import deque
+from collections.abc import Iterable
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.content import Content
+from textual.geometry import Size
+from textual.scroll_view import ScrollView
+from textual.strip import Strip
+
+from linftui.tui.bindings import textual_bindings
+from linftui.tui.screens.base import CommandScreen
+from linftui.tui.text import clean
+from linftui.tui.widgets.key_bar import KeyBar
+from linftui.tui.widgets.lines import Lines, line_strip, spread
+
+KEPT = 2000  # lines
+
+
+class TextView(ScrollView, can_focus=True):
+    """Lines that scroll both ways; while it stands at the end it stays there as lines are added."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("j", "scroll_down", show=False),
+        Binding("k", "scroll_up", show=False),
+        Binding("h", "scroll_left", show=False),
+        Binding("g", "scroll_home", show=False),
+        Binding("G", "scroll_end", show=False),
+    ]
+
+    def __init__(self, *, follow: bool) -> None:
+        super().__init__()
+        self._text: deque[Content] = deque(maxlen=KEPT if follow else None)
+        self._follow = follow
+
+    @property
+    def following(self) -> bool:
+        """Whether it stands at the end."""
+        return self._follow and self.scroll_offset.y >= self.max_scroll_y
+
+    def add(self, lines: Iterable[Content]) -> None:
+        """Appends lines; of what goes on, the oldest are forgotten beyond `KEPT`."""
+        at_end = self.following or not self._text
+        self._text.extend(lines)
+        width = max((line.cell_length for line in self._text), default=0)
+        self.virtual_size = Size(max(width, self.size.width), len(self._text))
+        self.refresh()
+        if at_end and self._follow:
+            self.scroll_end(animate=False)
+
+    def on_resize(self) -> None:
+        """Stays at the end where it was there."""
+        if self._follow:
+            self.scroll_end(animate=False)
+
+    def render_line(self, y: int) -> Strip:
+        """One line, from where it is scrolled to."""
+        left, top = self.scroll_offset
+        place = y + top
+        line = self._text[place] if place < len(self._text) else Content.empty()
+        width = max(self.virtual_size.width, left + self.size.width)
+        return line_strip(self, line, width).crop(left, left + self.size.width)
+
+
+class Title(Lines):
+    """What the text is."""
+
+    def __init__(self, title: str, beside: str) -> None:
+        super().__init__()
+        self._title, self._beside = title, beside
+
+    def make_lines(self, width: int, height: int) -> list[Content]:
+        """One line."""
+        left = Content.styled(clean(self._title), "bold $bright")
+        return [spread(left, Content.styled(clean(self._beside), "$muted"), width)]
+
+
+class TextScreen(CommandScreen):
+    """Shows lines, from the beginning or, for what goes on, from the end."""
+
+    NAME = "text"
+    BINDINGS = textual_bindings("text")
+
+    def __init__(self, title: str, beside: str, lines: Iterable[Content], *, follow: bool = False) -> None:
+        super().__init__()
+        self._title, self._beside, self._first, self._follow = title, beside, list(lines), follow
+
+    def compose(self) -> ComposeResult:
+        """A title, the text, the keys."""
+        yield Title(self._title, self._beside)
+        yield TextView(follow=self._follow)
+        yield KeyBar(id="keys")
+
+    def on_mount(self) -> None:
+        """Shows what there is."""
+        self.view.focus()
+        self.view.add(self._first)
+
+    @property
+    def view(self) -> TextView:
+        """The text."""
+        return self.query_one(TextView)
+
+    def add(self, lines: Iterable[Content]) -> None:
+        """Appends lines."""
+        self.view.add(lines)
+
+    def why_not(self, command: str) -> str:
+        """Only what goes on can be followed."""
+        if command == "follow" and not self._follow:
+            return "this text does not go on"
+        return ""
+
+    def do_follow(self) -> None:
+        """Goes to the end."""
+        self.view.scroll_end(animate=False)
+
+    def do_back(self) -> None:
+        """Goes back."""
+        self.dismiss()

@@ -1,0 +1,247 @@
+"""A curve's samples, so kept that any stretch of a million of them is drawn in well under a millisecond.
+
+Samples are appended in bunches. Beside them stands the lowest and the highest of every full block of 16, so
+that what a screen column shows is read from few numbers and no spike is ever lost.
+"""
+
+import math
+from dataclasses import dataclass
+from itertools import accumulate
+
+import numpy as np
+import numpy.typing as npt
+
+BLOCK = 16
+
+Floats = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Columns:
+    """What each of n equal columns of x holds: the whole truth about a stretch at that resolution.
+
+    `low` and `high` are of the finite samples, NaN where there is none. `first` and `last` are the outermost
+    samples just as they came (NaN: a gap; inf), NaN too where `sampled` is false. `infinite`: one is +inf.
+    `before` and `after` are the nearest samples outside, as (position, y) with column k at position k.
+    """
+
+    low: Floats
+    high: Floats
+    first: Floats
+    last: Floats
+    sampled: Bools
+    infinite: Bools
+    before: tuple[float, float] | None
+    after: tuple[float, float] | None
+
+
+class Series:
+    """Samples (x, y) by rising x. A NaN in y is a gap, +inf a value of its own; -inf counts as a gap."""
+
+    def __init__(self) -> None:
+        self._size = 0
+        # Room for at least one sample more, in whole blocks, so that the block of the end always exists.
+        self._x: Floats = np.zeros(BLOCK)
+        self._y: Floats = np.zeros(BLOCK)
+        # Of each full block: lowest and highest finite sample, and whether one is +inf.
+        self._low: Floats = np.full(1, np.nan)
+        self._high: Floats = np.full(1, np.nan)
+        self._infinite: Bools = np.zeros(1, dtype=np.bool_)
+        self._smooth: Smoothed | None = None
+
+    def __len__(self) -> int:
+        return self._size
+
+    @property
+    def x(self) -> Floats:
+        """The samples' x, a view that is valid until the next change."""
+        return self._x[: self._size]
+
+    @property
+    def y(self) -> Floats:
+        """The samples' y, likewise."""
+        return self._y[: self._size]
+
+    @property
+    def has_infinity(self) -> bool:
+        """Whether any sample is +inf."""
+        full = self._size // BLOCK
+        return bool(self._infinite[:full].any() or np.isposinf(self.y[full * BLOCK :]).any())
+
+    @property
+    def bounds(self) -> tuple[float, float] | None:
+        """The lowest and highest finite y, or None where there is none."""
+        full = self._size // BLOCK
+        tail = _finite(self.y[full * BLOCK :])
+        low = np.fmin.reduce(np.append(self._low[:full], tail), initial=np.nan)
+        high = np.fmax.reduce(np.append(self._high[:full], tail), initial=np.nan)
+        return None if np.isnan(low) else (float(low), float(high))
+
+    def extend(self, xs: npt.ArrayLike, ys: npt.ArrayLike) -> None:
+        """Appends samples.
+
+        Raises:
+            ValueError: xs and ys differ in length, or x is not finite or falls: `truncate` first.
+        """
+        x, y = np.atleast_1d(np.asarray(xs, np.float64)), np.atleast_1d(np.asarray(ys, np.float64))
+        if x.shape != y.shape or x.ndim != 1:
+            raise ValueError(f"as many x as y, in a row; got {x.shape} and {y.shape}")
+        before = self._x[self._size - 1 : self._size] if self._size else x[:1]
+        if not np.isfinite(x).all() or (np.diff(x, prepend=before) < 0).any():
+            raise ValueError("x must be finite and must not fall; truncate() where steps were done again")
+        old, size = self._size, self._size + len(x)
+        self._reserve(size)
+        self._x[old:size], self._y[old:size] = x, y
+        self._size = size
+        self._summarise(old // BLOCK, size // BLOCK)
+
+    def truncate(self, x: float) -> None:
+        """Drops every sample at `x` or beyond: a resumed run does those steps again."""
+        self._size = int(np.searchsorted(self.x, x, side="left"))
+        if self._smooth is not None:
+            self._smooth.truncate(x)
+
+    def at(self, x: float) -> float | None:
+        """The y of the last sample at or before `x`; None where there is none."""
+        index = int(np.searchsorted(self.x, x, side="right")) - 1
+        return float(self._y[index]) if index >= 0 else None
+
+    def smoothed(self, weight: float) -> "Series":
+        """The exponential moving average of y, free of the start's bias; gaps and infinities stay.
+
+        `weight` in [0, 1) is that of the past. The result belongs to this series, which keeps it up to date
+        at each call; asking for another weight makes it anew.
+        """
+        if self._smooth is None or self._smooth.weight != weight:
+            self._smooth = Smoothed(weight)
+        self._smooth.follow(self)
+        return self._smooth
+
+    def columns(self, x_low: float, x_high: float, n: int) -> Columns:
+        """The samples of [x_low, x_high] in n columns of equal width; x_low < x_high.
+
+        Column k holds the x from its own edge up to the next one's; the last one holds x_high too.
+        """
+        x, edges = self.x, np.linspace(x_low, x_high, n + 1)
+        bounds = np.searchsorted(x, edges, side="left")
+        bounds[-1] = np.searchsorted(x, x_high, side="right")
+        start, stop = bounds[:-1], bounds[1:]
+        sampled = stop > start
+        low, high, infinite = self._extremes(start, stop)
+        return Columns(
+            low=low,
+            high=high,
+            first=np.where(sampled, self._y[start], np.nan),
+            last=np.where(sampled, self._y[stop - 1], np.nan),
+            sampled=sampled,
+            infinite=infinite,
+            before=self._outside(int(bounds[0]) - 1, x_low, x_high, n),
+            after=self._outside(int(bounds[-1]), x_low, x_high, n),
+        )
+
+    def _outside(self, index: int, x_low: float, x_high: float, n: int) -> tuple[float, float] | None:
+        if not 0 <= index < self._size:
+            return None
+        position = (float(self._x[index]) - x_low) / (x_high - x_low) * n - 0.5
+        return position, float(self._y[index])
+
+    def _extremes(
+        self, start: npt.NDArray[np.intp], stop: npt.NDArray[np.intp]
+    ) -> tuple[Floats, Floats, Bools]:
+        """Lowest, highest finite sample and whether one is +inf, of each stretch [start, stop)."""
+        # The ragged ends come from the samples of the two blocks that the stretch starts and stops in.
+        first, last = start // BLOCK, stop // BLOCK
+        blocks = np.stack([first, last], axis=1)
+        position = blocks[:, :, None] * BLOCK + np.arange(BLOCK)
+        inside = (position >= start[:, None, None]) & (position < stop[:, None, None])
+        ends = np.where(inside, self._y.reshape(-1, BLOCK)[blocks], np.nan).reshape(len(start), -1)
+        infinite: Bools = np.any(ends == np.inf, axis=1, keepdims=False)
+        ends = _finite(ends)
+        low, high = np.fmin.reduce(ends, axis=1), np.fmax.reduce(ends, axis=1)
+        # What lies between them comes from whole blocks; every other reduction is of what is not asked for.
+        wide = np.flatnonzero(first + 1 < last)
+        if len(wide):
+            between = np.stack([first[wide] + 1, last[wide]], axis=1).ravel()
+            known = slice(0, self._size // BLOCK + 1)
+            low[wide] = np.fmin(low[wide], np.fmin.reduceat(self._low[known], between)[::2])
+            high[wide] = np.fmax(high[wide], np.fmax.reduceat(self._high[known], between)[::2])
+            infinite[wide] |= np.logical_or.reduceat(self._infinite[known], between)[::2]
+        return low, high, infinite
+
+    def _reserve(self, size: int) -> None:
+        if size < len(self._x):
+            return
+        blocks = (size + size // 2) // BLOCK + 1
+        self._x = _grown(self._x, blocks * BLOCK)
+        self._y = _grown(self._y, blocks * BLOCK)
+        self._low = _grown(self._low, blocks + 1)
+        self._high = _grown(self._high, blocks + 1)
+        self._infinite = np.concatenate(
+            [self._infinite, np.zeros(blocks + 1 - len(self._infinite), np.bool_)]
+        )
+
+    def _summarise(self, first: int, stop: int) -> None:
+        samples = self._y[first * BLOCK : stop * BLOCK].reshape(-1, BLOCK)
+        self._infinite[first:stop] = np.isposinf(samples).any(axis=1)
+        samples = _finite(samples)
+        self._low[first:stop] = np.fmin.reduce(samples, axis=1)
+        self._high[first:stop] = np.fmax.reduce(samples, axis=1)
+
+
+class Smoothed(Series):
+    """The moving average of another series, which it follows."""
+
+    def __init__(self, weight: float) -> None:
+        super().__init__()
+        self.weight = weight
+        self._count = 0  # finite samples averaged so far
+        self._average = 0.0  # of them, as if zeros had come before
+
+    def truncate(self, x: float) -> None:
+        """Drops what stands at `x` or beyond; the average goes on from what is left."""
+        super().truncate(x)
+        finite = np.flatnonzero(np.isfinite(self.y))
+        self._count = len(finite)
+        share = 1 - self.weight**self._count
+        self._average = float(self.y[finite[-1]]) * share if len(finite) else 0.0
+
+    def follow(self, source: Series) -> None:
+        """Appends the averages of the source's new samples."""
+        x, y = source.x[len(self) :], source.y[len(self) :]
+        finite = np.isfinite(y)
+        values = y[finite]
+        if len(values):
+            averages = _moving_average(values, self.weight, self._average)
+            self._average = float(averages[-1])
+            # Beyond this many samples the start weighs less than rounding.
+            settled = int(-40 / math.log(self.weight)) + 1 if self.weight > 0 else 1
+            early = averages[: max(settled - self._count, 0)]
+            early /= 1 - np.power(self.weight, self._count + np.arange(1, len(early) + 1))
+            self._count += len(values)
+            y = y.copy()
+            y[finite] = averages
+        self.extend(x, y)
+
+
+def _moving_average(values: Floats, weight: float, average: float) -> Floats:
+    """a <- weight a + (1 - weight) v, after each of the values: a product a block, and the carry between."""
+    lag = np.arange(BLOCK)[None, :] - np.arange(BLOCK)[:, None]
+    kernel = np.where(lag >= 0, (1 - weight) * np.power(weight, np.maximum(lag, 0)), 0.0)
+    blocks = -(-len(values) // BLOCK)
+    padded = np.zeros(blocks * BLOCK)
+    padded[: len(values)] = values
+    own = padded.reshape(blocks, BLOCK) @ kernel
+    decay = weight**BLOCK
+    carried = accumulate(own[:-1, -1].tolist(), lambda past, last: past * decay + last, initial=average)
+    fading = np.power(weight, np.arange(1, BLOCK + 1))
+    averages: Floats = own + np.fromiter(carried, np.float64, blocks)[:, None] * fading
+    return averages.ravel()[: len(values)]
+
+
+def _finite(values: Floats) -> Floats:
+    return np.where(np.isfinite(values), values, np.nan)
+
+
+def _grown(array: Floats, size: int) -> Floats:
+    return np.concatenate([array, np.zeros(size - len(array))])

@@ -1,0 +1,126 @@
+"""How values become text on the dashboard: numbers, times, bars, and strangers' strings made harmless."""
+
+import math
+import time
+
+from textual.content import Content
+
+from linftui.rundir.records import Gpu
+
+
+def clean(text: str) -> str:
+    """Text on one line without control characters or terminal escapes, whoever wrote it."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
+def number(value: float | None, digits: int = 4) -> str:
+    """A number in a few digits, infinity as its sign, nothing as a dash."""
+    if value is None:
+        return "-"
+    if math.isinf(value):
+        return "∞" if value > 0 else "-∞"
+    return f"{value:.{digits}g}".replace("e-0", "e-").replace("e+0", "e")
+
+
+def loss(value: float | None) -> str:
+    """A loss: `number` with its zeros at the end, so that a changing one keeps its place."""
+    if value is None or not 0.01 <= abs(value) < 1e4:
+        return number(value)
+    return f"{value:#.4g}".rstrip(".")
+
+
+def accuracy(value: float | None) -> str:
+    """An accuracy in [0, 1], as tables of the field print it: `.8417`."""
+    if value is None:
+        return "-"
+    return f"{value:.4f}".removeprefix("0")
+
+
+def count(value: int | None) -> str:
+    """A whole number with its thousands apart."""
+    return "-" if value is None else f"{value:,}"
+
+
+def age(since: float | None, now: float | None = None) -> str:
+    """How long ago a moment was, in one unit."""
+    if since is None:
+        return "-"
+    seconds = max(0.0, (time.time() if now is None else now) - since)
+    for unit, size in (("d", 86400), ("h", 3600), ("m", 60)):
+        if seconds >= size:
+            return f"{seconds / size:.0f}{unit}"
+    return f"{seconds:.0f}s"
+
+
+def clock(seconds: float) -> str:
+    """A length of time that runs, as hh:mm:ss."""
+    minutes, s = divmod(int(max(0.0, seconds)), 60)
+    hours, m = divmod(minutes, 60)
+    return f"{hours:02d}:{m:02d}:{s:02d}"
+
+
+def duration(seconds: float | None) -> str:
+    """A length of time as people say it: `1d04h`, `1h02`, `12 min`, `40 s`."""
+    if seconds is None:
+        return "-"
+    seconds = max(0.0, seconds)
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    if minutes < 60:
+        return f"{minutes} min"
+    if minutes < 1440:
+        return f"{minutes // 60}h{minutes % 60:02d}"
+    return f"{minutes // 1440}d{minutes % 1440 // 60:02d}h"
+
+
+def time_of_day(moment: float) -> str:
+    """A moment as hh:mm:ss, local time; dashes for a number that is no moment."""
+    try:
+        return time.strftime("%H:%M:%S", time.localtime(moment))
+    except (OverflowError, ValueError, OSError):
+        return "--:--:--"
+
+
+def size(octets: int | None) -> str:
+    """Bytes in GiB, as device memory is spoken of."""
+    return "-" if octets is None else f"{octets / 2**30:.{0 if octets >= 10 * 2**30 else 1}f}G"
+
+
+def middle(text: str, width: int) -> str:
+    """Text cut in its middle: the ends of a run's id are what tells it apart."""
+    if len(text) <= width:
+        return text
+    if width < 3:
+        return text[: max(width, 0)]
+    tail = width // 2
+    return f"{text[: width - tail - 1]}…{text[-tail:]}"
+
+
+def bar(share: float | None, width: int, style: str = "$accent", rest: str = "$rail") -> Content:
+    """A horizontal bar of `width` cells, half a cell exact."""
+    share = 0.0 if share is None or math.isnan(share) else min(max(share, 0.0), 1.0)
+    halves = round(share * width * 2)
+    full, half = divmod(halves, 2)
+    return Content.assemble(("━" * full + "╸" * half, style), ("─" * (width - full - half), rest))
+
+
+def wilson(share: float, n: int) -> float:
+    """Half the width of the 95% Wilson score interval of a share seen in n images."""
+    if not n:
+        return 1.0
+    z = 1.96
+    return float(z / (1 + z * z / n) * (share * (1 - share) / n + z * z / (4 * n * n)) ** 0.5)
+
+
+def device_names(devices: tuple[str, ...], gpus: tuple[Gpu, ...] = ()) -> str:
+    """Devices of a run in brief: `cpu`, `cpu ×2`, `gpu 0,3`; of another machine's GPUs how many they are."""
+    if not devices:
+        return "-"
+    many = f" ×{len(devices)}" if len(devices) > 1 else ""
+    if set(devices) == {"cpu"}:
+        return f"cpu{many}"
+    index = {gpu.uuid: gpu.index for gpu in gpus}
+    if not set(devices) <= index.keys():
+        return f"gpu{many}"
+    return "gpu " + ",".join(str(index[uuid]) for uuid in devices)

@@ -1,0 +1,1 @@
+"""Widgets of the dashboard. They draw what they are given and do no I/O."""

@@ -1,0 +1,33 @@
+"""The line of keys at the bottom; what cannot be done now stays there, dimmed."""
+
+from textual.content import Content
+
+from linftui.tui.screens.base import CommandScreen
+from linftui.tui.widgets.lines import Lines, spread
+
+LAST = ("help", "quit")
+
+
+class KeyBar(Lines):
+    """Keys of the screen it stands in, as many as there is room for; `?` shows the rest."""
+
+    def make_lines(self, width: int, height: int) -> list[Content]:
+        """One line; help and the way out keep their place at its end."""
+        screen = self.screen
+        assert isinstance(screen, CommandScreen)
+        known = [(label, _key(key, label, possible)) for key, label, possible in screen.available()]
+        last = Content("  ").join(part for label, part in known if label in LAST)
+        line = Content.empty()
+        for label, part in known:
+            if label in LAST:
+                continue
+            if line.cell_length + 2 + part.cell_length + 2 + last.cell_length > width:
+                break
+            line = Content.assemble(line, "  " if line else "", part)
+        return [spread(line, last, width)]
+
+
+def _key(key: str, label: str, possible: bool) -> Content:
+    return Content.assemble(
+        (key, "$accent" if possible else "$faint"), " ", (label, "$muted" if possible else "$faint")
+    )

@@ -1,0 +1,68 @@
+"""Lines of text that are repainted one by one, and only those that changed."""
+
+from textual.content import Content
+from textual.geometry import Region, Size
+from textual.strip import Strip
+from textual.visual import Visual
+from textual.widget import Widget
+
+
+class Lines(Widget):
+    """A few lines that a subclass makes for the width and height at hand."""
+
+    DEFAULT_CSS = "Lines { height: auto; }"
+
+    def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
+        super().__init__(id=id, classes=classes)
+        self._lines: list[Content] = []
+
+    def make_lines(self, width: int, height: int) -> list[Content]:
+        """The lines to show in `width` cells; more than `height` are cut off where the height is given."""
+        raise NotImplementedError
+
+    def redraw(self) -> None:
+        """Makes the lines anew and repaints those that differ."""
+        if not self.size.width:
+            return
+        before, self._lines = self._lines, self._made(self.size.width, self.size.height)
+        if len(before) != len(self._lines) and self.styles.is_auto_height:
+            self.refresh(layout=True)
+            return
+        for y in range(max(len(before), len(self._lines))):
+            if y >= len(before) or y >= len(self._lines) or not before[y].is_same(self._lines[y]):
+                self.refresh(Region(0, y, self.size.width, 1))
+
+    def on_resize(self) -> None:
+        """Other widths want other lines."""
+        self._lines = self._made(self.size.width, self.size.height)
+        self.refresh()
+
+    def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
+        """As many lines as there are to show."""
+        return len(self._made(width, viewport.height))
+
+    def render_line(self, y: int) -> Strip:
+        """One line, cut at the width there is."""
+        line = self._lines[y] if y < len(self._lines) else Content.empty()
+        return line_strip(self, line, self.size.width)
+
+    def _made(self, width: int, height: int) -> list[Content]:
+        return [line.truncate(width, ellipsis=True) for line in self.make_lines(width, height)]
+
+
+def line_strip(widget: Widget, line: Content, width: int) -> Strip:
+    """One line as Textual wants it, `width` cells wide, over the widget's own style."""
+    strips = Visual.to_strips(widget, line, width, 1, widget.visual_style, pad=True, apply_selection=False)
+    return strips[0].simplify() if strips else Strip.blank(width, widget.visual_style.rich_style)
+
+
+def spread(left: Content, right: Content, width: int) -> Content:
+    """One line with something at either end; where they do not fit, the left one is cut."""
+    room = width - right.cell_length - (2 if right else 0)
+    left = left.truncate(max(room, 0), ellipsis=True)
+    return Content.assemble(left, " " * max(0, width - left.cell_length - right.cell_length), right)
+
+
+def wrapped(text: str, width: int, style: str) -> list[Content]:
+    """Text over as many lines as it takes."""
+    return list(Content.styled(text, style).wrap(max(width, 8)))

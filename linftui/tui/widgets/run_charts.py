@@ -1,0 +1,168 @@
+"""The charts of one run: certified accuracy and loss above; p, the mixing coefficient and devices below."""
+
+import math
+
+from textual.app import ComposeResult
+from textual.containers import Horizontal, Vertical
+
+from linftui.recipe.schema import Recipe, format_fraction
+from linftui.tui import palette
+from linftui.tui.curves import planned
+from linftui.tui.run_model import RunModel
+from linftui.tui.series import Series
+from linftui.tui.text import accuracy, loss, number
+from linftui.tui.widgets.chart import Chart
+from linftui.tui.widgets.curve import ChartOptions, Curve, Mark
+
+NAMES = ("accuracy", "loss", "p", "lam", "devices")  # in the order of the keys 1 to 5
+ROOMY = 110  # from so many columns on, curves have their full names
+
+
+class RunCharts(Vertical):
+    """Five charts over one x axis, epochs, that share their crosshair."""
+
+    def __init__(self, model: RunModel, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._model = model
+        self._planned: dict[str, Series] = {}
+        self._drawn_for: tuple[object, ...] = ()  # what decides which curves there are
+
+    def compose(self) -> ComposeResult:
+        """The grid."""
+        with Horizontal(id="charts-above"):
+            yield Chart("certified accuracy", id="accuracy")
+            yield Chart("loss", id="loss")
+        with Horizontal(id="charts-below"):
+            yield Chart("p", options=ChartOptions(log_y=True), id="p")
+            yield Chart("mixing coefficient λ", options=ChartOptions(log_y=True), id="lam")
+            yield Chart("devices", id="devices")
+
+    def redraw(self) -> None:
+        """Draws what the model holds now."""
+        recipe = self._model.standing.recipe if self._model.standing else None
+        if recipe is not None and not self._planned:
+            self._planned = planned(recipe)
+            self.chart("accuracy").heading = heading(recipe)
+        self._choose_curves()
+        self._choose_options()
+        for name in NAMES:
+            self.chart(name).redraw()
+
+    def on_resize(self) -> None:
+        """Curves are named in as many words as there is room for."""
+        self._choose_curves()
+
+    def chart(self, name: str) -> Chart:
+        """One of the charts in `NAMES`."""
+        return self.query_one(f"#{name}", Chart)
+
+    def focus_chart(self, number: int) -> None:
+        """Focuses the chart of that number, from 1; where one is enlarged, that one is instead."""
+        chart = self.chart(NAMES[number - 1])
+        if self.enlarged:
+            self.enlarge(chart)
+            self.call_after_refresh(chart.focus)  # once it is there again
+        else:
+            self.screen.set_focus(chart)  # at once: the next key is meant for it
+
+    @property
+    def enlarged(self) -> bool:
+        """Whether one chart is shown alone."""
+        return self.has_class("enlarged")
+
+    def enlarge(self, chart: Chart | None) -> None:
+        """Shows one chart alone; None: all of them again."""
+        self.set_class(chart is not None, "enlarged")
+        for other in self.query(Chart):
+            other.set_class(other is chart, "chosen")
+        for row in self.query(Horizontal):
+            row.set_class(chart is not None and chart.parent is row, "chosen")
+
+    def on_chart_crosshair_moved(self, event: Chart.CrosshairMoved) -> None:
+        """All charts show the same moment."""
+        for chart in self.query(Chart):
+            chart.crosshair = event.x
+
+    def _choose_curves(self) -> None:
+        devices = self._model.curves.devices
+        reestimated = self._model.curves.series["certified_reestimated"]
+        decides = (self.size.width >= ROOMY, bool(self._planned), tuple(devices), bool(len(reestimated)))
+        if decides == self._drawn_for:
+            return
+        self._drawn_for = decides
+        self.chart("accuracy").set_curves(self._accuracies())
+        self.chart("loss").set_curves([Curve("", self._series("loss"), palette.LOSS, format=loss)])
+        self.chart("p").set_curves(self._schedule("p", palette.P))
+        self.chart("lam").set_curves(self._schedule("lam", palette.LAM))
+        self.chart("devices").set_curves(self._devices())
+
+    def _series(self, name: str) -> Series:
+        return self._model.curves.series[name]
+
+    def _accuracies(self) -> list[Curve]:
+        roomy, reestimated = self.size.width >= ROOMY, self._series("certified_reestimated")
+        true = "true, p = ∞" if roomy else "true"
+        curves = [
+            Curve(true, self._series("certified"), palette.CERTIFIED, format=accuracy),
+            Curve("clean", self._series("clean"), palette.CLEAN, format=accuracy),
+            Curve(
+                "train, at p" if roomy else "train", self._series("at_p"), palette.AT_P, faint=True,
+                note="not a certificate", short_note="not a cert.", format=accuracy,
+            ),
+        ]  # fmt: skip
+        if len(reestimated):
+            name = "re-estimated means" if roomy else "re-est."
+            curves.insert(2, Curve(name, reestimated, palette.CERTIFIED, line="dashed", format=accuracy))
+        return curves
+
+    def _schedule(self, name: str, color: str) -> list[Curve]:
+        curves = [Curve("", self._series(name), color, smooth=False, format=number)]
+        if name in self._planned:
+            ahead = Curve(
+                "planned", self._planned[name], palette.PLANNED,
+                line="dotted", smooth=False, format=lambda _: "",
+            )  # fmt: skip
+            curves.append(ahead)
+        return curves
+
+    def _devices(self) -> list[Curve]:
+        devices = self._model.curves.devices
+        return [
+            Curve(
+                name, series, palette.CYCLE[place % len(palette.CYCLE)], format=_percent,
+                line="dashed" if name.startswith("mem") else "solid",
+            )
+            for place, (name, series) in enumerate(devices.items())
+        ]  # fmt: skip
+
+    def _choose_options(self) -> None:
+        model, train = self._model, self._model.train
+        x_range = (0.0, float(model.epochs)) if model.epochs else None
+        so_far = (0.0, reached(train.epoch if train else 0.0, model.epochs)) if model.epochs else None
+        marks: tuple[Mark, ...] = ()
+        if train is not None and train.step > 0 and model.standing is not None:
+            epochs = (step * (train.epoch / train.step) for step in model.standing.checkpoints)
+            marks = tuple(Mark(epoch) for epoch in epochs if math.isfinite(epoch))
+        here = train.epoch if train is not None and model.going_on else None
+        schedule = ChartOptions(log_y=True, x_range=x_range, clip_outliers=False, here=here)
+        self.chart("accuracy").options = ChartOptions(x_range=so_far, marks=marks, clip_outliers=False)
+        self.chart("loss").options = ChartOptions(x_range=so_far)
+        self.chart("p").options = self.chart("lam").options = schedule
+        self.chart("devices").options = ChartOptions(x_range=so_far, y_range=(0.0, 1.0))
+
+
+def reached(epoch: float, epochs: int) -> float:
+    """Where an axis ends for now: it doubles, so that curves fill it and yet most of it stands still."""
+    end = float(epochs)
+    while end / 2 >= max(epoch, 1.0):
+        end /= 2
+    return end
+
+
+def heading(recipe: Recipe) -> str:
+    """What the accuracies are of."""
+    return f"certified accuracy · test · eps {format_fraction(recipe.eps.test)}"
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{share:.0%}"

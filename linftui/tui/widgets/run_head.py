@@ -1,0 +1,209 @@
+"""The head of a run's screen: what it is doing, how far it is, its figures, and what needs to be known."""
+
+from collections.abc import Sequence
+
+from textual.content import Content
+
+from linftui.devices import Gpu
+from linftui.launch.certification import CertificationProgress
+from linftui.rundir.records import CertificateSummary
+from linftui.rundir.stopping import StopStages
+from linftui.tui.run_model import RunModel
+from linftui.tui.text import (
+    accuracy,
+    bar,
+    clean,
+    clock,
+    count,
+    device_names,
+    duration,
+    loss,
+    number,
+    time_of_day,
+    wilson,
+)
+from linftui.tui.theme import state_look
+from linftui.tui.widgets.lines import Lines, spread, wrapped
+
+WIDE = 130  # from so many columns on, the bar and the figures share a line
+BAR = 28
+PROBLEM_LINES = 3
+
+
+class RunHead(Lines):
+    """Two or three lines, and one more for each thing that needs to be known."""
+
+    def __init__(self, model: RunModel, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._model = model
+        self._now = 0.0
+        self._gpus: tuple[Gpu, ...] = ()
+        self._status = ""
+
+    def show(self, now: float, gpus: tuple[Gpu, ...], status: str) -> None:
+        """Draws the model as it is at this moment; `status` is what is being done in the background."""
+        self._now, self._gpus, self._status = now, gpus, status
+        self.redraw()
+
+    def make_lines(self, width: int, height: int) -> list[Content]:
+        """The head's lines, then the notices."""
+        if width >= WIDE:
+            lines = [
+                spread(self._headline(self._facts()), self._eta(), width),
+                Content.assemble(self._progress(BAR), "   ", self._figures()),
+            ]
+        else:
+            time = Content.styled("  " + " · ".join(self._times()), "$muted")
+            progress = self._progress(max(width - time.cell_length - 24, 8))
+            lines = [
+                spread(self._headline([]), self._eta(), width),
+                Content.assemble(progress, time),
+                self._figures(),
+            ]
+        return [*lines, *self._notices(width)]
+
+    def _headline(self, facts: list[str]) -> Content:
+        model = self._model
+        if model.standing is None:
+            return Content.assemble((clean(model.paths.id), "bold $bright"), ("  reading", "$faint"))
+        glyph, word, colour = state_look(model.state)
+        return Content.assemble(
+            (f"{glyph} {word}", colour), "  ", (clean(model.paths.id), "bold $bright"), "  ",
+            (" · ".join(facts), "$muted"),
+        )  # fmt: skip
+
+    def _times(self) -> list[str]:
+        standing, times = self._model.standing, [clock(self._model.elapsed(self._now))]
+        if standing is not None and (standing.row.summary.attempt or 0) > 1:
+            times.append(f"attempt {standing.row.summary.attempt}")
+        return times
+
+    def _facts(self) -> list[str]:
+        standing = self._model.standing
+        if standing is None:
+            return []
+        source = standing.meta.recipe_source if standing.meta else standing.row.summary.recipe or "-"
+        return [clean(source), *self._times(), device_names(standing.row.devices, self._gpus)]
+
+    def _eta(self) -> Content:
+        eta, infinity = self._model.eta(self._now), self._model.p_infinity_in(self._now)
+        if eta is None:
+            return Content.empty()
+        ahead = f"  p = ∞ in {duration(infinity)}" if infinity is not None else ""
+        return Content.assemble(("ETA ", "$muted"), duration(eta), (ahead, "$muted"))
+
+    def _progress(self, width: int) -> Content:
+        train, epochs = self._model.train, self._model.epochs
+        epoch = train.epoch if train else 0.0
+        shown = f"{epoch:.1f}".removesuffix(".0")
+        _, _, colour = state_look(self._model.state) if self._model.standing else ("", "", "$faint")
+        share = epoch / epochs if epochs else 0.0
+        return Content.assemble(
+            ("epoch ", "$muted"), f"{shown:>5}", (f"/{epochs or '-'}", "$muted"), "  ",
+            bar(share, max(width, 8), colour), f" {share:4.0%}",
+        )  # fmt: skip
+
+    def _figures(self) -> Content:
+        train = self._model.train
+        parts = [
+            ("step", count(train.step if train else None)),
+            ("p", number(train.p if train else None)),
+            ("λ", number(train.lam if train else None, 3)),
+            ("lr", number(train.lr if train else None, 3)),
+            ("loss", loss(train.loss if train else None)),
+        ]
+        figures = [Content.assemble((f"{name} ", "$muted"), value) for name, value in parts]
+        if train is not None:
+            figures.append(Content.assemble(f"{train.images_per_s:,.0f}", (" img/s", "$muted")))
+        return Content("   ").join(figures)
+
+    def _notices(self, width: int) -> list[Content]:
+        standing = self._model.standing
+        if standing is None:
+            return []
+        lines = [Content.styled(clean(self._status), "$warning")] if self._status else []
+        lines += self._problem(width)
+        if standing.stop is not None:
+            lines.append(stop_line(standing.stop, width))
+        if standing.bad_lines:
+            lines.append(
+                Content.styled(f"{standing.bad_lines:,} lines of its files cannot be read", "$warning")
+            )
+        return [*lines, *certificate_lines(standing.certifications, standing.certificates)]
+
+    def _problem(self, width: int) -> list[Content]:
+        standing = self._model.standing
+        assert standing is not None
+        ended, text = standing.ended, standing.problem
+        if not text and self._model.state in ("failed", "crashed"):
+            text = "its processes are gone without a word"
+            if ended is not None and ended.message:
+                text = f"{ended.message}; {ended.hint}" if ended.hint else ended.message
+        return wrapped(clean(text), width, "$error")[:PROBLEM_LINES] if text else []
+
+
+def stop_line(stop: StopStages, width: int) -> Content:
+    """How far a stop has come: each stage is ticked once it is true."""
+    by = f" by {clean(stop.by)}" if width >= WIDE else ""
+    saved = "saved" if stop.saved_step is None else f"saved step {stop.saved_step:,}"
+    stages = [
+        (f"asked {time_of_day(stop.requested)}{by}", True),
+        ("seen by the ranks", stop.seen is not None),
+        (saved, stop.saved_step is not None),
+        ("exited", stop.exited is not None),
+    ]
+    line = Content.styled("stop", "bold $warning")
+    for text, reached in stages:
+        mark, colour = ("✓ ", "$success") if reached else ("· ", "$faint")
+        line = Content.assemble(line, "  ", (mark, colour), (text, "$foreground" if reached else "$faint"))
+    if stop.killed:
+        line = Content.assemble(line, ("  ✗ ended at once", "$error"))
+    return line
+
+
+def certificate_lines(
+    certifications: Sequence[CertificationProgress], certificates: Sequence[CertificateSummary]
+) -> list[Content]:
+    """What is being certified, what went wrong with the newest certification, and the newest certificate."""
+    lines = []
+    for progress in certifications:
+        if progress.state == "running":
+            lines.append(running_line(progress))
+    if certifications and certifications[0].state == "failed":
+        lines.append(
+            Content.assemble(("certify ", "bold $error"), (clean(certifications[0].error), "$error"))
+        )
+    if certificates:
+        lines.append(certificate_line(certificates[0]))
+    return lines
+
+
+def running_line(progress: CertificationProgress) -> Content:
+    """How far a certification is, and the figure so far with its spread."""
+    begun = [summary for _, summary in progress.certificates if summary is not None]
+    now = next((summary for summary in begun if not summary.complete), begun[-1] if begun else None)
+    if now is None or not now.total:
+        return Content.assemble(("certify ", "bold $accent"), ("loading the network", "$muted"))
+    return Content.assemble(
+        ("certify ", "bold $accent"),
+        bar(now.n / now.total, 10), f" {now.n:,}", (f"/{now.total:,}  ", "$muted"), _result(now),
+    )  # fmt: skip
+
+
+def certificate_line(summary: CertificateSummary) -> Content:
+    """A whole certificate on a line."""
+    means = "" if summary.means == "running" else ", re-estimated means"
+    return Content.assemble(
+        ("proved  ", "bold $success"), _result(summary),
+        (f"  step {summary.step:,}{means}  {summary.n:,} images", "$muted"),
+    )  # fmt: skip
+
+
+def _result(summary: CertificateSummary) -> Content:
+    known = summary.n > 0
+    spread = f" ± {accuracy(wilson(summary.certified_accuracy, summary.n))}" if known else ""
+    return Content.assemble(
+        ("certified ", "$muted"), (accuracy(summary.certified_accuracy if known else None), "bold $bright"),
+        (f"{spread}  clean ", "$muted"), accuracy(summary.clean_accuracy if known else None),
+        (f"  eps {clean(summary.eps_exact)}", "$muted"),
+    )  # fmt: skip

@@ -1,0 +1,205 @@
+"""The table of runs: a thousand rows, of which only those that changed are repainted."""
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from textual import events
+from textual.binding import Binding, BindingType
+from textual.content import Content
+from textual.geometry import Region, Size
+from textual.message import Message
+from textual.scroll_view import ScrollView
+from textual.strip import Strip
+
+from linftui.tui.columns import SORTABLE, Column, Machine, columns_for, fit, gap_for
+from linftui.tui.run_list import RunRow
+from linftui.tui.widgets.lines import line_strip
+
+HEAD = 1  # lines above the rows, which do not scroll
+
+
+class RunTable(ScrollView, can_focus=True):
+    """Rows of runs under a head that stays, with a cursor that keeps to its run."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("up,k", "move(-1)", show=False),
+        Binding("down,j", "move(1)", show=False),
+        Binding("pageup", "page(-1)", show=False),
+        Binding("pagedown", "page(1)", show=False),
+        Binding("home,g", "move(-1000000)", show=False),
+        Binding("end,G", "move(1000000)", show=False),
+    ]
+
+    class Moved(Message):
+        """The cursor came to another run, or what is known of the run under it changed."""
+
+    class Opened(Message):
+        """A run was chosen with the mouse."""
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._all: Sequence[RunRow] = ()
+        self._rows: list[RunRow] = []
+        self._cursor = 0
+        self._settled = False  # the cursor keeps to its run
+        self._machine = Machine()
+        self._sort: Column = next(column for column in SORTABLE if column.name == "age")
+        self._descending = True
+        self._filter = ""
+        self._painted: list[Content] = []
+
+    @property
+    def rows(self) -> list[RunRow]:
+        """The rows in the order shown."""
+        return self._rows
+
+    @property
+    def current(self) -> RunRow | None:
+        """The row under the cursor."""
+        return self._rows[self._cursor] if self._rows else None
+
+    @property
+    def order(self) -> tuple[str, bool]:
+        """The column sorted by, and whether the largest is first."""
+        return self._sort.name, self._descending
+
+    def show(self, rows: Sequence[RunRow], machine: Machine, *, reading: bool = False) -> None:
+        """Takes the runs as they are now; until all were read, a cursor that was not moved stays on top."""
+        self._all, self._machine = rows, machine
+        self._arrange(on_top=not self._settled)
+        self._settled = self._settled or not reading
+
+    def filter(self, text: str) -> None:
+        """Shows only the rows that `matches` the text."""
+        self._filter = text
+        self._arrange()
+
+    def sort_by_next(self) -> None:
+        """Sorts by the next column that can be sorted by."""
+        self._sort = SORTABLE[(SORTABLE.index(self._sort) + 1) % len(SORTABLE)]
+        self._descending = self._sort.descending
+        self._arrange()
+
+    def reverse_order(self) -> None:
+        """Sorts the other way round."""
+        self._descending = not self._descending
+        self._arrange()
+
+    def _arrange(self, *, on_top: bool = False) -> None:
+        key = self._sort.key
+        assert key is not None  # it is one of SORTABLE
+        before = self.current
+        found = [row for row in self._all if matches(row, self._filter)]
+        self._rows = sorted(found, key=lambda row: key(row.summary), reverse=self._descending)
+        ids = [row.summary.id for row in self._rows]
+        if on_top:
+            self._cursor = 0
+        elif before is not None and before.summary.id in ids:
+            self._cursor = ids.index(before.summary.id)
+        self._cursor = max(0, min(self._cursor, len(ids) - 1))
+        self.virtual_size = Size(self.size.width, len(ids) + HEAD)
+        if before != self.current:
+            self._keep_cursor_in_sight()
+            self.post_message(self.Moved())
+        self._repaint()
+
+    def action_move(self, by: int) -> None:
+        """Moves the cursor by so many rows."""
+        if not self._rows:
+            return
+        self._settled = True
+        target = max(0, min(self._cursor + by, len(self._rows) - 1))
+        if target != self._cursor:
+            self._cursor = target
+            self._keep_cursor_in_sight()
+            self._repaint()
+            self.post_message(self.Moved())
+
+    def action_page(self, direction: int) -> None:
+        """Moves the cursor by a screenful."""
+        self.action_move(direction * max(1, self.size.height - HEAD - 1))
+
+    def _keep_cursor_in_sight(self) -> None:
+        top, room = self.scroll_offset.y, self.size.height - HEAD
+        if self._cursor < top:
+            self.scroll_to(y=self._cursor, animate=False)
+        elif room > 0 and self._cursor >= top + room:
+            self.scroll_to(y=self._cursor - room + 1, animate=False)
+
+    def on_click(self, event: events.Click) -> None:
+        """A click moves the cursor; a second one opens."""
+        place = event.y - self.content_offset.y + self.scroll_offset.y - HEAD
+        if event.y > self.content_offset.y and 0 <= place < len(self._rows):
+            self.action_move(place - self._cursor)
+            if event.chain == 2:
+                self.post_message(self.Opened())
+
+    def on_resize(self) -> None:
+        """Other widths have room for other columns."""
+        self.virtual_size = Size(self.size.width, len(self._rows) + HEAD)
+        self._keep_cursor_in_sight()
+        self._repaint()
+
+    def on_focus(self) -> None:
+        """The cursor is bright while keys go to the table."""
+        self._repaint()
+
+    def on_blur(self) -> None:
+        """The cursor dims while keys go elsewhere."""
+        self._repaint()
+
+    def watch_scroll_y(self, old_value: float, new_value: float) -> None:
+        """Other rows come into sight."""
+        self._painted = self._visible_lines()
+        super().watch_scroll_y(old_value, new_value)
+
+    def render_line(self, y: int) -> Strip:
+        """A line of the screen: the head, then the rows scrolled to."""
+        if not self._painted:
+            self._painted = self._visible_lines()
+        line = self._painted[y] if y < len(self._painted) else Content.empty()
+        return line_strip(self, line, self.size.width)
+
+    def _repaint(self) -> None:
+        before, self._painted = self._painted, self._visible_lines()
+        for y in range(max(len(before), len(self._painted))):
+            if y >= len(before) or y >= len(self._painted) or not before[y].is_same(self._painted[y]):
+                self.refresh(Region(0, y, self.size.width, 1))
+
+    def _visible_lines(self) -> list[Content]:
+        width, top = self.size.width, self.scroll_offset.y
+        columns, gap = columns_for(width), Content(" " * gap_for(width))
+        head = gap.join(
+            fit(Content.styled(self._title(column), self._title_style(column)), cells, right=column.right)
+            for column, cells in columns
+        )
+        lines = [head]
+        for place, row in enumerate(self._rows[top : top + max(0, self.size.height - HEAD)], start=top):
+            line = gap.join(
+                fit(column.cell(row, self._machine), cells, right=column.right) for column, cells in columns
+            )
+            if place == self._cursor:
+                line = line.pad_right(max(0, width - line.cell_length)).stylize_before(
+                    "on $cursor" if self.has_focus else "on $panel"
+                )
+            lines.append(line)
+        return lines
+
+    def _title(self, column: Column) -> str:
+        if column is not self._sort:
+            return column.title
+        return f"{column.title}{'↓' if self._descending else '↑'}"
+
+    def _title_style(self, column: Column) -> str:
+        return "$accent" if column is self._sort else "$muted"
+
+
+def matches(row: RunRow, text: str) -> bool:
+    """Whether a run's id, recipe or state holds each word of the text, and none of those after `!`."""
+    run = row.summary
+    haystack = f"{run.id} {run.recipe or ''} {run.state or 'damaged'}".lower()
+    for word in text.lower().split():
+        wanted = word.removeprefix("!")
+        if wanted and (wanted in haystack) == word.startswith("!"):
+            return False
+    return True

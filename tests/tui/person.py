@@ -1,0 +1,78 @@
+"""A person at the dashboard, for tests: presses keys, waits, reads the screen."""
+
+import os
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+from msgspec import structs
+from textual.pilot import Pilot
+
+from linftui.rundir.liveness import describe_process, this_host
+from linftui.rundir.paths import RunPaths
+from linftui.rundir.reader import read_record
+from linftui.rundir.records import StateRecord, encode
+from linftui.rundir.writer import write_record
+from linftui.tui.app import Dashboard
+
+PATIENCE_S = 60.0
+
+
+class Person:
+    """Presses keys on a dashboard and reads its screen."""
+
+    def __init__(self, app: Dashboard, pilot: Pilot[None]) -> None:
+        self.app, self.pilot = app, pilot
+
+    def screen(self) -> str:
+        """All that can be read now."""
+        return "\n".join(strip.text for strip in self.app.screen._compositor.render_strips())
+
+    async def press(self, *keys: str) -> None:
+        """Presses keys one after the other."""
+        await self.pilot.press(*keys)
+        await self.pilot.pause()
+
+    async def type(self, text: str) -> None:
+        """Types a text into the field in focus."""
+        names = {".": "full_stop", "=": "equals_sign", " ": "space", "/": "slash", "!": "exclamation_mark"}
+        await self.press(*(names.get(letter, letter) for letter in text))
+
+    async def until(self, true: Callable[[], Any]) -> None:
+        """Waits until something is so."""
+        deadline = time.monotonic() + PATIENCE_S
+        while not true():
+            assert time.monotonic() < deadline, f"in vain; the screen:\n{self.screen()}"
+            await self.pilot.pause(0.02)
+
+    async def sees(self, *texts: str) -> None:
+        """Waits until all these texts can be read at once."""
+        await self.until(lambda: all(text in self.screen() for text in texts))
+
+    def line(self, text: str) -> str:
+        """The line of the screen that a text is on."""
+        return next(line for line in self.screen().splitlines() if text in line)
+
+
+Script = Callable[[Person], Awaitable[None]]
+
+
+def append(path: Path, *records: Any) -> None:
+    """Adds records to a file of lines, as a run does."""
+    with path.open("ab") as file:
+        file.write(b"".join(encode(record) + b"\n" for record in records))
+
+
+def revive(run: Path, *, attempt: int = 2) -> RunPaths:
+    """Makes a finished run look as if this very process trained it on, as its next attempt."""
+    paths = RunPaths(run)
+    state = read_record(paths.state, StateRecord)
+    me = describe_process(os.getpid(), "supervisor")
+    assert state is not None and me is not None
+    state = structs.replace(state, attempt=attempt, phase="running", host=this_host(), members=[me])
+    paths.exit.unlink(missing_ok=True)
+    paths.logs(attempt).mkdir()
+    paths.rank_log(attempt, 0).touch()
+    write_record(paths.state, state)
+    return paths

@@ -1,0 +1,33 @@
+"""The table of keys: complete, without clashes, and the one source of help and palette."""
+
+from collections import Counter
+
+import pytest
+
+from linftui.tui.bindings import COMMANDS, commands_of, textual_bindings
+from linftui.tui.screens.base import CommandScreen
+from linftui.tui.screens.modal import sections
+from linftui.tui.screens.run import RunScreen
+from linftui.tui.screens.runs import RunsScreen
+from linftui.tui.screens.text import TextScreen
+
+SCREENS: list[type[CommandScreen]] = [RunsScreen, RunScreen, TextScreen]
+
+
+@pytest.mark.parametrize("screen", SCREENS)
+def test_a_screen_can_do_what_its_keys_promise(screen: type[CommandScreen]) -> None:
+    for command in commands_of(screen.NAME):
+        assert callable(getattr(screen, f"do_{command.name}"))
+
+
+@pytest.mark.parametrize("screen", SCREENS)
+def test_no_key_means_two_things(screen: type[CommandScreen]) -> None:
+    keys = Counter(key for command in commands_of(screen.NAME) for key in command.keys.split(","))
+    assert max(keys.values()) == 1
+    assert len(textual_bindings(screen.NAME)) == len(keys)
+
+
+def test_every_command_is_helped_with() -> None:
+    told = {sentence for _, keys in sections() for _, sentence in keys}
+    assert {command.help for command in COMMANDS} <= told
+    assert {screen.NAME for screen in SCREENS} == {name for command in COMMANDS for name in command.screens}

@@ -1,0 +1,128 @@
+"""Certifying from the dashboard: what is asked, how it goes, what was proved."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from msgspec import structs
+from person import Person
+from textual.widgets import Input
+
+from linftui.rundir.paths import RunPaths
+from linftui.rundir.records import CertificateSummary
+from linftui.rundir.writer import write_record
+from linftui.tui import operations
+from linftui.tui.operations import CertifyRequest
+from linftui.tui.screens.certify import CertifyScreen
+from linftui.tui.screens.run import RunScreen
+
+Show = Callable[..., None]
+
+SUMMARY = CertificateSummary(
+    run="tiny-run", checkpoint="step-00000036", step=36, split="test", means="running", complete=True, n=360,
+    total=360, eps=0.1, eps_exact="0.1", p=float("inf"), clean_accuracy=0.9333, certified_accuracy=0.8417,
+    pgd_accuracy=None, non_finite=0, per_class=[], curve=[], seconds=1.0, images_per_s=360.0, model_sha256="",
+    data_sha256="", rounding="", backend="", device="cpu", versions={}, created=time.time(),
+)  # fmt: skip
+
+
+@pytest.fixture
+def begun(monkeypatch: pytest.MonkeyPatch) -> list[CertifyRequest]:
+    """What was asked to be certified; nothing is."""
+    requests: list[CertifyRequest] = []
+    monkeypatch.setattr(operations, "certify", lambda request, tell: requests.append(request))
+    return requests
+
+
+async def form(person: Person) -> CertifyScreen:
+    """The form over the run's screen, filled in from the recipe."""
+    await person.until(lambda: person.app.rows)
+    await person.press("C")
+    screen = person.app.screen
+    assert isinstance(screen, CertifyScreen) and isinstance(person.app.screen_stack[-2], RunScreen)
+    await person.until(lambda: screen.query_one("#eps", Input).value == "0.1")
+    return screen
+
+
+def test_what_is_typed_is_certified(runs: Path, show: Show, begun: list[CertifyRequest]) -> None:
+    async def script(person: Person) -> None:
+        screen = await form(person)
+        screen.query_one("#eps", Input).value = "0.1, 8/255"
+        await person.press("tab")
+        screen.query_one("#checkpoint", Input).value = "36"
+        await person.press("enter")
+        await person.sees("the certification has begun")
+        await person.press("escape")
+        assert isinstance(person.app.screen, RunScreen)
+
+    show(runs, script)
+    assert begun == [CertifyRequest(RunPaths(runs / "tiny-run"), "0.1, 8/255", "36", "running", "auto")]
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "said"),
+    [
+        ("eps", "2", "eps must lie in [0, 1]"),
+        ("eps", "[red]", "must be a fraction such as 8/255"),
+        ("checkpoint", "newest", "is not latest, best or a step"),
+        ("means", "mine", "is neither running nor re-estimated"),
+    ],
+)
+def test_mistakes_are_said(
+    runs: Path, show: Show, begun: list[CertifyRequest], field: str, value: str, said: str
+) -> None:
+    async def script(person: Person) -> None:
+        screen = await form(person)
+        screen.query_one(f"#{field}", Input).value = value
+        await person.sees(said)
+        await person.press("enter")
+        assert person.app.screen is screen
+
+    show(runs, script)
+    assert begun == []
+
+
+def test_what_was_proved_is_listed(runs: Path, show: Show) -> None:
+    paths = RunPaths(runs / "tiny-run")
+
+    def proved(name: str, summary: CertificateSummary) -> None:
+        paths.certificate(name).root.mkdir()
+        write_record(paths.certificate(name).summary, summary)
+
+    proved("step-00000036-eps-0.1", SUMMARY)
+    newer = structs.replace(SUMMARY, eps_exact="[b]8/255", certified_accuracy=0.5, means="re-estimated")
+    proved("step-00000036-eps-8_255", structs.replace(newer, created=SUMMARY.created + 1))
+    proved("step-00000012-eps-0.1", structs.replace(SUMMARY, complete=False, certified_accuracy=0.1234))
+
+    async def script(person: Person) -> None:
+        await form(person)
+        await person.sees("certified .8417 ± .0377  clean .9333  eps 0.1  step 36  360 images")
+        await person.sees("certified .5000", "eps [b]8/255", "re-estimated means")
+        assert ".1234" not in person.screen()  # not whole
+        await person.press("escape")
+        await person.sees("proved  certified .5000")  # the newest, on the run's own screen
+
+    show(runs, script, size=(120, 40))
+
+
+def test_nothing_proved_yet(runs: Path, show: Show) -> None:
+    async def script(person: Person) -> None:
+        screen = await form(person)
+        await person.sees("nothing was certified yet", "✓ finished")  # over the run, which is still seen
+        box = screen.query_one(".box").region
+        assert box.x > 0 and box.y > 0
+
+    show(runs, script, size=(120, 45))
+
+
+def test_over_a_run_that_does_not_change_any_more_all_is_there_at_once(runs: Path, show: Show) -> None:
+    async def script(person: Person) -> None:
+        await person.sees("✓ finished", "eps 0.1", "not a certificate")
+        await person.pilot.pause(1.5)  # nothing new is told from here on
+        await person.press("C")
+        screen = person.app.screen
+        assert isinstance(screen, CertifyScreen) and screen.query_one("#eps", Input).value == "0.1"
+        await person.sees("nothing was certified yet")
+
+    show(runs, script, first="tiny-run")

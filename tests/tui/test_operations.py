@@ -1,0 +1,77 @@
+"""What keys do to runs, without a screen: each says what it does, and refuses in a sentence."""
+
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+from person import revive
+
+from linftui.devices import snapshot
+from linftui.errors import DataError, LinftuiError, RunStateError, UsageError
+from linftui.rundir.paths import RunPaths
+from linftui.rundir.store import RunStore
+from linftui.tui import operations
+from linftui.tui.operations import CertifyRequest, LaunchRequest
+
+
+def test_a_stop_that_somebody_asked_for_already_is_not_asked_for_twice(runs: Path) -> None:
+    paths = revive(runs / "tiny-run")
+    operations.stop(paths, at_once=False)
+    operations.stop(paths, at_once=False)  # the second request would end it at once
+    assert paths.stop_request(2).exists() and not paths.kill_request(2).exists()
+
+
+def test_what_is_not_going_on_cannot_be_stopped(runs: Path) -> None:
+    with pytest.raises(RunStateError, match="nothing to stop"):
+        operations.stop(RunPaths(runs / "tiny-run"), at_once=False)
+
+
+def test_what_is_finished_cannot_be_resumed(runs: Path) -> None:
+    said: list[str] = []
+    with pytest.raises(RunStateError, match="is finished"):
+        operations.resume(RunPaths(runs / "tiny-run"), said.append)
+    assert said == ["resuming tiny-run"]
+
+
+def test_a_launch_without_its_data_leaves_no_run_behind(tmp_path: Path) -> None:
+    said: list[str] = []
+    request = LaunchRequest("mnist-small", (f"data.root={tmp_path}",), "cpu")
+    with pytest.raises(DataError):
+        operations.launch(RunStore(tmp_path / "runs"), request, said.append)
+    assert said == ["checking mnist"] and not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [LaunchRequest("nowhere"), LaunchRequest("digits", ("a",)), LaunchRequest("digits", (), "gpu:99")],
+)
+def test_a_check_refuses_what_a_launch_would(request_: LaunchRequest) -> None:
+    with pytest.raises(LinftuiError):
+        operations.check(request_, snapshot())
+    assert operations.check(LaunchRequest("digits", ("seed=5",)), snapshot()).recipe.seed == 5
+
+
+def test_radii_are_exact_and_asked_for_once() -> None:
+    def radii(text: str) -> list[Fraction]:
+        return operations.radii(CertifyRequest(RunPaths(Path("x")), text))
+
+    assert radii(" 8/255,0.1 , 0.10") == [Fraction(8, 255), Fraction(1, 10)]
+    for wrong in ("", "0.1,", "1.5", "-1/2", "eps"):
+        with pytest.raises(UsageError, match="^eps "):
+            radii(wrong)
+
+
+def test_recipes_of_the_folder_hide_those_of_the_same_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny_recipe: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    def names() -> list[str]:
+        return [recipe.name for recipe in operations.known_recipes()]
+
+    along = names()
+    (tmp_path / "recipes").mkdir()
+    for name in ("digits", "zebra"):
+        (tmp_path / "recipes" / f"{name}.yaml").write_text(tiny_recipe.read_text())
+    assert names() == ["digits", "zebra", *(name for name in along if name != "digits")]
+    assert "digits" in along and "mnist-small" in along

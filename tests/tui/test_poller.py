@@ -1,0 +1,98 @@
+"""The reading thread: what it posts, that it waits for the app, and that it ends."""
+
+import queue
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+from person import append
+
+from linftui.rundir.paths import RunPaths
+from linftui.rundir.reader import read_all
+from linftui.rundir.store import RunStore
+from linftui.tui import follower, poller
+from linftui.tui.messages import FactsRead, MachineSampled, PollerFailed, RunGrew, RunsListed
+from linftui.tui.poller import Poller
+
+M = TypeVar("M")
+Posted = queue.Queue[Any]
+
+
+def told(posted: Posted, kind: type[M]) -> M:
+    """The next message of that kind."""
+    while not isinstance(message := posted.get(timeout=20), kind):
+        pass
+    return message
+
+
+@pytest.fixture
+def posted() -> Posted:
+    """What the poller posts."""
+    return queue.Queue()
+
+
+@pytest.fixture
+def reading(runs: Path, posted: Posted) -> Iterator[Poller]:
+    """A poller at work on the folder of one run."""
+    thread = Poller(RunStore(runs), posted.put)
+    thread.start()
+    yield thread
+    thread.stop()
+    assert not thread.is_alive()
+
+
+def test_it_tells_of_runs_machine_and_facts(reading: Poller, posted: Posted, runs: Path) -> None:
+    listed = told(posted, RunsListed)
+    assert [row.summary.id for row in listed.rows] == ["tiny-run"]
+    assert told(posted, MachineSampled).machine.cores >= 1
+    reading.select(RunPaths(runs / "tiny-run"))
+    facts = told(posted, FactsRead).facts
+    assert facts.meta is not None and facts.meta.recipe == "tiny" and facts.events[-1].event == "finished"
+
+
+def test_the_open_run_is_told_in_bites_that_wait_to_be_taken(
+    reading: Poller, posted: Posted, runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(follower, "CHUNK", 1000)
+    monkeypatch.setattr(poller, "FOLLOW_S", 0.05)
+    paths = RunPaths(runs / "tiny-run")
+    expected = read_all(paths)
+    reading.open(paths)
+    records = list(told(posted, RunGrew).news.metrics)
+    with pytest.raises(queue.Empty):
+        while not isinstance(posted.get(timeout=1.0), RunGrew):
+            pass
+    while len(records) < len(expected):
+        reading.take_more()
+        records += told(posted, RunGrew).news.metrics
+    assert records == expected
+    reading.take_more()
+    append(paths.metrics, expected[-1])
+    assert told(posted, RunGrew).news.metrics == expected[-1:]
+
+
+def test_a_run_opened_again_is_told_from_its_beginning(reading: Poller, posted: Posted, runs: Path) -> None:
+    shutil.copytree(runs / "tiny-run", runs / "other")
+    openings = set()
+    for name in ("tiny-run", "other", "tiny-run", "tiny-run"):
+        openings.add(opening := reading.open(RunPaths(runs / name)))
+        reading.take_more()
+        while (news := told(posted, RunGrew).news).opening != opening:
+            reading.take_more()
+        assert news.paths.id == name and news.metrics == read_all(RunPaths(runs / name))
+    assert len(openings) == 4
+
+
+def test_an_error_that_nobody_foresaw_is_told(
+    runs: Path, posted: Posted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError("a bug")
+
+    monkeypatch.setattr("linftui.tui.run_list.look", fail)
+    thread = Poller(RunStore(runs), posted.put)
+    thread.start()
+    assert isinstance(told(posted, PollerFailed).error, ZeroDivisionError)
+    thread.stop()

@@ -1,0 +1,314 @@
+"""One run's screen: what it draws, how it grows, its keys, and runs that end badly or go away."""
+
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from msgspec import structs
+from person import Person, append, revive
+
+from linftui.rundir.paths import RunPaths
+from linftui.rundir.reader import read_all
+from linftui.rundir.records import (
+    EvalRecord,
+    EventRecord,
+    ExitRecord,
+    StopRequest,
+    TrainRecord,
+)
+from linftui.rundir.writer import write_record
+from linftui.tui.follower import RunFollower
+from linftui.tui.messages import RunGrew
+from linftui.tui.screens.run import RunScreen
+from linftui.tui.screens.runs import RunsScreen
+from linftui.tui.widgets.run_charts import NAMES, RunCharts
+
+Show = Callable[..., None]
+
+
+def screen_of(person: Person) -> RunScreen:
+    """The run's screen, whatever is over it."""
+    return next(screen for screen in person.app.screen_stack if isinstance(screen, RunScreen))
+
+
+async def opened(person: Person) -> RunScreen:
+    """The run's screen once all of the run was read."""
+    await person.until(lambda: screen_of(person).model.standing is not None)
+    await person.sees("eps 0.1")
+    return screen_of(person)
+
+
+def train_record(paths: RunPaths) -> TrainRecord:
+    """The last record of training."""
+    return [record for record in read_all(paths) if isinstance(record, TrainRecord)][-1]
+
+
+def test_a_run_is_drawn_from_its_directory(runs: Path, show: Show) -> None:
+    async def script(person: Person) -> None:
+        screen = await opened(person)
+        records = read_all(screen.paths)
+        series = screen.model.curves.series
+        assert len(series["loss"]) == sum(isinstance(record, TrainRecord) for record in records)
+        assert len(series["certified"]) == 3  # an evaluation an epoch
+        await person.sees("✓ finished", "tiny-run", "not a certificate", "p ∞", "3/3", "mixing coefficient")
+        last = [record for record in records if isinstance(record, EvalRecord)][-1]
+        assert f"true, p = ∞ {last.certified_accuracy:.4f}".replace(" 0.", " .") in person.screen()
+
+    show(runs, script, first="tiny-run", size=(160, 45))
+
+
+def test_a_run_is_watched_while_it_grows(runs: Path, show: Show) -> None:
+    paths = revive(runs / "tiny-run")
+    last = train_record(paths)
+
+    async def script(person: Person) -> None:
+        await opened(person)
+        await person.sees("● running")
+        append(paths.metrics, structs.replace(last, attempt=2, loss=0.12345))
+        await person.sees("loss 0.1235")
+        append(
+            paths.events,
+            EventRecord(
+                attempt=1, step=3, time=time.time(), event="warning", message="[b]the disk[/b] is full"
+            ),
+        )
+        await person.sees("warning [b]the disk[/b] is full")
+        with paths.rank_log(2, 0).open("a") as log:
+            log.write("\x1b[2Jnoise [red]from a rank\n")
+        await person.sees("\ufffd[2Jnoise [red]from a rank")
+
+    show(runs, script, first="tiny-run", size=(160, 45))
+
+
+def test_a_later_attempt_counts_where_steps_were_done_twice(runs: Path, show: Show) -> None:
+    paths = revive(runs / "tiny-run")
+    first = next(record for record in read_all(paths) if isinstance(record, TrainRecord))
+
+    async def script(person: Person) -> None:
+        screen = await opened(person)
+        before = len(screen.model.curves.series["loss"])
+        append(paths.metrics, structs.replace(first, attempt=2, loss=7.5))
+        await person.sees("loss 7.500", "attempt 2")
+        assert before > 1 and screen.model.curves.series["loss"].y.tolist() == [7.5]
+
+    show(runs, script, first="tiny-run")
+
+
+def test_escape_leads_back_step_by_step(runs: Path, show: Show) -> None:
+    async def script(person: Person) -> None:
+        screen = await opened(person)
+        charts = screen.query_one(RunCharts)
+        assert screen.focused is None
+        await person.press("z")
+        await person.sees("no chart is in focus")
+        await person.press("3")
+        assert screen.focused is charts.chart("p")
+        await person.press("tab")
+        assert screen.focused is charts.chart("lam")
+        await person.press("z")
+        shown = [name for name in NAMES if charts.chart(name).region]
+        assert charts.enlarged and shown == ["lam"]
+        await person.press("1")
+        assert [name for name in NAMES if charts.chart(name).region] == ["accuracy"]
+        await person.press("escape")
+        assert not charts.enlarged and all(charts.chart(name).region for name in NAMES)
+        await person.press("escape")
+        assert screen.focused is None
+        await person.press("escape")
+        assert isinstance(person.app.screen, RunsScreen)
+
+    show(runs, script, first="tiny-run")
+
+
+def test_all_charts_share_the_crosshair(runs: Path, show: Show) -> None:
+    async def script(person: Person) -> None:
+        screen = await opened(person)
+        await person.press("2", "left", "left")
+        crosshairs = {screen.query_one(RunCharts).chart(name).crosshair for name in NAMES}
+        assert len(crosshairs) == 1 and None not in crosshairs
+
+    show(runs, script, first="tiny-run")
+
+
+def test_the_log_is_read_over_the_whole_screen_and_goes_on(runs: Path, show: Show) -> None:
+    paths = revive(runs / "tiny-run")
+
+    async def script(person: Person) -> None:
+        screen = await opened(person)
+        await person.press("l")
+        await person.sees("started attempt 1", "test epoch 1", "finished", "f follow")
+        with paths.rank_log(2, 0).open("a") as log:
+            log.write("a new line\n" * 100 + "the last line\n")
+        await person.sees("the last line")  # it stays at the end
+        await person.press("home")
+        await person.sees("started attempt 1")
+        with paths.rank_log(2, 0).open("a") as log:
+            log.write("another one\n")
+        await person.until(lambda: "another one" in str(screen.query_one("#log").history[-1]))
+        await person.pilot.pause(0.3)
+        assert "another one" not in person.screen()  # nobody is torn from what one reads
+        await person.press("f")
+        await person.sees("another one")
+        await person.press("escape")
+        assert person.app.screen is screen
+
+    show(runs, script, first="tiny-run")
+
+
+def test_the_recipe_is_read_with_every_value(runs: Path, show: Show) -> None:
+    async def script(person: Person) -> None:
+        await opened(person)
+        await person.press("y")
+        await person.sees("recipe, with every value", "name: tiny", "begin_epoch: 0.5")
+
+    show(runs, script, first="tiny-run")
+
+
+def test_why_a_run_failed_is_told(runs: Path, show: Show) -> None:
+    ended = ExitRecord(
+        attempt=1,
+        outcome="failed",
+        code=1,
+        time=0.0,
+        message="the [b]loss[/b] is no longer finite",
+        hint="mend it",
+    )
+    write_record(runs / "tiny-run" / "exit.json", ended)
+
+    async def script(person: Person) -> None:
+        await opened(person)
+        await person.sees("✗ failed", "the [b]loss[/b] is no longer finite; mend it")
+
+    show(runs, script, first="tiny-run")
+
+
+def test_the_stages_of_a_stop_are_told_as_they_are_reached(runs: Path, show: Show) -> None:
+    paths = revive(runs / "tiny-run")
+
+    def happened(event: str) -> None:
+        append(paths.events, EventRecord(attempt=2, step=33, time=time.time(), event=event))  # type: ignore[arg-type]
+
+    async def script(person: Person) -> None:
+        await opened(person)
+        write_record(paths.stop_request(2), StopRequest(attempt=2, time=time.time(), by="a friend"))
+        await person.sees("◐ stopping", "✓ asked", "· seen by the ranks", "· saved", "· exited", "S end now")
+        happened("stop-seen")
+        await person.sees("✓ seen by the ranks", "· saved")
+        happened("stopped")
+        await person.sees("✓ saved step 33", "· exited")
+        write_record(paths.exit, ExitRecord(attempt=2, outcome="stopped", code=0, time=time.time()))
+        await person.sees("■ stopped", "✓ exited", "U resume")
+
+    show(runs, script, first="tiny-run")
+
+
+def test_stopping_asks_first_and_asks_again_before_it_ends_a_run_at_once(runs: Path, show: Show) -> None:
+    paths = revive(runs / "tiny-run")
+
+    async def script(person: Person) -> None:
+        screen = await opened(person)
+        await person.press("S")
+        await person.sees("Stop tiny-run?", "It saves a checkpoint")
+        await person.press("escape")
+        assert person.app.screen is screen and not paths.stop_request(2).exists()
+        await person.press("S", "enter")
+        await person.until(paths.stop_request(2).exists)
+        await person.sees("◐ stopping")
+        await person.press("S")
+        await person.sees("End tiny-run at once?", "killed without saving")
+        await person.press("n")
+        assert not paths.kill_request(2).exists()
+
+    show(runs, script, first="tiny-run")
+
+
+def test_a_run_whose_directory_vanishes_is_told_of(runs: Path, show: Show) -> None:
+    async def script(person: Person) -> None:
+        await opened(person)
+        shutil.rmtree(runs / "tiny-run")
+        await person.sees("tiny-run is no longer there")
+        await person.press("C")
+        await person.sees("the run's directory is no longer there")
+        await person.press("escape")
+        await person.sees("No runs here yet")
+
+    show(runs, script, first="tiny-run", size=(120, 40))
+
+
+@pytest.mark.parametrize("file", ["meta.json", "state.json", "exit.json", "metrics.jsonl", "resolved.yaml"])
+def test_damage_is_shown_and_breaks_nothing(runs: Path, show: Show, file: str) -> None:
+    (runs / "tiny-run" / file).write_bytes(b'\x00\xff{"kind": [bold]\n')
+
+    async def script(person: Person) -> None:
+        await person.until(lambda: screen_of(person).model.standing is not None)
+        await person.sees("cannot be")
+        for key in ("1", "z", "escape", "escape", "l", "escape", "y", "S", "escape", "escape"):
+            await person.press(key)
+
+    show(runs, script, first="tiny-run")
+
+
+def test_numbers_of_a_damaged_record_break_nothing(runs: Path, show: Show) -> None:
+    paths = revive(runs / "tiny-run")
+    last = train_record(paths)
+    nan, inf = float("nan"), float("inf")
+
+    async def script(person: Person) -> None:
+        screen = await opened(person)
+        append(paths.metrics, structs.replace(last, epoch=nan, loss=nan, time=inf, p=-1.0, lam=-inf))
+        append(paths.metrics, structs.replace(last, epoch=-4.0, step=-7), structs.replace(last, epoch=1e300))
+        append(paths.metrics, structs.replace(last, epoch=inf, time=nan, images_per_s=nan, lr=inf))
+        count = len(screen.model.events)
+        append(paths.events, EventRecord(attempt=2, step=-1, time=1e300, event="warning", message="x"))
+        await person.until(lambda: len(screen.model.events) > count)
+        await person.press("1", "z", "left", "escape", "escape")
+
+    show(runs, script, first="tiny-run")
+
+
+def test_news_of_an_earlier_opening_are_not_told_twice(runs: Path, show: Show) -> None:
+    async def script(person: Person) -> None:
+        screen = await opened(person)
+        known = len(screen.model.events)
+        late = RunFollower(screen.paths, opening=99).poll()
+        assert late is not None and late.events
+        person.app.post_message(RunGrew(late))
+        await person.pilot.pause(0.2)
+        assert known and len(screen.model.events) == known
+
+    show(runs, script, first="tiny-run")
+
+
+def test_the_list_below_is_brought_up_to_date_when_it_is_seen_again(
+    runs: Path, show: Show, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is covered is not repainted: Textual would repaint what covers it."""
+
+    async def script(person: Person) -> None:
+        await opened(person)
+        below = person.app.screen_stack[1]
+        assert isinstance(below, RunsScreen)
+        shutil.copytree(runs / "tiny-run", runs / "other")
+        await person.until(lambda: len(person.app.rows) == 2)
+        await person.pilot.pause(0.2)
+        assert len(below.table.rows) < 2
+        await person.press("escape")
+        assert len(below.table.rows) == 2
+
+    show(runs, script, first="tiny-run")
+
+
+def test_a_run_that_is_left_is_followed_no_longer(runs: Path, show: Show) -> None:
+    async def script(person: Person) -> None:
+        screen = await opened(person)
+        known = len(screen.model.events)
+        await person.press("escape")
+        append(screen.paths.events, EventRecord(attempt=1, step=1, time=0.0, event="warning"))
+        await person.pilot.pause(1.0)
+        assert len(screen.model.events) == known
+        await person.press("enter")
+        await person.until(lambda: len(screen_of(person).model.events) == known + 1)  # read anew
+
+    show(runs, script, first="tiny-run")

@@ -1,0 +1,310 @@
+"""The list of runs: what it shows, its keys, and runs that are many, damaged, gone or a stranger's."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from person import Person
+from textual.widget import Widget
+
+from linftui.tui.app import Dashboard
+from linftui.tui.columns import Machine
+from linftui.tui.screens.run import RunScreen
+from linftui.tui.screens.runs import RunsScreen
+from linftui.tui.widgets.run_table import RunTable
+
+Show = Callable[..., None]
+
+
+def ids(person: Person) -> list[str]:
+    """The runs in the order shown."""
+    return [row.summary.id for row in person.app.screen_stack[1].query_one(RunTable).rows]
+
+
+def copy(runs: Path, *names: str) -> None:
+    """More runs like the first, each newer than the one before."""
+    for number, name in enumerate(names, start=1):
+        shutil.copytree(runs / "tiny-run", runs / name)
+        meta = json.loads((runs / name / "meta.json").read_text())
+        meta["created"] += number
+        (runs / name / "meta.json").write_text(json.dumps(meta))
+
+
+def test_a_run_is_listed_with_its_figures_and_opened(runs: Path, show: Show) -> None:
+    async def script(person: Person) -> None:
+        await person.sees("1 finished", "✓ finished", "tiny-run", "3/3", "∞")
+        figures = person.app.rows[0].summary
+        assert f"{figures.certified_accuracy:.4f}".removeprefix("0") in person.line("✓ finished")
+        await person.press("enter")
+        await person.until(lambda: isinstance(person.app.screen, RunScreen))
+        await person.sees("certified accuracy · test · eps 0.1")
+        await person.press("escape")
+        assert isinstance(person.app.screen, RunsScreen)
+
+    show(runs, script)
+
+
+def test_an_empty_folder_says_how_to_begin(tmp_path: Path, show: Show) -> None:
+    async def script(person: Person) -> None:
+        await person.sees("No runs here yet", "Press R to train a recipe")
+
+    show(tmp_path / "nothing", script)
+
+
+@pytest.mark.parametrize("size", [(80, 24), (160, 45), (300, 80), (40, 10), (1, 1)])
+def test_every_size_shows_what_fits(runs: Path, show: Show, size: tuple[int, int]) -> None:
+    async def script(person: Person) -> None:
+        await person.until(lambda: person.app.rows)
+        for key in (
+            "enter",
+            "1",
+            "z",
+            "escape",
+            "escape",
+            "escape",
+            "question_mark",
+            "escape",
+            "R",
+            "escape",
+        ):
+            await person.press(key)
+        assert isinstance(person.app.screen, RunsScreen)
+        if size >= (80, 24):
+            assert "tiny-run" in person.screen() and "certified" in person.screen()
+
+    show(runs, script, size=size)
+
+
+def test_filtering_as_one_types(runs: Path, show: Show) -> None:
+    copy(runs, "cifar-1", "cifar-2")
+
+    async def script(person: Person) -> None:
+        await person.until(lambda: len(ids(person)) == 3)
+        await person.press("slash")
+        await person.type("cifar")
+        assert ids(person) == ["cifar-2", "cifar-1"]
+        await person.type(" !2")
+        assert ids(person) == ["cifar-1"]
+        await person.press("escape")
+        assert len(ids(person)) == 3
+        await person.press("slash")
+        await person.type("!cifar")
+        await person.press("enter", "enter")  # back to the table, then into the run
+        assert isinstance(person.app.screen, RunScreen) and person.app.screen.paths.id == "tiny-run"
+
+    show(runs, script)
+
+
+def test_sorting_by_one_column_after_another(runs: Path, show: Show) -> None:
+    copy(runs, "b", "a")
+
+    async def script(person: Person) -> None:
+        await person.until(lambda: len(ids(person)) == 3)
+        assert ids(person) == ["a", "b", "tiny-run"]  # the newest first
+        table = person.app.screen.query_one(RunTable)
+        while table.order[0] != "name":
+            await person.press("o")
+        assert ids(person) == ["a", "b", "tiny-run"] and "run↑" in person.screen()
+        await person.press("O")
+        assert ids(person) == ["tiny-run", "b", "a"] and "run↓" in person.screen()
+
+    show(runs, script)
+
+
+def test_the_cursor_keeps_to_its_run(runs: Path, show: Show) -> None:
+    copy(runs, "b", "a")
+
+    async def script(person: Person) -> None:
+        await person.until(lambda: len(ids(person)) == 3)
+        await person.press("down")
+        table = person.app.screen.query_one(RunTable)
+        assert table.current is not None and table.current.summary.id == "b"
+        copy(runs, "c", "d", "e")
+        await person.until(lambda: len(ids(person)) == 6)
+        assert table.current.summary.id == "b"
+        shutil.rmtree(runs / "b")
+        await person.until(lambda: len(ids(person)) == 5)
+        assert table.current is not None  # on another one
+
+    show(runs, script)
+
+
+def test_the_mouse_moves_the_cursor_and_opens(runs: Path, show: Show) -> None:
+    copy(runs, "b", "a")
+
+    async def script(person: Person) -> None:
+        await person.until(lambda: len(ids(person)) == 3)
+        table = person.app.screen.query_one(RunTable)
+        await person.pilot.click(RunTable, offset=(5, 0))  # the head is no row
+        assert table.current is not None and table.current.summary.id == "a"
+        await person.pilot.click(RunTable, offset=(5, 2))
+        assert table.current.summary.id == "b"
+        await person.pilot.click(RunTable, offset=(5, 3), times=2)
+        await person.until(lambda: isinstance(person.app.screen, RunScreen))
+        assert person.app.screen.paths.id == "tiny-run"
+
+    show(runs, script)
+
+
+def test_while_runs_are_being_read_the_cursor_waits_on_top(runs: Path, show: Show) -> None:
+    copy(runs, "b", "a")
+
+    async def script(person: Person) -> None:
+        await person.until(lambda: person.app.complete)
+        a, b, first = sorted(person.app.rows, key=lambda row: row.summary.id)
+        table = RunTable()
+        table.show([first], Machine(), reading=True)
+        table.show([first, b], Machine())  # these are all
+        assert table.current is b
+        table.show([first, b, a], Machine())  # a new one, while one may be about to press a key
+        assert table.current is b
+        other = RunTable()
+        other.show([first, b], Machine(), reading=True)
+        other.action_move(1)
+        other.show([first, b, a], Machine(), reading=True)
+        assert other.current is first
+
+    show(runs, script)
+
+
+def test_a_damaged_run_is_listed_and_says_how(runs: Path, show: Show) -> None:
+    (runs / "tiny-run" / "state.json").write_text("{")
+
+    async def script(person: Person) -> None:
+        await person.sees("! damaged", "state.json: cannot be read")  # the panel beside the table
+        await person.press("S")
+        await person.sees("the run is damaged")
+        await person.press("enter")
+        await person.sees("state.json: cannot be read")
+
+    show(runs, script, size=(160, 45))
+
+
+def test_the_panel_tells_what_the_run_was_made_from(runs: Path, show: Show) -> None:
+    async def script(person: Person) -> None:
+        await person.sees("tiny-run", "0.1  trained at 0.3", "2 × 16  digits", "step 36", "finished 36 steps")
+        (runs / "tiny-run" / "resolved.yaml").write_text("name: [red\n")
+        shutil.copytree(runs / "tiny-run", runs / "other")
+        await person.until(lambda: len(ids(person)) == 2)
+        await person.press("end")
+        await person.sees("other", "not valid YAML")
+
+    show(runs, script, size=(160, 45))
+
+
+def test_what_cannot_be_done_is_said(runs: Path, show: Show) -> None:
+    async def script(person: Person) -> None:
+        await person.until(lambda: person.app.rows)
+        await person.press("S")
+        await person.sees("the run is finished: there is nothing to stop")
+        await person.press("U")
+        await person.sees("there is nothing left to train")
+        assert isinstance(person.app.screen, RunsScreen)
+
+    show(runs, script)
+
+
+@pytest.mark.parametrize(
+    "name", ["[red]x", "[bold", "\x1b[31mred", "a\nb", "\u202eright to left", "[@click=q]"]
+)
+def test_a_strangers_id_is_only_text(runs: Path, show: Show, name: str) -> None:
+    (runs / "tiny-run").rename(runs / name)
+
+    async def script(person: Person) -> None:
+        await person.until(lambda: person.app.rows)
+        readable = "".join(letter if letter.isprintable() else "\ufffd" for letter in name)
+        await person.sees(readable)
+        assert "\x1b" not in person.screen() and "\u202e" not in person.screen()
+        await person.press("enter")
+        await person.sees(readable, "eps 0.1")
+        for key in ("l", "escape", "y", "escape", "C", "escape"):
+            await person.press(key)
+
+    show(runs, script, size=(160, 45))
+
+
+@pytest.mark.slow
+def test_a_thousand_runs_are_listed_and_moved_through(runs: Path, show: Show) -> None:
+    for number in range(999):
+        (runs / f"many-{number:03d}").mkdir()
+        for file in ("meta.json", "state.json", "exit.json", "metrics.jsonl"):
+            (runs / f"many-{number:03d}" / file).hardlink_to(runs / "tiny-run" / file)
+
+    async def script(person: Person) -> None:
+        await person.until(lambda: person.app.complete)
+        assert len(ids(person)) == 1000 and "1000 finished" in person.screen()
+        await person.press("end")
+        last = ids(person)[-1]
+        assert last in person.screen() and ids(person)[0] not in person.screen()
+        await person.press("pageup", "home")
+        assert ids(person)[0] in person.screen()
+
+    show(runs, script)
+
+
+@pytest.mark.slow
+def test_nothing_is_repainted_while_nothing_changes(
+    runs: Path, show: Show, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Dashboard, "now", staticmethod(lambda: 2e9))  # ages stand still
+    copy(runs, "b", "a")
+
+    async def script(person: Person) -> None:
+        await person.until(lambda: person.app.complete and person.app.machine and person.app.facts)
+        await person.pilot.pause(2.5)
+        refreshed: list[str] = []
+        original = Widget.refresh
+        monkeypatch.setattr(
+            Widget,
+            "refresh",
+            lambda self, *a, **k: (refreshed.append(type(self).__name__), original(self, *a, **k))[1],
+        )
+        await person.pilot.pause(2.5)
+        assert set(refreshed) <= {"DeviceStrip"}  # the machine itself is never quite idle
+
+    show(runs, script, size=(160, 45))
+
+
+def test_only_the_row_that_changed_is_repainted(
+    runs: Path, show: Show, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Dashboard, "now", staticmethod(lambda: 2e9))
+    copy(runs, "b", "a")
+
+    async def script(person: Person) -> None:
+        await person.until(lambda: person.app.complete)
+        table = person.app.screen.query_one(RunTable)
+        await person.pilot.pause(2.5)
+        painted: list[int] = []
+        original = RunTable.render_line
+        monkeypatch.setattr(
+            RunTable, "render_line", lambda self, y: (painted.append(y), original(self, y))[1]
+        )
+        (runs / "b" / "exit.json").unlink()
+        await person.sees("✗ crashed")
+        await person.pilot.pause(0.1)
+        assert set(painted) == {1 + [row.summary.id for row in table.rows].index("b")}
+
+    show(runs, script)
+
+
+def test_quitting_leaves_the_dashboard(runs: Path, show: Show) -> None:
+    async def script(person: Person) -> None:
+        await person.press("q")
+        assert not person.app.is_running or person.app._exit
+
+    show(runs, script)
+
+
+def test_every_command_is_in_the_help_and_in_the_palette(runs: Path, show: Show) -> None:
+    async def script(person: Person) -> None:
+        await person.press("question_mark")
+        await person.sees("Everywhere", "Open the run under the cursor.", "Leave; runs go on.")
+        await person.press("escape", "colon")
+        await person.sees("sort (o)", "quit (q)")
+        await person.type("resum")
+        await person.sees("resume (U)")
+
+    show(runs, script, size=(120, 60))

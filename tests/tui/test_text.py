@@ -1,0 +1,65 @@
+"""How values are written on the dashboard."""
+
+import math
+
+import pytest
+
+from linftui.devices import Gpu
+from linftui.tui import text
+
+
+@pytest.mark.parametrize(
+    ("value", "written"),
+    [(None, "-"), (math.inf, "∞"), (-math.inf, "-∞"), (8.0, "8"), (68.371, "68.37"), (5e-4, "0.0005"),
+     (1.234e-5, "1.234e-5"), (1e6, "1e6"), (0.0, "0"), (math.nan, "nan")],
+)  # fmt: skip
+def test_a_number_takes_few_digits(value: float | None, written: str) -> None:
+    assert text.number(value) == written
+
+
+def test_a_loss_keeps_its_zeros() -> None:
+    assert [text.loss(value) for value in (0.23, 1.08, 12.0, None, math.nan)] == [
+        "0.2300", "1.080", "12.00", "-", "nan",
+    ]  # fmt: skip
+
+
+def test_accuracies_are_written_as_the_field_does() -> None:
+    assert [text.accuracy(value) for value in (0.84171, 0.0, 1.0, None)] == [".8417", ".0000", "1.0000", "-"]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "written"),
+    [(None, "-"), (-5.0, "0 s"), (40.0, "40 s"), (720.0, "12 min"), (3720.0, "1h02"), (100_800.0, "1d04h")],
+)
+def test_durations_are_written_as_people_say_them(seconds: float | None, written: str) -> None:
+    assert text.duration(seconds) == written
+
+
+def test_an_id_is_cut_in_its_middle() -> None:
+    assert text.middle("digits-20261123-084723-16f1", 15) == "digits-…23-16f1"
+    assert text.middle("short", 15) == "short" and text.middle("long", 2) == "lo"
+
+
+@pytest.mark.parametrize("share", [None, math.nan, -1.0, 0.0, 0.26, 0.5, 1.0, 7.0])
+def test_a_bar_has_its_width_whatever_the_share(share: float | None) -> None:
+    bar = text.bar(share, 10)
+    assert bar.cell_length == 10
+    style = {span.style for span in bar.spans if span.end > span.start}
+    assert ("$accent" in style) == (share is not None and share > 0)
+
+
+def test_devices_are_named_in_brief() -> None:
+    here = (Gpu(index=0, uuid="GPU-a", name=""), Gpu(index=3, uuid="GPU-b", name=""))
+    assert text.device_names(("cpu",)) == "cpu" and text.device_names(("cpu", "cpu")) == "cpu ×2"
+    assert text.device_names(("GPU-a", "GPU-b"), here) == "gpu 0,3"
+    assert text.device_names(("GPU-x", "GPU-y"), here) == "gpu ×2" and text.device_names(()) == "-"
+
+
+def test_a_moment_that_is_none_is_not_written() -> None:
+    assert text.time_of_day(1e300) == text.time_of_day(math.nan) == "--:--:--"
+
+
+def test_the_interval_is_that_of_the_command_line() -> None:
+    from linftui.cli.certify import interval_half_width
+
+    assert text.wilson(0.8417, 360) == interval_half_width(0.8417, 360)
