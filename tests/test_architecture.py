@@ -26,13 +26,15 @@ def test_layers_hold() -> None:
     "module",
     [
         "linftui.cli.app",
-        "linftui.cli.progress",
+        "linftui.cli.follow",
         "linftui.rundir.store",
         "linftui.recipe.load",
         "linftui.devices",
         "linftui.launch.supervisor",
         "linftui.launch.certification",
         "linftui.launch.prepare",
+        "linftui.launch.begin",
+        "linftui.tui.app",
         "linftui.certify.report",
         "linftui.data.download",
     ],
@@ -40,7 +42,8 @@ def test_layers_hold() -> None:
 def test_what_starts_quickly_imports_nothing_heavy(module: str) -> None:
     program = f"import sys, {module}; print(*(set({HEAVY!r}) & set(sys.modules)))"
     loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert loaded.stdout.split() == []
+    # The dashboard is drawn by Textual; nothing else of what is heavy may come along.
+    assert set(loaded.stdout.split()) <= ({"textual"} if module.startswith("linftui.tui") else set())
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(REPO)))

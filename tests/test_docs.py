@@ -5,8 +5,14 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import pytest
+from msgspec import Struct, structs
+
+from linftui.rundir.paths import CertificatePaths, CertifyLogPaths, CheckpointPaths, RunPaths
+from linftui.rundir.records import DeviceRecord, Gpu, GpuProcess
+from linftui.rundir.state import State
 
 REPO = Path(__file__).resolve().parents[1]
 README = (REPO / "README.md").read_text()
@@ -25,12 +31,12 @@ def _commands(text: str) -> list[str]:
 
 def test_the_readme_names_every_command() -> None:
     commands = _commands(_help())
-    assert set(commands) >= {"run", "resume", "ls", "show", "certify", "recipe", "data", "doctor"}
+    assert set(commands) >= {"run", "resume", "stop", "logs", "rm", "ls", "show", "certify", "doctor"}
     missing = [command for command in commands if f"linftui {command}" not in README]
     assert not missing
 
 
-@pytest.mark.parametrize("family", ["recipe", "data"])
+@pytest.mark.parametrize("family", ["recipe", "data", "bench"])
 def test_the_readme_names_every_subcommand(family: str) -> None:
     missing = [
         command
@@ -40,12 +46,12 @@ def test_the_readme_names_every_subcommand(family: str) -> None:
     assert not missing
 
 
-@pytest.mark.parametrize("command", ["run", "resume", "certify"])
+@pytest.mark.parametrize("command", ["run", "resume", "stop", "logs", "rm", "certify"])
 def test_options_in_the_readme_exist(command: str) -> None:
     line = next(line for line in README.splitlines() if line.startswith(f"| `linftui {command} "))
     offered = _help(command)
-    unknown = [option for option in re.findall(r"--[\w-]+", line) if option not in offered]
-    assert not unknown
+    unknown = [option for option in re.findall(r"--[\w-]+", line) if f"{option} " not in offered]
+    assert "--" in line and not unknown
 
 
 def test_ci_runs_the_readmes_own_commands() -> None:
@@ -56,11 +62,50 @@ def test_ci_runs_the_readmes_own_commands() -> None:
     assert re.search(r"^pytest$", ci, re.MULTILINE)
 
 
+def test_ci_ends_with_what_a_newcomer_does_first() -> None:
+    ci = (REPO / ".ci" / "run").read_text().splitlines()
+    assert ci[-2].startswith('linftui run "$recipe"') and ci[-1] == "linftui certify latest"
+    assert "linftui run recipes/digits.yaml && linftui certify latest" in README
+
+
 def test_the_guide_names_every_file_of_a_run(finished_run: Path) -> None:
     names = {path.name for path in finished_run.rglob("*") if path.is_file()}
-    assert {"metrics.jsonl", "trainer.json", "COMPLETE"} <= names
+    assert {"metrics.jsonl", "devices.jsonl", "trainer.json", "COMPLETE"} <= names
     missing = [name for name in names if name not in GUIDE]
     assert not missing
+
+
+def test_the_guide_names_every_file_that_a_run_may_have() -> None:
+    run = RunPaths(Path("run"))
+    of_an_attempt = (run.supervisor_log, run.torchrun_log, run.stop_request, run.kill_request)
+    files = [file(1) for file in of_an_attempt]
+    files += [run.rank_log(1, 0), run.member(1, 0), run.error(1, 0)]
+    for paths in (run, CheckpointPaths(Path("c")), CertificatePaths(Path("c")), CertifyLogPaths(Path("c"))):
+        named = [name for name, value in vars(type(paths)).items() if isinstance(value, property)]
+        files += [getattr(paths, name) for name in named if name not in ("id", "root")]
+    missing = [file.name for file in files if file.name not in GUIDE]
+    assert len(files) > 20 and not missing
+
+
+def test_the_guide_names_every_state() -> None:
+    told = GUIDE.partition("## States")[2].partition("## JSON")[0]
+    missing = [state for state in get_args(State) if f"`{state}`" not in told]
+    assert get_args(State) and not missing
+
+
+@pytest.mark.parametrize("record", [DeviceRecord, Gpu, GpuProcess])
+def test_the_guide_names_every_field_of_devices(record: type[Struct]) -> None:
+    told = GUIDE.partition("**Records of devices**")[2].partition("##")[0]
+    fields = {field.name for field in structs.fields(record)} - {"v"}
+    missing = [field for field in fields if not re.search(rf"\b{field}\b", told)]
+    assert fields and not missing
+
+
+def test_the_guide_names_every_key_of_a_dry_run() -> None:
+    command = [sys.executable, "-m", "linftui", "run", "digits", "--dry-run", "--json"]
+    done = subprocess.run(command, cwd=REPO, capture_output=True, text=True, check=True)
+    told = GUIDE.partition("`linftui run --dry-run --json` prints `")[2].partition("`")[0]
+    assert told.replace(",", " ").split() == list(json.loads(done.stdout))
 
 
 def test_the_guide_names_every_field_of_the_metrics(finished_run: Path) -> None:
@@ -68,6 +113,13 @@ def test_the_guide_names_every_field_of_the_metrics(finished_run: Path) -> None:
     fields = {field for line in lines for field in json.loads(line)} - {"v", "n", "seconds"}
     missing = [field for field in fields if not re.search(rf"\b{field}\b", GUIDE)]
     assert not missing
+
+
+def test_every_part_of_the_package_has_its_layer_told() -> None:
+    parts = {path.name.removesuffix(".py") for path in (REPO / "linftui").glob("[a-z]*")} - {"py.typed"}
+    page = (REPO / "CONTRIBUTING.md").read_text()
+    missing = [part for part in parts if f"`{part}`" not in page]
+    assert {"tui", "launch"} <= parts and not missing
 
 
 def test_the_library_page_names_everything_public() -> None:

@@ -1,0 +1,1 @@
+"""Measurements of linftui's own speed, each a function that returns seconds."""

@@ -1,0 +1,83 @@
+"""A command on a pseudo-terminal of its own, as a person would run it, with every byte it sends counted."""
+
+import fcntl
+import os
+import pty
+import select
+import struct
+import subprocess
+import sys
+import termios
+import time
+from pathlib import Path
+
+import psutil
+
+
+class Terminal:
+    """Starts `linftui` with these arguments on a terminal of `size` (columns, rows); a context manager."""
+
+    def __init__(self, program: list[str], folder: Path, size: tuple[int, int] = (160, 45)) -> None:
+        self._program, self._folder, self._size = program, folder, size
+        self.sent = 0  # bytes that came so far
+
+    def __enter__(self) -> "Terminal":
+        self._ours, theirs = pty.openpty()
+        columns, rows = self._size
+        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+        self.started = time.perf_counter()
+        self._process = subprocess.Popen(
+            [sys.executable, *self._program],
+            cwd=self._folder,
+            env={**os.environ, "TERM": "xterm-256color", "COLORTERM": "truecolor"},
+            stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True,
+        )  # fmt: skip
+        os.close(theirs)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.kill()
+        self._process.wait()
+        os.close(self._ours)
+
+    def seconds_until(self, text: str, patience_s: float = 60.0) -> float:
+        """Seconds from the start, or from the last key, until the text has been sent.
+
+        Raises:
+            TimeoutError: it was not.
+        """
+        wanted, tail = text.encode(), b""
+        deadline = time.perf_counter() + patience_s
+        while time.perf_counter() < deadline:
+            tail = tail[-4096:] + self._read(0.05)
+            if wanted in tail:
+                return time.perf_counter() - self.started
+        raise TimeoutError(f"{text!r} did not appear within {patience_s:.0f} s")
+
+    def press(self, keys: str) -> None:
+        """Types; the clock of `seconds_until` starts anew."""
+        self.started = time.perf_counter()
+        os.write(self._ours, keys.encode())
+
+    def listen(self, seconds: float) -> int:
+        """How many bytes come within so many seconds."""
+        before, end = self.sent, time.perf_counter() + seconds
+        while (left := end - time.perf_counter()) > 0:
+            self._read(left)
+        return self.sent - before
+
+    def cpu_seconds(self) -> float:
+        """Processor time that the command has used."""
+        times = psutil.Process(self._process.pid).cpu_times()
+        return float(times.user + times.system)
+
+    def memory(self) -> int:
+        """Bytes that it holds."""
+        return int(psutil.Process(self._process.pid).memory_info().rss)
+
+    def _read(self, wait_s: float) -> bytes:
+        if not select.select([self._ours], [], [], wait_s)[0]:
+            return b""
+        data = os.read(self._ours, 1 << 16)
+        self.sent += len(data)
+        return data
