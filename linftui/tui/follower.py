@@ -89,22 +89,25 @@ class RunFollower:
         behind = self._metrics.offset - offset == CHUNK
         before = self._standing
         if before is None or not behind:  # while much is read at once, it need not be asked each time
-            self._standing = self._stand(problem)
+            self._standing = self._stand(problem, eventful=bool(events))
         assert self._standing is not None
         attempt = self._standing.row.summary.attempt
         log = self._log.poll(attempt) if attempt is not None else []
         news = RunNews(self.paths, self._opening, self._standing, metrics, events, devices, log, behind)
         return news if news or before != self._standing else None
 
-    def _stand(self, problem: str) -> Standing:
-        """How things stand, with what changes seldom taken from the last look at it."""
+    def _stand(self, problem: str, *, eventful: bool) -> Standing:
+        """How things stand, with what changes seldom taken from the last look at it.
+
+        `eventful`: something has just happened, a checkpoint perhaps.
+        """
         row = look(self.paths)
         problem = problem or row.summary.problem
         standing = replace(self._standing, row=row) if self._standing else Standing(row)
         if not self.paths.root.is_dir():
             return replace(standing, gone=True, problem=f"{self.paths.root} is no longer there")
         try:
-            if time.monotonic() - self._listed > SLOWLY_S or self._certifying():
+            if eventful or time.monotonic() - self._listed > SLOWLY_S or self._certifying():
                 standing = self._look_slowly(standing)
                 self._listed = time.monotonic()
             standing = replace(

@@ -43,6 +43,8 @@ class Person:
         """Waits until something is so."""
         deadline = time.monotonic() + PATIENCE_S
         while not true():
+            if self.app._exception is not None:  # it has ended; what is on the screen will stay so
+                raise self.app._exception
             assert time.monotonic() < deadline, f"in vain; the screen:\n{self.screen()}"
             await self.pilot.pause(0.02)
 
