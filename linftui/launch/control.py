@@ -35,9 +35,11 @@ def stop_run(paths: RunPaths, by: str, deadline_s: float = STOP_DEADLINE_S) -> N
     if not paths.stop_request(state.attempt).exists():
         write_record(paths.stop_request(state.attempt), request)
         return
-    write_record(paths.kill_request(state.attempt), request)
-    if state.host == this_host():  # else its supervisor sees the request
-        end_members(_members(paths, state))
+    try:
+        write_record(paths.kill_request(state.attempt), request)
+    finally:  # on a full disk too
+        if state.host == this_host():  # else its supervisor sees the request
+            end_members(_members(paths, state))
 
 
 def announced_ranks(paths: RunPaths, attempt: int) -> list[ProcessRecord]:

@@ -37,6 +37,7 @@ from linftui.rundir.writer import cannot_write, write_record
 
 HEARTBEAT_S = 10.0
 LOST_RANK_GRACE_S = 2.0  # ranks of a run that is over leave one after the other
+LAST_WORD_S = 600.0  # without its last word a run counts as crashed, so that is tried for long
 POLL_S = 0.2
 
 
@@ -126,17 +127,31 @@ class Supervisor:
             record = verdict(self.paths, self.attempt, self.plan.ranks, code, lost)
             state = read_record(self.paths.state, StateRecord)
             if state is None or state.attempt == self.attempt:  # else a newer attempt has replaced this one
-                write_record(self.paths.exit, record)
+                self._leave_word(record)
         return record
+
+    def _leave_word(self, record: ExitRecord) -> None:
+        """Writes how the attempt ended; on a full disk it waits for somebody to make room."""
+        give_up = time.monotonic() + LAST_WORD_S
+        while True:
+            try:
+                write_record(self.paths.exit, record)
+                return
+            except LinftuiError:
+                if time.monotonic() > give_up:
+                    raise
+            time.sleep(1.0)
 
     def _meet_ranks(self) -> None:
         """Records the ranks that torchrun has started, once they tell who they are."""
         if self.plan.ranks > 1 and len(self._members) <= self.plan.ranks:
-            ranks = announced_ranks(self.paths, self.attempt)
-            new = [rank for rank in ranks if rank not in self._members]
-            if new:
-                self._members += new
-                self._write_state("running")
+            # A full disk must not end the training; the ranks' own files name them too.
+            with contextlib.suppress(LinftuiError):
+                ranks = announced_ranks(self.paths, self.attempt)
+                new = [rank for rank in ranks if rank not in self._members]
+                if new:
+                    self._members += new
+                    self._write_state("running")
 
     def _mind_lost_rank(self) -> None:
         """Ends the other ranks of one that is gone: they would wait for it.

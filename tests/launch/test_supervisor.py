@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -252,6 +253,19 @@ def check_full_disk(supervisor: Supervisor) -> None:
 
 def test_a_full_disk_ends_the_run_in_a_sentence_and_leaves_the_last_checkpoint(slow: Supervisor) -> None:
     check_full_disk(slow)
+
+
+def test_how_it_ended_is_told_once_there_is_room(slow: Supervisor) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    os.kill(members(slow.paths)["rank-0"].pid, signal.SIGKILL)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
+    room = threading.Timer(1.5, resource.setrlimit, (resource.RLIMIT_FSIZE, (soft, hard)))
+    room.start()
+    try:
+        ended = finish(slow)
+    finally:
+        room.join()
+    assert ended.outcome == "crashed" and read_record(slow.paths.exit, ExitRecord) == ended
 
 
 class TestTwoRanks:
