@@ -312,3 +312,46 @@ def test_a_run_that_is_left_is_followed_no_longer(runs: Path, show: Show) -> Non
         await person.until(lambda: len(screen_of(person).model.events) == known + 1)  # read anew
 
     show(runs, script, first="tiny-run")
+
+
+def test_a_run_beneath_another_goes_on_once_it_is_on_top_again(runs: Path, show: Show) -> None:
+    paths = revive(runs / "tiny-run")
+    shutil.copytree(runs / "tiny-run", runs / "other")
+
+    async def script(person: Person) -> None:
+        below = await opened(person)
+        await person.press("l")  # its log goes on as well
+        await person.sees("finished")
+        known = len(below.model.events)
+        person.app.open_run(RunPaths(runs / "other"))
+        await person.sees("● running  other")
+        await person.press("escape")
+        append(paths.events, EventRecord(attempt=2, step=1, time=1e9, event="warning", message="news"))
+        await person.sees("warning news")
+        assert person.screen().count("started") == 1
+        await person.press("escape")
+        await person.sees("● running  tiny-run", "warning news")
+        assert len(below.model.events) == known + 1 and below.model.curves.series["loss"].x[-1] == 3.0
+        await person.press("escape")
+        assert isinstance(person.app.screen, RunsScreen)
+        await person.until(lambda: person.app.poller._follower is None)
+
+    show(runs, script, first="tiny-run", size=(120, 40))
+
+
+def test_a_run_made_again_under_the_same_name_is_shown_from_its_beginning(runs: Path, show: Show) -> None:
+    paths = RunPaths(runs / "tiny-run")
+    shutil.copytree(paths.root, runs / "kept")
+    for record in (RunPaths(runs / "kept").metrics, RunPaths(runs / "kept").events):
+        record.write_bytes(record.read_bytes().splitlines(keepends=True)[0])
+
+    async def script(person: Person) -> None:
+        screen = await opened(person)
+        await person.until(lambda: len(screen.model.events) > 1)
+        shutil.rmtree(paths.root)
+        (runs / "kept").rename(paths.root)
+        await person.until(lambda: len(screen.model.events) == 1)
+        assert len(screen.model.curves.series["loss"]) == 1
+        await person.until(lambda: "started" in person.screen() and "warning" not in person.screen())
+
+    show(runs, script, first="tiny-run", size=(120, 40))

@@ -41,6 +41,10 @@ class TextView(ScrollView, can_focus=True):
         """Whether it stands at the end."""
         return self._follow and self.scroll_offset.y >= self.max_scroll_y
 
+    def begin(self) -> None:
+        """Forgets all lines; the next ones are added at once."""
+        self._text.clear()
+
     def add(self, lines: Iterable[Content]) -> None:
         """Appends lines; of what goes on, the oldest are forgotten beyond `KEPT`."""
         at_end = self.following or not self._text
@@ -103,6 +107,10 @@ class TextScreen(CommandScreen):
     def view(self) -> TextView:
         """The text."""
         return self.query_one(TextView)
+
+    def begin(self) -> None:
+        """What was added counts no longer, and is told anew."""
+        self.view.begin()
 
     def add(self, lines: Iterable[Content]) -> None:
         """Appends lines."""

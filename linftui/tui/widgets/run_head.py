@@ -40,6 +40,10 @@ class RunHead(Lines):
         self._gpus: tuple[Gpu, ...] = ()
         self._status = ""
 
+    def begin(self, model: RunModel) -> None:
+        """Shows another model from the next drawing on."""
+        self._model = model
+
     def show(self, now: float, gpus: tuple[Gpu, ...], status: str) -> None:
         """Draws the model as it is at this moment; `status` is what is being done in the background."""
         self._now, self._gpus, self._status = now, gpus, status
