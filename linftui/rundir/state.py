@@ -37,10 +37,10 @@ def derive_state(
         host: where this is asked; pids of another host cannot be looked at from here.
         alive: whether a process of this host runs.
     """
+    if exit is not None and (state is None or exit.attempt == state.attempt):
+        return exit.outcome  # also where somebody has deleted a damaged state.json
     if state is None:
         return "pending"
-    if exit is not None and exit.attempt == state.attempt:
-        return exit.outcome
     if state.host != host:
         if silent_s > SILENCE_S:
             return "lost"

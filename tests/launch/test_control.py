@@ -105,6 +105,17 @@ class TestStopRun:
             stop_run(paths, "me")
             assert (torchrun.wait(), sleeper.wait()) == (-signal.SIGKILL, -signal.SIGKILL)
 
+    def test_damage_of_one_announcement_spares_nobody_who_is_known(
+        self, paths: RunPaths, sleeper: subprocess.Popen[bytes]
+    ) -> None:
+        write_state(paths, GONE, described(sleeper))
+        paths.logs(1).mkdir(parents=True, exist_ok=True)
+        paths.member(1, 1).write_text("{")
+        stop_run(paths, "me")
+        with pytest.raises(RunDirectoryError, match="member-1.json: cannot be read"):
+            stop_run(paths, "me")
+        assert sleeper.wait() == -signal.SIGKILL
+
     def test_where_nothing_can_be_written_any_more_a_run_can_still_be_ended(
         self, paths: RunPaths, sleeper: subprocess.Popen[bytes]
     ) -> None:
