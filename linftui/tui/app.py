@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 from textual import on
 from textual.app import App, SystemCommand
@@ -33,6 +33,8 @@ from linftui.tui.screens.runs import RunsScreen
 from linftui.tui.text import clean
 from linftui.tui.theme import THEME
 
+T = TypeVar("T")
+
 
 class Worked(Message):
     """Something done in the background is through; `finish` shows what came of it."""
@@ -43,15 +45,15 @@ class Worked(Message):
 
 
 class Told(Message):
-    """Something done in the background says how far it is; empty once it is through."""
+    """A deed says how far it is."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, deed: str, text: str) -> None:
         super().__init__()
-        self.text = text
+        self.deed, self.text = deed, text
 
     def can_replace(self, message: Message) -> bool:
         """Only the newest counts."""
-        return isinstance(message, Told)
+        return isinstance(message, Told) and message.deed == self.deed
 
 
 class Dashboard(App[None]):
@@ -75,7 +77,7 @@ class Dashboard(App[None]):
         self.complete = False
         self.facts: RunFacts | None = None
         self.machine: DeviceSnapshot | None = None
-        self.status = ""
+        self._under_way: dict[str, str] = {}  # deeds, the latest last, and how far each says it is
         self.poller = Poller(store, self._post)
         self._first = first
         self.register_theme(THEME)
@@ -153,38 +155,85 @@ class Dashboard(App[None]):
 
     # What is done in the background
 
-    def in_background(
+    @property
+    def status(self) -> str:
+        """How far the latest deed is that says so."""
+        return next((text for text in reversed(self._under_way.values()) if text), "")
+
+    def do(self, deed: str, work: Callable[[operations.Tell], T], then: Callable[[T], None]) -> None:
+        """Does to a run what a person asked for; `deed` says what in a few words.
+
+        The same deed is refused while it is under way: a key that is pressed twice does it once.
+        """
+        if deed in self._under_way:
+            self.tell(f"{deed} already")
+            return
+
+        def through(finish: Callable[[], None]) -> None:
+            self._say(deed, None)
+            self.poller.look_closely()
+            finish()
+
+        def tell(text: str) -> None:
+            self._post(Told(deed, text))
+
+        self._say(deed, "")
+        self._in_thread(lambda: work(tell), then, self.show_problem, through)
+
+    def find_out(
         self,
-        work: Callable[[operations.Tell], Any],
-        then: Callable[[Any], None],
+        asker: Listener,
+        work: Callable[[], T],
+        then: Callable[[T], None],
         failed: Callable[[LinftuiError], None] | None = None,
     ) -> None:
-        """Does `work` in a thread and then, here again, `then` with its result, or `failed` with its error.
+        """Answers a screen's question; nobody needs the answer any more once that screen is gone."""
 
-        The thread does not keep the dashboard from being left.
+        def answer(finish: Callable[[], None]) -> None:
+            if asker in self.screen_stack:
+                finish()
+
+        self._in_thread(work, then, failed or self.show_problem, answer)
+
+    def _in_thread(
+        self,
+        work: Callable[[], T],
+        then: Callable[[T], None],
+        failed: Callable[[LinftuiError], None],
+        through: Callable[[Callable[[], None]], None],
+    ) -> None:
+        """Does `work` in a thread, which does not keep the dashboard from being left.
+
+        Here again `through` is called with what is to follow: `then` with the result, `failed` with an error.
         """
-        failed = failed or self.show_problem
 
         def run() -> None:
             finish: Callable[[], None]
             try:
-                finish = partial(then, work(lambda text: self._post(Told(text))))
+                finish = partial(then, work())
             except LinftuiError as error:
                 finish = partial(failed, error)
-            self._post(Told(""))
-            self._post(Worked(finish))
+            except Exception as error:  # runs go on whatever happens here, and so may whoever watches them
+                finish = partial(failed, _unforeseen(error))
+            self._post(Worked(partial(through, finish)))
 
         threading.Thread(target=run, name="linftui-work", daemon=True).start()
 
-    @on(Told)
-    def _told(self, message: Told) -> None:
-        self.status = message.text
+    def _say(self, deed: str, text: str | None) -> None:
+        """Notes how far a deed is; None: it is through."""
+        if text is None:
+            del self._under_way[deed]
+        else:
+            self._under_way[deed] = text
         for screen in self.in_sight():
             screen.status_changed()
 
+    @on(Told)
+    def _told(self, message: Told) -> None:
+        self._say(message.deed, message.text)
+
     @on(Worked)
     def _worked(self, message: Worked) -> None:
-        self.poller.look_closely()
         message.finish()
 
     def show_problem(self, error: LinftuiError) -> None:
@@ -216,7 +265,9 @@ class Dashboard(App[None]):
             return ""
         if state is None:
             return "the run is damaged: its panel says how"
-        if command == "stop" and state not in ("starting", "running", "stopping", "pending"):
+        if command == "stop" and state == "pending":
+            return "no attempt of the run has begun yet: there is nothing to stop"
+        if command == "stop" and state not in ("starting", "running", "stopping"):
             return f"the run is {state}: there is nothing to stop"
         if command == "resume" and state in ("starting", "running", "stopping"):
             return f"the run is {state}: it goes on already"
@@ -243,8 +294,9 @@ class Dashboard(App[None]):
 
         def answered(confirmed: bool | None) -> None:
             if confirmed:
-                self.in_background(
-                    lambda tell: operations.stop(row.paths, at_once=at_once),
+                self.do(
+                    f"{'ending' if at_once else 'stopping'} {row.summary.id}",
+                    lambda _: operations.stop(row.paths, at_once=at_once),
                     lambda _: self.tell("asked to end at once" if at_once else "asked to stop"),
                 )
 
@@ -253,7 +305,8 @@ class Dashboard(App[None]):
     def resume(self, row: RunRow | None) -> None:
         """Goes on with a run."""
         if row is not None:
-            self.in_background(
+            self.do(
+                f"resuming {row.summary.id}",
                 lambda tell: operations.resume(row.paths, tell),
                 lambda attempt: self.tell(f"{row.summary.id}: attempt {attempt} has begun"),
             )
@@ -269,9 +322,25 @@ class Dashboard(App[None]):
 
     def certify(self, request: operations.CertifyRequest) -> None:
         """Begins a certification; the run's screen tells how it goes."""
-        self.in_background(
-            lambda tell: operations.certify(request, tell), lambda _: self.tell("the certification has begun")
+        self.do(
+            f"certifying {request.paths.id}",
+            lambda tell: operations.certify(request, tell),
+            lambda _: self.tell("the certification has begun"),
         )
+
+    def ask_stop_certifying(self, paths: RunPaths) -> None:
+        """Asks whether to stop what is being certified of a run."""
+
+        def answered(confirmed: bool | None) -> None:
+            if confirmed:
+                self.do(
+                    f"stopping the certification of {paths.id}",
+                    lambda _: operations.stop_certifying(paths),
+                    lambda _: self.tell("the certification was asked to stop"),
+                )
+
+        text = "It stops after the batch it is at. Certificates that are whole by then are kept."
+        self.push_screen(ConfirmScreen(f"Stop certifying {paths.id}?", text, "stop it"), answered)
 
     def ask_launch(self) -> None:
         """Asks which recipe to train."""
@@ -279,7 +348,8 @@ class Dashboard(App[None]):
 
     def launch(self, request: operations.LaunchRequest) -> None:
         """Trains a recipe, and shows the run once it has begun."""
-        self.in_background(lambda tell: operations.launch(self.store, request, tell), self.open_run)
+        deed = " ".join(filter(None, ("starting", request.recipe, *request.overrides, request.name)))
+        self.do(deed, lambda tell: operations.launch(self.store, request, tell), self.open_run)
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
         """The palette holds every command of the screen below it."""
@@ -290,6 +360,14 @@ class Dashboard(App[None]):
                     yield SystemCommand(
                         title, command.help, lambda name=command.name: screen.action_command(name)
                     )
+
+
+def _unforeseen(error: Exception) -> LinftuiError:
+    """An error nobody foresaw, as a sentence."""
+    return LinftuiError(
+        f"an unforeseen error, {type(error).__name__}: {error}",
+        "this is a defect of linftui, which its makers would like to hear of; runs go on all the same",
+    )
 
 
 def open_dashboard(runs_dir: Path, open_run: RunPaths | None = None) -> int:

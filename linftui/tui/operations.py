@@ -8,12 +8,15 @@ from pathlib import Path
 from linftui.devices import DeviceSnapshot, snapshot
 from linftui.errors import LinftuiError, UsageError
 from linftui.launch.begin import begin_attempt, begin_run, plan_resume
-from linftui.launch.certification import begin_certification
+from linftui.launch.certification import begin_certification, certifications, stop_certification
 from linftui.launch.control import stop_run
 from linftui.launch.plan import plan_devices
 from linftui.recipe.load import LoadedRecipe, load_recipe, recipe_folders
 from linftui.recipe.schema import parse_fraction
+from linftui.rundir.liveness import this_host
 from linftui.rundir.paths import RunPaths
+from linftui.rundir.reader import read_record
+from linftui.rundir.records import MemberRecord
 from linftui.rundir.state import run_state
 from linftui.rundir.store import RunStore, read_recipe
 
@@ -106,6 +109,18 @@ def certify(request: CertifyRequest, tell: Tell) -> None:
     begin_certification(
         request.paths, plan_devices(request.devices, snapshot()), wanted, request.checkpoint, request.means
     )
+
+
+def stop_certifying(paths: RunPaths) -> None:
+    """Lets the certifications of a run that are going on stop after their batch. Raises LinftuiError."""
+    running = [found.logs for found in certifications(paths) if found.state == "running"]
+    if not running:
+        raise UsageError(f"nothing of {paths.id} is being certified any more")
+    for logs in running:
+        worker = read_record(logs.worker, MemberRecord)
+        if worker is not None and worker.host != this_host():
+            raise UsageError(f"the certification runs on {worker.host.name}", "stop it there")
+        stop_certification(logs)
 
 
 def radii(request: CertifyRequest) -> list[Fraction]:

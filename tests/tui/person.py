@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from msgspec import structs
+from textual.events import Key
 from textual.pilot import Pilot
 
 from linftui.rundir.liveness import describe_process, this_host
@@ -32,6 +33,12 @@ class Person:
     async def press(self, *keys: str) -> None:
         """Presses keys one after the other."""
         await self.pilot.press(*keys)
+        await self.pilot.pause()
+
+    async def press_twice(self, key: str) -> None:
+        """Presses a key again before anything has come of the first time."""
+        for _ in range(2):
+            self.app.post_message(Key(key, "\r" if key == "enter" else key))
         await self.pilot.pause()
 
     async def type(self, text: str) -> None:

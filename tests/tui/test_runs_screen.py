@@ -206,6 +206,19 @@ def test_what_cannot_be_done_is_said(runs: Path, show: Show) -> None:
     show(runs, script)
 
 
+def test_a_run_that_never_began_cannot_be_stopped_and_says_so(runs: Path, show: Show) -> None:
+    for record in ("state.json", "exit.json"):
+        (runs / "tiny-run" / record).unlink()
+
+    async def script(person: Person) -> None:
+        await person.sees("○ pending")
+        await person.press("S")
+        await person.sees("no attempt of the run has begun yet: there is nothing to stop")
+        assert isinstance(person.app.screen, RunsScreen)
+
+    show(runs, script)
+
+
 @pytest.mark.parametrize(
     "name", ["[red]x", "[bold", "\x1b[31mred", "a\nb", "\u202eright to left", "[@click=q]"]
 )

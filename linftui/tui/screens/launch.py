@@ -56,7 +56,7 @@ class LaunchScreen(Listener):
         """Lists what there is."""
         self.query_one("#preview").can_focus = False
         self.query_one(OptionList).focus()
-        self.dashboard.in_background(lambda _: operations.known_recipes(), self._listed)
+        self.dashboard.find_out(self, operations.known_recipes, self._listed)
 
     def _listed(self, known: list[operations.KnownRecipe]) -> None:
         self._known = known
@@ -86,8 +86,9 @@ class LaunchScreen(Listener):
         machine = self.dashboard.machine
         if machine is None or not request.recipe:
             return
-        self.dashboard.in_background(
-            lambda _: operations.check(request, machine),
+        self.dashboard.find_out(
+            self,
+            lambda: operations.check(request, machine),
             lambda loaded: self._accepted(asked, request, loaded),
             lambda error: self._refused(asked, error),
         )
@@ -111,7 +112,7 @@ class LaunchScreen(Listener):
         )
 
     def _accepted(self, asked: int, request: operations.LaunchRequest, loaded: LoadedRecipe) -> None:
-        if asked != self._asked or not self.is_attached:
+        if asked != self._asked:
             return
         self._ready = request
         recipe = loaded.recipe
@@ -122,11 +123,13 @@ class LaunchScreen(Listener):
         chart.set_curves([Curve("p", planned(recipe)["p"], palette.P, smooth=False, format=number)])
 
     def _refused(self, asked: int, error: LinftuiError) -> None:
-        if asked == self._asked and self.is_attached:
+        if asked == self._asked:
             self.query_one("#verdict", Static).update(Content.styled(clean(str(error)), "$error"))
 
     @on(Input.Submitted)
     def _go(self) -> None:
+        if not self.is_active:
+            return  # enter was pressed twice, and the first one has left this screen
         if self._ready is None:
             self.notify("mend what is said in red first", severity="warning", markup=False)
             return
