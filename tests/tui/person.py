@@ -1,6 +1,8 @@
 """A person at the dashboard, for tests: presses keys, waits, reads the screen."""
 
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -65,6 +67,16 @@ class Person:
 
 
 Script = Callable[[Person], Awaitable[None]]
+
+
+def end(run: RunPaths) -> None:
+    """Sees to it that a run that a test has begun, and may not have ended, does not train on."""
+    if run.meta.exists():
+        subprocess.run(
+            [sys.executable, "-m", "linftui", "stop", "--deadline", "5", str(run.root)],
+            capture_output=True,
+            timeout=120,
+        )
 
 
 def append(path: Path, *records: Any) -> None:

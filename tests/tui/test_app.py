@@ -4,14 +4,14 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-from person import Person
+from person import Person, end
 
 from linftui.errors import UsageError
 from linftui.rundir.paths import RunPaths
@@ -202,12 +202,19 @@ def test_work_that_hangs_does_not_keep_one_from_leaving(runs: Path, show: Show) 
     hanging.set()
 
 
-@pytest.mark.slow
-def test_a_runs_life_by_keys(tiny_recipe: Path, tmp_path: Path, show: Show) -> None:
-    """Launch, watch, stop, resume, certify: real processes, which need no dashboard to go on."""
-    run = RunPaths(tmp_path / "runs" / "mine")
+@pytest.fixture
+def mine(tiny_recipe: Path, tmp_path: Path) -> Iterator[RunPaths]:
+    """The run `mine` that is to be launched from the recipe `small`; it does not outlive the test."""
     (tmp_path / "recipes").mkdir()
     (tmp_path / "recipes" / "small.yaml").write_text(tiny_recipe.read_text())
+    run = RunPaths(tmp_path / "runs" / "mine")
+    yield run
+    end(run)
+
+
+@pytest.mark.slow
+def test_a_runs_life_by_keys(mine: RunPaths, tmp_path: Path, show: Show) -> None:
+    """Launch, watch, stop, resume, certify: real processes, which need no dashboard to go on."""
 
     async def script(person: Person) -> None:
         await person.until(lambda: person.app.machine)
@@ -216,13 +223,13 @@ def test_a_runs_life_by_keys(tiny_recipe: Path, tmp_path: Path, show: Show) -> N
         await person.press("home")  # the folder's own recipes come first
         await person.sees("2 × 16 net on digits")
         await person.press("enter")
-        await person.type("epochs=20000 log.every_steps=1")
+        await person.type("epochs=100000 log.every_steps=1")
         await person.press("tab", "tab")
         await person.type("mine")
-        await person.sees("20,000 epochs")
+        await person.sees("100,000 epochs")
         await person.press("enter")
         await person.sees("● running", "mine", "certified accuracy · test · eps 0.1")
-        await person.sees("started attempt 1", "ETA")
+        await person.sees("ETA", "test epoch")
         await person.press("S", "enter")
         await person.sees("■ stopped", "✓ asked", "✓ seen by the ranks", "✓ saved step", "✓ exited")
         await person.press("U")
@@ -235,18 +242,14 @@ def test_a_runs_life_by_keys(tiny_recipe: Path, tmp_path: Path, show: Show) -> N
         await person.sees("■ stopped")
 
     show(tmp_path / "runs", script, size=(120, 40))
-    assert run_state(run) == "stopped"
-    [certificate] = run.certificates.glob("step-*/summary.json")
+    assert run_state(mine) == "stopped"
+    [certificate] = mine.certificates.glob("step-*/summary.json")
     summary: Any = read_record(certificate, CertificateSummary)
     assert summary.complete and summary.eps_exact == "0.1"
 
 
 @pytest.mark.slow
-def test_a_run_goes_on_when_the_dashboard_is_left(tiny_recipe: Path, tmp_path: Path, show: Show) -> None:
-    run = RunPaths(tmp_path / "runs" / "mine")
-    (tmp_path / "recipes").mkdir()
-    (tmp_path / "recipes" / "small.yaml").write_text(tiny_recipe.read_text())
-
+def test_a_run_goes_on_when_the_dashboard_is_left(mine: RunPaths, tmp_path: Path, show: Show) -> None:
     async def begin(person: Person) -> None:
         await person.until(lambda: person.app.machine)
         await person.press("R")
@@ -254,18 +257,18 @@ def test_a_run_goes_on_when_the_dashboard_is_left(tiny_recipe: Path, tmp_path: P
         await person.press("home")
         await person.sees("2 × 16 net")
         await person.press("enter")
-        await person.type("epochs=20000")
+        await person.type("epochs=100000")
         await person.press("tab", "tab")
         await person.type("mine")
         await person.press("enter")
         await person.sees("● running")
         await person.press("q")
 
-    async def end(person: Person) -> None:
+    async def stop(person: Person) -> None:
         await person.sees("● running", "1 running")
         await person.press("S", "enter")
         await person.sees("■ stopped")
 
     show(tmp_path / "runs", begin)
-    assert run_state(run) == "running"
-    show(tmp_path / "runs", end)
+    assert run_state(mine) == "running"
+    show(tmp_path / "runs", stop)
