@@ -8,13 +8,17 @@ from pathlib import Path
 import pytest
 from msgspec import structs
 from person import Person, append, revive
+from textual.content import Content
 
 from linftui.rundir.paths import RunPaths
-from linftui.rundir.reader import read_all
+from linftui.rundir.reader import read_all, read_record
 from linftui.rundir.records import (
+    DeviceRecord,
     EvalRecord,
     EventRecord,
     ExitRecord,
+    Gpu,
+    MetaRecord,
     StopRequest,
     TrainRecord,
 )
@@ -23,6 +27,7 @@ from linftui.tui.follower import RunFollower
 from linftui.tui.messages import RunGrew
 from linftui.tui.screens.run import RunScreen
 from linftui.tui.screens.runs import RunsScreen
+from linftui.tui.screens.text import TextScreen
 from linftui.tui.widgets.run_charts import NAMES, RunCharts
 
 Show = Callable[..., None]
@@ -157,6 +162,17 @@ def test_the_log_is_read_over_the_whole_screen_and_goes_on(runs: Path, show: Sho
     show(runs, script, first="tiny-run")
 
 
+def test_what_happens_while_the_log_is_being_opened_is_in_it(runs: Path, show: Show) -> None:
+    async def script(person: Person) -> None:
+        screen = await opened(person)
+        screen.do_logs()
+        assert isinstance(log := person.app.screen, TextScreen)
+        log.add([Content("just now")])  # before a single widget of it is there
+        await person.sees("finished", "just now")
+
+    show(runs, script, first="tiny-run")
+
+
 def test_the_recipe_is_read_with_every_value(runs: Path, show: Show) -> None:
     async def script(person: Person) -> None:
         await opened(person)
@@ -264,6 +280,31 @@ def test_numbers_of_a_damaged_record_break_nothing(runs: Path, show: Show) -> No
         append(paths.events, EventRecord(attempt=2, step=-1, time=1e300, event="warning", message="x"))
         await person.until(lambda: len(screen.model.events) > count)
         await person.press("1", "z", "left", "escape", "escape")
+
+    show(runs, script, first="tiny-run")
+
+
+def test_nothing_is_divided_by_what_is_nothing(runs: Path, show: Show) -> None:
+    paths = revive(runs / "tiny-run")
+    last = train_record(paths)
+    meta = read_record(paths.meta, MetaRecord)
+    assert meta is not None
+    write_record(paths.meta, structs.replace(meta, epochs=0))
+    append(paths.metrics, structs.replace(last, attempt=2, step=0, images_per_s=0.0, loss=0.75))
+    gpu = Gpu(index=0, uuid="GPU-0", name="", memory_total=0, memory_used=0, utilisation=0.0)
+    sample = DeviceRecord(
+        attempt=2, time=last.time, cpu=0.0, memory_used=0, memory_total=0, run_cpu=0.0, run_memory=0, gpus=[]
+    )
+    append(
+        paths.devices, sample, structs.replace(sample, gpus=[gpu]), structs.replace(sample, gpus=[gpu] * 4)
+    )
+
+    async def script(person: Person) -> None:
+        screen = await opened(person)
+        await person.sees("loss 0.7500", "/-")
+        await person.until(lambda: "gpus, mean" in screen.model.curves.devices)
+        await person.press("1", "z", "left", "escape", "escape", "escape")
+        await person.sees("3/-")
 
     show(runs, script, first="tiny-run")
 

@@ -90,7 +90,9 @@ class TextScreen(CommandScreen):
 
     def __init__(self, title: str, beside: str, lines: Iterable[Content], *, follow: bool = False) -> None:
         super().__init__()
-        self._title, self._beside, self._first, self._follow = title, beside, list(lines), follow
+        self._title, self._beside, self._follow = title, beside, follow
+        self._waiting = list(lines)  # for the text to be there
+        self._there = False
 
     def compose(self) -> ComposeResult:
         """A title, the text, the keys."""
@@ -101,7 +103,8 @@ class TextScreen(CommandScreen):
     def on_mount(self) -> None:
         """Shows what there is."""
         self.view.focus()
-        self.view.add(self._first)
+        self.view.add(self._waiting)
+        self._waiting, self._there = [], True
 
     @property
     def view(self) -> TextView:
@@ -110,11 +113,16 @@ class TextScreen(CommandScreen):
 
     def begin(self) -> None:
         """What was added counts no longer, and is told anew."""
-        self.view.begin()
+        self._waiting.clear()
+        if self._there:
+            self.view.begin()
 
     def add(self, lines: Iterable[Content]) -> None:
-        """Appends lines."""
-        self.view.add(lines)
+        """Appends lines, also such as come before the text is there."""
+        if self._there:
+            self.view.add(lines)
+        else:
+            self._waiting += lines
 
     def why_not(self, command: str) -> str:
         """Only what goes on can be followed."""
