@@ -309,6 +309,20 @@ def test_nothing_is_divided_by_what_is_nothing(runs: Path, show: Show) -> None:
     show(runs, script, first="tiny-run")
 
 
+def test_a_run_of_many_epochs_leaves_room_for_its_time(runs: Path, show: Show) -> None:
+    paths = revive(runs / "tiny-run")
+    meta = read_record(paths.meta, MetaRecord)
+    assert meta is not None
+    write_record(paths.meta, structs.replace(meta, epochs=10_000_000))
+
+    async def script(person: Person) -> None:
+        await opened(person)
+        await person.sees("3/10000000")
+        assert person.line("3/10000000").rstrip().endswith("attempt 2")
+
+    show(runs, script, first="tiny-run")
+
+
 def test_news_of_an_earlier_opening_are_not_told_twice(runs: Path, show: Show) -> None:
     async def script(person: Person) -> None:
         screen = await opened(person)

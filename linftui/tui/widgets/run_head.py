@@ -26,7 +26,7 @@ from linftui.tui.theme import state_look
 from linftui.tui.widgets.lines import Lines, spread, wrapped
 
 WIDE = 130  # from so many columns on, the bar and the figures share a line
-BAR = 28
+BAR, NARROW_BAR = 28, 8
 PROBLEM_LINES = 3
 
 
@@ -58,10 +58,10 @@ class RunHead(Lines):
             ]
         else:
             time = Content.styled("  " + " · ".join(self._times()), "$muted")
-            progress = self._progress(max(width - time.cell_length - 24, 8))
+            beside = self._progress(NARROW_BAR).cell_length - NARROW_BAR + time.cell_length
             lines = [
                 spread(self._headline([]), self._eta(), width),
-                Content.assemble(progress, time),
+                Content.assemble(self._progress(width - beside), time),
                 self._figures(),
             ]
         return [*lines, *self._notices(width)]
@@ -104,7 +104,7 @@ class RunHead(Lines):
         share = epoch / epochs if epochs else 0.0
         return Content.assemble(
             ("epoch ", "$muted"), f"{shown:>5}", (f"/{epochs or '-'}", "$muted"), "  ",
-            bar(share, max(width, 8), colour), f" {share:4.0%}",
+            bar(share, max(width, NARROW_BAR), colour), f" {share:4.0%}",
         )  # fmt: skip
 
     def _figures(self) -> Content:
