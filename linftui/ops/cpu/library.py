@@ -15,12 +15,12 @@ from typing import Any
 
 import torch  # noqa: F401  (its OpenMP must be there first)
 
-import linftui.ops.cpu
+import linftui
 from linftui.ops.cpu.power import Power
 
 FILE = "liblinftui_cpu.so"
 FORCE = "LINFTUI_CPU_VARIANT"
-# In order of preference, and the name by which the compiler's run-time knows the processors that can run it.
+# In order of preference: the x86-64 level that a variant is compiled for, and what people call it.
 NAMES = {"v4": "avx512", "v3": "avx2", "v2": "sse4", "portable": "portable"}
 
 
@@ -87,7 +87,7 @@ class Library:
 def variants() -> dict[str, Library]:
     """What this machine can run of what was compiled, the fastest first; empty without a library."""
     # An editable installation has two folders: the sources, and where compiled files go.
-    files = [Path(folder) / FILE for folder in linftui.ops.cpu.__path__]
+    files = [Path(folder) / "ops" / "cpu" / FILE for folder in linftui.__path__]
     file = next((file for file in files if file.is_file()), None)
     if file is None:
         return {}

@@ -19,7 +19,7 @@ import numpy as np
 WHOLE = frozenset({0, 1, 2, 3, 4, 7, 8})  # exponents that the kernels know as products
 LEAST_SQUARED = 11.0
 # From here on most vectors of columns hold no term that counts, so that looking first pays; measured.
-LEAST_LOOKING_FORWARD, LEAST_LOOKING_BACKWARD = 64.0, 200.0
+LEAST_LOOKING_FORWARD, LEAST_LOOKING_BACKWARD = 200.0, 200.0
 # A term of a sum may be left out below 2^-30 of the largest: 5,000 of them move the distance by 5e-6 / p.
 NEAR_BITS = 30.0
 # A term of a gradient may be left out below 1e-13, where Adam's eps of 1e-10 still hides it, or 2^-60 of |grad|.

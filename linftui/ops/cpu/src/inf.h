@@ -10,106 +10,81 @@ namespace {
 constexpr int64_t SEARCHED = 256;  // columns: a maximum is known to lie in one block of so many
 
 
-// Maxima of |x - w| over [begin, end).
-inline __attribute__((always_inline)) void abs_max_tile(const Rows<TN>& x, const Rows<TM>& w, int64_t begin,
-                                                        int64_t end, V4* largest) {
+// Maxima of |x - w| over packed vectors: of each weight row against the TN rows of x.
+inline __attribute__((always_inline)) void abs_max_tile(const float* x, const float* w, int64_t vectors, V4* largest) {
   V acc[TM][TN] = {};
-  over_columns<true>(begin, end, [&](auto at) __attribute__((always_inline)) {
+  for (int64_t v = 0; v < vectors; ++v, x += TN * W, w += TM * W) {
     V xs[TN];
 #pragma GCC unroll 8
-    for (int n = 0; n < TN; ++n) xs[n] = at(x.at[n]);
+    for (int n = 0; n < TN; ++n) xs[n] = load(x + n * W);
 #pragma GCC unroll 8
     for (int m = 0; m < TM; ++m) {
-      const V ws = at(w.at[m]);
+      const V ws = load(w + m * W);
 #pragma GCC unroll 8
       for (int n = 0; n < TN; ++n) acc[m][n] = abs_max(acc[m][n], xs[n] - ws);
     }
-  });
+  }
 #pragma GCC unroll 8
   for (int m = 0; m < TM; ++m) largest[m] = fold_four<Max>(acc[m][0], acc[m][1], acc[m][2], acc[m][3]);
 }
 
-// y[n, m] over all columns. Returns 1 where a row of the task holds a NaN or an infinity; y is then of no use.
+// Maxima over all columns. Returns whether all entries were finite; the maxima are of no use otherwise.
+inline bool largest_differences(const Matrix& x, const Matrix& weight, const Task& task, PerTile<V4>& largest) {
+  return over_tiles<1>({x}, weight, task, true, [&](const Packed& tile) {
+    V4 here[TM], *so_far = largest.of(tile);
+    abs_max_tile(tile.x, tile.w, tile.vectors, here);
+    for (int m = 0; m < TM; ++m) so_far[m] = tile.begin > 0 ? Max::of(so_far[m], here[m]) : here[m];
+  });
+}
+
+// y[n, m] of a task. Returns 1 where a row holds a NaN or an infinity; y is then of no use.
 inline int inf_forward_task(const Matrix& x, const Matrix& weight, const Task& task, float* y) {
-  const int64_t M = weight.rows;
-  bool not_finite = false;
-  for (int64_t begin = 0; begin < x.k; begin += K_BLOCK) {
-    const int64_t end = smaller(begin + K_BLOCK, x.k);
-    not_finite |= any_not_finite(x, task.n0, task.n1, begin, end);
-    for (int64_t m = task.m0; m < task.m1; m += TM) {
-      const int64_t rows = smaller(TM, task.m1 - m);
-      not_finite |= any_not_finite(weight, m, m + rows, begin, end);
-      const Rows<TM> w(weight, m);
-      for (int64_t n = task.n0; n < task.n1; n += TN) {
-        V4 largest[TM];
-        abs_max_tile(Rows<TN>(x, n), w, begin, end, largest);
-        for (int i = 0; i < smaller(TN, task.n1 - n); ++i)
-          for (int j = 0; j < rows; ++j) {
-            float& out = y[(n + i) * M + m + j];
-            out = begin > 0 && out > largest[j][i] ? out : largest[j][i];
-          }
-      }
-    }
-  }
-  return not_finite;
+  PerTile<V4> largest;
+  const bool finite = largest_differences(x, weight, task, largest);
+  over_outputs(task, [&](int64_t n, int64_t m, const Place& place) { y[n * weight.rows + m] = largest.of(place); });
+  return !finite;
 }
 
 // The first column in [begin, end) where |x - w| is `largest`; there is one.
 inline int64_t first_attained(const float* x, const float* w, int64_t begin, int64_t end, float largest) {
   const V wanted = broadcast(largest);
-  int64_t found = end;
   for (int64_t k = begin; k < end; k += W) {
     const int n = static_cast<int>(smaller(W, end - k));
     const V xs = n == W ? load(x + k) : load_part(x + k, n, x[k]);
     const V ws = n == W ? load(w + k) : load_part(w + k, n, w[k]);
     const uint32_t here = equal(absolute(xs - ws), wanted);
-    if (here != 0) {
-      found = k + __builtin_ctz(here);
-      break;
-    }
+    if (here != 0) return k + __builtin_ctz(here);
   }
-  return found;
+  return end;
 }
 
-// As inf_forward_task, and the first column that attains each maximum: blocks are compared in order, then the
-// winning one is searched.
+// As inf_forward_task, and the first column that attains each maximum: the maxima of short blocks are compared in
+// order, then the block that won is searched.
 inline int inf_argmax_task(const Matrix& x, const Matrix& weight, const Task& task, float* y, int64_t* argmax) {
-  const int64_t M = weight.rows;
-  bool not_finite = false;
-  for (int64_t begin = 0; begin < x.k; begin += K_BLOCK) {
-    const int64_t end = smaller(begin + K_BLOCK, x.k);
-    not_finite |= any_not_finite(x, task.n0, task.n1, begin, end);
-    for (int64_t m = task.m0; m < task.m1; m += TM) {
-      const int64_t rows = smaller(TM, task.m1 - m);
-      not_finite |= any_not_finite(weight, m, m + rows, begin, end);
-      const Rows<TM> w(weight, m);
-      for (int64_t n = task.n0; n < task.n1; n += TN) {
-        const Rows<TN> xs(x, n);
-        V4 largest[TM];
-        I4 where[TM];
-        for (int j = 0; j < TM; ++j) largest[j] = V4{} - 1, where[j] = I4{};
-        for (int64_t block = begin; block < end; block += SEARCHED) {
-          V4 here[TM];
-          abs_max_tile(xs, w, block, smaller(block + SEARCHED, end), here);
-#pragma GCC unroll 8
-          for (int j = 0; j < TM; ++j) {
-            const I4 more = here[j] > largest[j];
-            largest[j] = Max::of(largest[j], here[j]);
-            where[j] = (more & static_cast<int32_t>(block - begin)) | (~more & where[j]);
-          }
-        }
-        for (int i = 0; i < smaller(TN, task.n1 - n); ++i)
-          for (int j = 0; j < rows; ++j) {
-            const int64_t out = (n + i) * M + m + j;
-            if (begin > 0 && y[out] >= largest[j][i]) continue;
-            const int64_t block = begin + where[j][i];
-            y[out] = largest[j][i];
-            argmax[out] = first_attained(xs.at[i], w.at[j], block, smaller(block + SEARCHED, end), largest[j][i]);
-          }
+  PerTile<V4> largest;
+  PerTile<I4> block;
+  const bool finite = over_tiles<1>({x}, weight, task, true, [&](const Packed& tile) {
+    V4* most = largest.of(tile);
+    I4* where = block.of(tile);
+    for (int64_t v = 0; v < tile.vectors; v += SEARCHED / W) {
+      V4 here[TM];
+      abs_max_tile(tile.x + v * TN * W, tile.w + v * TM * W, smaller(SEARCHED / W, tile.vectors - v), here);
+      const I4 begin = I4{} + static_cast<int32_t>(tile.begin + v * W);
+      for (int m = 0; m < TM; ++m) {
+        const I4 more = tile.begin + v > 0 ? here[m] > most[m] : I4{} - 1;
+        most[m] = (V4)((more & (I4)here[m]) | (~more & (I4)most[m]));
+        where[m] = (more & begin) | (~more & where[m]);
       }
     }
-  }
-  return not_finite;
+  });
+  over_outputs(task, [&](int64_t n, int64_t m, const Place& place) {
+    const float value = largest.of(place);
+    const int64_t begin = block.of(place);
+    y[n * weight.rows + m] = value;
+    argmax[n * weight.rows + m] =
+        first_attained(x.row(n), weight.row(m), begin, smaller(begin + SEARCHED, x.k), value);
+  });
+  return !finite;
 }
 
 // What flows through the one coordinate of (n, m): none where the distance is 0 or not finite.

@@ -37,25 +37,22 @@ void LINFTUI_EXPORT(inf_backward)(const float* grad, const float* x, const float
 
 int LINFTUI_EXPORT(bounds)(const float* lower, const float* upper, const float* weight, int outward, float* low,
                            float* high, int64_t N, int64_t M, int64_t K, int threads) {
-  const Box box = {{lower, N, K}, {upper, N, K}};
-  const Matrix b = {weight, M, K};
-  return for_each_task(box.lower, b, threads,
-                       [&](const Task& task) { return bounds_task(box, b, task, outward != 0, low, high); });
+  const Matrix a = {lower, N, K}, b = {upper, N, K}, c = {weight, M, K};
+  return for_each_task(a, c, threads,
+                       [&](const Task& task) { return bounds_task(a, b, c, task, outward != 0, low, high); });
 }
 
 int LINFTUI_EXPORT(norm_forward)(const float* x, const float* weight, float* y, const PowerFit* fit, int64_t N,
                                  int64_t M, int64_t K, int threads) {
   const Matrix a = {x, N, K}, b = {weight, M, K};
   return with_power(*fit, [&](const auto& power) {
-    using Power = std::remove_cv_t<std::remove_reference_t<decltype(power)>>;
     return for_each_task(a, b, threads, [&](const Task& task) {
-      return norm_task(a, b, task, *fit, y, [&](const NormTile& tile, float(*out)[TN]) {
-        bool done = false;
-        with_raw_power(*fit, [&](const auto& raw) { done = raw_tile(tile, raw, out); });
-        if (done) return 0;
-        if (Power::NEVER_NEAR || fit->near == 0) return norm_tile<Power, false>(tile, power, out);
-        return norm_tile<Power, !Power::NEVER_NEAR>(tile, power, out);
-      });
+      bool done = false;
+      with_raw_power(*fit, [&](const auto& raw) { done = raw_task(a, b, task, *fit, raw, y); });
+      if (done) return 0;
+      if constexpr (std::remove_reference_t<decltype(power)>::MAY_DROP)
+        if (fit->near > 0) return norm_near_task(a, b, task, *fit, power, y);
+      return norm_task(a, b, task, *fit, power, y);
     });
   });
 }
@@ -70,11 +67,12 @@ int LINFTUI_EXPORT(norm_backward)(const float* grad, const float* x, const float
       with_raw_power(*fit, [&](const auto& raw) { norm_backward<false>(op, raw, threads); }))
     return 0;
   return with_power(*fit, [&](const auto& power) {
-    using Power = std::remove_cv_t<std::remove_reference_t<decltype(power)>>;
-    if (Power::NEVER_NEAR || drop_below == nullptr)
-      norm_backward<false>(op, power, threads);
-    else
-      norm_backward<!Power::NEVER_NEAR>(op, power, threads);
+    if constexpr (std::remove_reference_t<decltype(power)>::MAY_DROP)
+      if (drop_below != nullptr) {
+        norm_backward<true>(op, power, threads);
+        return 0;
+      }
+    norm_backward<false>(op, power, threads);
     return 0;
   });
 }

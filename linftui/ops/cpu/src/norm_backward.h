@@ -58,9 +58,9 @@ inline void fill_pairs(const NormBackward& op, const Power& power, int64_t n0, i
     const bool real = n0 + i < op.x.rows;
     const int64_t from = smaller(n0 + i, op.x.rows - 1) * op.weight.rows + m0;
     for (int64_t m = 0; m < rows; ++m) {
-      const float y = op.y[from + m], flow = real && y > 0 ? op.grad[from + m] : 0;
-      pairs.scale[i][m] = y > 0 ? power.scale(y) : 0;
-      pairs.flow[i][m] = power.flow(flow, y);
+      const float y = op.y[from + m], divisor = y > 0 ? y : 1, grad = power.flow(op.grad[from + m], divisor);
+      pairs.scale[i][m] = y > 0 ? power.scale(divisor) : 0;
+      pairs.flow[i][m] = real && y > 0 ? grad : 0;
     }
     if (op.drop_below == nullptr) continue;
     for (int64_t m = 0; m < rows; ++m) {

@@ -22,14 +22,14 @@ struct PowerFit {
   float near;                       // in a forward: ratios below add nothing; 0 where it does not pay to look
 };
 
-template <int Q>
-inline __attribute__((always_inline)) V whole_power(V r) {
+template <int Q, class Number>
+inline __attribute__((always_inline)) Number whole_power(Number r) {
   if constexpr (Q == 0) {
-    return V{} + 1;
+    return Number{} + 1;
   } else if constexpr (Q == 1) {
     return r;
   } else {
-    const V half = whole_power<Q / 2>(r);
+    const Number half = whole_power<Q / 2>(r);
     return Q % 2 ? half * half * r : half * half;
   }
 }
@@ -37,13 +37,10 @@ inline __attribute__((always_inline)) V whole_power(V r) {
 // A whole q. Without `Scaled` the difference itself is raised, where the caller knows that it stays in range.
 template <int Q, bool Scaled>
 struct Whole {
-  static constexpr bool NEVER_NEAR = true;
+  static constexpr bool MAY_DROP = false;
   explicit Whole(const PowerFit&) {}
   static float scale(float largest) { return 1 / largest; }
-  static float flow(float grad, float largest) {
-    for (int i = 0; !Scaled && i < Q && grad != 0; ++i) grad /= largest;
-    return grad;
-  }
+  static float flow(float grad, float largest) { return Scaled ? grad : grad * whole_power<Q>(1 / largest); }
   static __attribute__((always_inline)) V add(V sum, V d, V scale) {
     const V r = Scaled ? d * scale : d;
     if constexpr (Q % 2 == 0) {
@@ -62,7 +59,7 @@ struct Whole {
 
 // Any q, by way of the logarithm.
 struct Logarithmic {
-  static constexpr bool NEVER_NEAR = true;
+  static constexpr bool MAY_DROP = false;
   explicit Logarithmic(const PowerFit& fit) : q(static_cast<float>(fit.q)) {}
   static float scale(float largest) { return 1 / largest; }
   static float flow(float grad, float) { return grad; }
@@ -80,7 +77,7 @@ struct Logarithmic {
 // number of squarings is only known as the program runs.
 template <int Degree, int K>
 struct Squared {
-  static constexpr bool NEVER_NEAR = false;
+  static constexpr bool MAY_DROP = Degree == 3;  // large q alone
   explicit Squared(const PowerFit& fit) : c(fit.c), z_max(broadcast(fit.z_max)), squarings(fit.squarings) {
     for (int i = 0; i <= Degree; ++i) coefficients[i] = broadcast(fit.coefficients[i]);
   }

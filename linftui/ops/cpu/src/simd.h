@@ -136,48 +136,46 @@ inline uint32_t equal(V a, V b) {
 
 // The ways to fold lanes together. Each is exact or, for the sum, of one fixed order.
 struct Max {
-  static V4 of(V4 a, V4 b) {
-#if defined(LINFTUI_X86)
-    return _mm_max_ps(a, b);
-#else
-    return (V4)(((a > b) & (I4)a) | (~(a > b) & (I4)b));
+  static V of(V a, V b) { return maximum(a, b); }
+#if defined(LINFTUI_AVX512) || defined(LINFTUI_AVX2)
+  static V4 of(V4 a, V4 b) { return _mm_max_ps(a, b); }
 #endif
-  }
 };
 struct Min {
-  static V4 of(V4 a, V4 b) { return -Max::of(-a, -b); }
+  static V of(V a, V b) { return minimum(a, b); }
+#if defined(LINFTUI_AVX512) || defined(LINFTUI_AVX2)
+  static V4 of(V4 a, V4 b) { return _mm_min_ps(a, b); }
+#endif
 };
 struct Sum {
-  static V4 of(V4 a, V4 b) { return a + b; }
+  template <class Vector>
+  static Vector of(Vector a, Vector b) {
+    return a + b;
+  }
 };
-
-#if defined(LINFTUI_AVX512) || defined(LINFTUI_AVX2)
-template <class Fold>
-inline V4 fold_to_four(__m256 v) {
-  return Fold::of(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
-}
-#else
-template <class Fold>
-inline V4 fold_to_four(V v) {
-  return v;
-}
-#endif
-#if defined(LINFTUI_AVX512)
-template <class Fold>
-inline V4 fold_to_four(__m512 v) {
-  const __m256 low = _mm512_castps512_ps256(v), high = _mm512_extractf32x8_ps(v, 1);
-  return Fold::of(fold_to_four<Fold>(low), fold_to_four<Fold>(high));
-}
-#endif
 
 // Folds each of four vectors to one float.
 template <class Fold>
 inline V4 fold_four(V a, V b, V c, V d) {
-  const V4 p = fold_to_four<Fold>(a), q = fold_to_four<Fold>(b);
-  const V4 r = fold_to_four<Fold>(c), s = fold_to_four<Fold>(d);
+#if defined(LINFTUI_AVX512)
+  // Quarters of 128 bits: (a, a, b, b) and (c, c, d, d), then (a, b, c, d), then within the quarters.
+  const V ab = Fold::of(_mm512_shuffle_f32x4(a, b, 0x44), _mm512_shuffle_f32x4(a, b, 0xee));
+  const V cd = Fold::of(_mm512_shuffle_f32x4(c, d, 0x44), _mm512_shuffle_f32x4(c, d, 0xee));
+  V abcd = Fold::of(_mm512_shuffle_f32x4(ab, cd, 0x88), _mm512_shuffle_f32x4(ab, cd, 0xdd));
+  abcd = Fold::of(abcd, _mm512_permute_ps(abcd, 0x4e));
+  abcd = Fold::of(abcd, _mm512_permute_ps(abcd, 0xb1));
+  return _mm512_castps512_ps128(_mm512_permutexvar_ps(_mm512_setr_epi32(0, 4, 8, 12, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0), abcd));
+#else
+#if defined(LINFTUI_AVX2)
+  const auto half = [](V v) { return Fold::of(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1)); };
+  const V4 p = half(a), q = half(b), r = half(c), s = half(d);
+#else
+  const V4 p = a, q = b, r = c, s = d;
+#endif
   const V4 pq = Fold::of(__builtin_shufflevector(p, q, 0, 4, 1, 5), __builtin_shufflevector(p, q, 2, 6, 3, 7));
   const V4 rs = Fold::of(__builtin_shufflevector(r, s, 0, 4, 1, 5), __builtin_shufflevector(r, s, 2, 6, 3, 7));
   return Fold::of(__builtin_shufflevector(pq, rs, 0, 1, 4, 5), __builtin_shufflevector(pq, rs, 2, 3, 6, 7));
+#endif
 }
 
 }  // namespace

@@ -10,9 +10,8 @@
 
 namespace {
 
-constexpr int64_t ROWS_OF_X = 128;     // with K_BLOCK columns: half of a 1 MiB second-level cache
-constexpr int64_t TILES_OF_WEIGHT = 16;  // long enough for a block of x to pay for coming from the third level
-constexpr int64_t K_BLOCK = 1024;      // TM rows of so many floats stay in a first-level cache of 32 KiB
+constexpr int64_t ROWS_OF_X = 128, TILES_OF_WEIGHT = 96 / TM;  // of a task, at most
+constexpr int64_t K_BLOCK = 512;  // columns at once: TN + TM packed rows stay in a first-level cache of 32 KiB
 constexpr int64_t WORTH_A_THREAD = 1 << 15;  // elements; below, waking a thread costs more than it does
 
 struct Matrix {
@@ -22,7 +21,7 @@ struct Matrix {
 };
 
 struct Task {
-  int64_t n0, n1, m0, m1;  // rows of x, rows of weight; m0 is a multiple of TM
+  int64_t n0, n1, m0, m1;  // rows of x, rows of weight; n0 and m0 are multiples of TN and TM
 };
 
 inline int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
@@ -53,37 +52,80 @@ inline int for_each_task(const Matrix& x, const Matrix& weight, int threads, Wor
   return status;
 }
 
-// `Count` rows from `first` on; past the last row that one is repeated, and its results are not stored.
+// Copies columns [begin, end) of rows to `to`, vector by vector: to[vector][row][lane]. Rows of a power of two of
+// bytes would otherwise fight for the same few places of the cache. The lanes past the end hold zeros, or repeat
+// one before, which changes no maximum. `spoilt` becomes NaN where a NaN or an infinity is met: times 0 they alone
+// are not 0.
 template <int Count>
-struct Rows {
-  const float* at[Count];
-  Rows(const Matrix& matrix, int64_t first) {
-    for (int i = 0; i < Count; ++i) at[i] = matrix.row(smaller(first + i, matrix.rows - 1));
-  }
-};
-
-// Whether a row holds a NaN or an infinity in [begin, end): multiplied by 0 they alone give NaN.
-inline bool any_not_finite(const Matrix& matrix, int64_t row0, int64_t row1, int64_t begin, int64_t end) {
-  V sum = {};
-  for (int64_t row = row0; row < row1; ++row) {
-    const float* values = matrix.row(row);
-    int64_t k = begin;
-    for (; k + W <= end; k += W) sum += load(values + k) * 0.0f;
-    if (k < end) sum += load_part(values + k, static_cast<int>(end - k), 0) * 0.0f;
-  }
-  return equal(sum, sum) != (1u << W) - 1;
+inline void pack(const float* const (&rows)[Count], int64_t begin, int64_t end, bool repeat, float* to, V& spoilt) {
+  for (int64_t k = begin; k < end; k += W)
+    for (int i = 0; i < Count; ++i, to += W) {
+      const float* from = rows[i] + k;
+      const V v = k + W <= end ? load(from) : load_part(from, static_cast<int>(end - k), repeat ? *from : 0);
+      spoilt = multiply_add(v, V{}, spoilt);
+      store(to, v);
+    }
 }
 
-// Calls step(loader, k) over [begin, end), where loader(pointer) gives the vector at k. The lanes past the end hold
-// zeros, or repeat the first of the last part, which changes no maximum and no minimum.
-template <bool Repeat, class Step>
-inline __attribute__((always_inline)) void over_columns(int64_t begin, int64_t end, Step step) {
-  int64_t k = begin;
-  for (; k + W <= end; k += W) step([k](const float* row) { return load(row + k); });
-  if (k < end) {
-    const int n = static_cast<int>(end - k);
-    step([k, n](const float* row) { return load_part(row + k, n, Repeat ? row[k] : 0); });
+// A tile that is at hand: its place in the task, and columns [begin, begin + W * vectors) of its rows as `pack` leaves
+// them; x has TN rows of each source.
+struct Packed {
+  int64_t m_tile, n_tile, begin, vectors;
+  const float *x, *w;
+};
+
+// Calls use(packed) for every tile of a task and every block of columns, the blocks in order. Past the last row that
+// one is repeated, and what comes of it is not to be stored. Returns whether all entries were finite.
+template <int Sources, class Use>
+inline bool over_tiles(const Matrix (&x)[Sources], const Matrix& weight, const Task& task, bool repeat, Use use) {
+  constexpr int64_t COLUMNS = K_BLOCK / Sources;
+  alignas(64) float xs[ROWS_OF_X / TN][COLUMNS * Sources * TN], ws[COLUMNS * TM];
+  const int64_t n_tiles = ceil_div(task.n1 - task.n0, TN), m_tiles = ceil_div(task.m1 - task.m0, TM);
+  V spoilt = {};
+  for (int64_t begin = 0; begin < weight.k; begin += COLUMNS) {
+    const int64_t end = smaller(begin + COLUMNS, weight.k);
+    for (int64_t tile = 0; tile < n_tiles; ++tile) {
+      const float* rows[Sources * TN];
+      for (int i = 0; i < Sources * TN; ++i)
+        rows[i] = x[i / TN].row(smaller(task.n0 + tile * TN + i % TN, x[0].rows - 1));
+      pack(rows, begin, end, repeat, xs[tile], spoilt);
+    }
+    for (int64_t tile = 0; tile < m_tiles; ++tile) {
+      const float* rows[TM];
+      for (int i = 0; i < TM; ++i) rows[i] = weight.row(smaller(task.m0 + tile * TM + i, weight.rows - 1));
+      pack(rows, begin, end, repeat, ws, spoilt);
+      for (int64_t n_tile = 0; n_tile < n_tiles; ++n_tile)
+        use(Packed{tile, n_tile, begin, ceil_div(end - begin, W), xs[n_tile], ws});
+    }
   }
+  return equal(spoilt, spoilt) == (1u << W) - 1;
+}
+
+// Where an output of a task lies among its tiles.
+struct Place {
+  int64_t m_tile, n_tile;
+  int m, n;
+};
+
+// A number for each output of a task, tile by tile; outputs that do not exist have places too.
+template <class Four>
+struct PerTile {
+  Four at[TILES_OF_WEIGHT][ROWS_OF_X / TN][TM];
+
+  Four* of(const Packed& tile) { return at[tile.m_tile][tile.n_tile]; }
+  auto of(const Place& place) const { return at[place.m_tile][place.n_tile][place.m][place.n]; }
+};
+
+// Calls use(n, m, place) for every output of a task, tile by tile: few rows of weight stay in the cache meanwhile.
+template <class Use>
+inline void over_outputs(const Task& task, Use use) {
+  for (int64_t m_tile = 0; task.m0 + m_tile * TM < task.m1; ++m_tile)
+    for (int64_t n_tile = 0; task.n0 + n_tile * TN < task.n1; ++n_tile) {
+      const int64_t first_n = task.n0 + n_tile * TN, first_m = task.m0 + m_tile * TM;
+      for (int n = 0; n < smaller(TN, task.n1 - first_n); ++n)
+        for (int m = 0; m < smaller(TM, task.m1 - first_m); ++m)
+          use(first_n + n, first_m + m, Place{m_tile, n_tile, m, n});
+    }
 }
 
 }  // namespace
