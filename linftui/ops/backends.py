@@ -1,7 +1,8 @@
 """Which implementation computes an operation: chosen by device and dtype, here and nowhere else.
 
-float32 on a CPU goes to the compiled kernels where they were built and this processor can run them; everything
-else goes to the definition. What was chosen has a name, which runs, certificates and `linftui doctor` show.
+float32 on a CPU goes to the compiled kernels where they were built and this processor can run them;
+everything else goes to the definition. What was chosen has a name, which runs, certificates and
+`linftui doctor` show.
 """
 
 import warnings
@@ -12,6 +13,8 @@ import torch
 from torch import Tensor
 
 from linftui.ops import reference
+
+SLOW = "linftui was installed without its compiled CPU kernels"
 
 
 @runtime_checkable
@@ -50,8 +53,7 @@ def _cpu() -> tuple[Backend, str]:
     found = library()
     if found is None:
         warnings.warn(
-            "linftui was installed without its compiled CPU kernels: plain PyTorch is used, correct and slow "
-            "(install a C++ compiler and reinstall linftui)",
+            f"{SLOW}: plain PyTorch is used, correct and slow (install a C++ compiler and reinstall linftui)",
             RuntimeWarning,
             stacklevel=2,
         )

@@ -36,7 +36,7 @@ _SCHEMAS: dict[str, tuple[str, Callable[..., Any]]] = {
     ),
     "inf_dist_bounds": (
         "(Tensor lower, Tensor upper, Tensor weight, bool outward) -> (Tensor, Tensor)",
-        lambda lower, upper, weight, outward: backend_for(lower).inf_dist_bounds(lower, upper, weight, outward),
+        lambda lower, upper, weight, out: backend_for(lower).inf_dist_bounds(lower, upper, weight, out),
     ),
 }
 

@@ -1,11 +1,10 @@
 """The functions of `linftui.ops.reference` on float32 tensors of a CPU, by the compiled kernels.
 
-The kernels take finite numbers and distances that are not absurdly small. They notice anything else (a NaN, an
-infinity, a distance between 0 and 2^-100), and then the whole call is the definition's.
+The kernels take finite numbers and distances that are not absurdly small. They notice anything else (a NaN,
+an infinity, a distance between 0 and 2^-100), and then the whole call is the definition's.
 """
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -89,7 +88,8 @@ class CpuKernels:
         if _empty(lower, weight):
             return reference.inf_dist_bounds(lower, upper, weight, outward)
         lower, upper, weight = (tensor.contiguous() for tensor in (lower, upper, weight))
-        bounds = tuple(lower.new_empty(lower.shape[0], weight.shape[0]) for _ in range(2))
+        shape = lower.shape[0], weight.shape[0]
+        bounds = lower.new_empty(shape), lower.new_empty(shape)
         done = self._call("bounds", lower, upper, weight, int(outward), *bounds, x=lower, weight=weight)
         return bounds if done else reference.inf_dist_bounds(lower, upper, weight, outward)
 

@@ -1,7 +1,7 @@
 """Finding and loading the compiled kernels: one shared library with a variant for each processor family.
 
-It is compiled at installation where there is a C++ compiler; where there is none the package works without it.
-The library must be loaded after torch: both then share torch's OpenMP threads. Do not fork afterwards.
+It is compiled at installation where there is a C++ compiler; where there is none the package works without
+it. The library must be loaded after torch: both then share torch's OpenMP threads. Do not fork afterwards.
 """
 
 import ctypes
@@ -44,9 +44,7 @@ class PowerFit(ctypes.Structure):
         kind = ("logarithmic", "whole", "squared").index(power.kind)
         coefficients = (c_float * 7)(*power.coefficients)
         degree = len(power.coefficients) - 1
-        return PowerFit(
-            power.q, kind, degree, power.squarings, power.c, power.z_max, coefficients, near
-        )
+        return PowerFit(power.q, kind, degree, power.squarings, power.c, power.z_max, coefficients, near)
 
 
 _SIZES = [c_int64, c_int64, c_int64, c_int]  # N, M, K, threads
