@@ -1,7 +1,7 @@
 """How the CPU kernels compute r^q for a ratio 0 <= r <= 1, decided here on the host for each q.
 
 - A whole q for which the kernels have products: by products.
-- q >= 11: r^q = P(z)^(2^k) with z = c (1 - r) and c = q / 2^k in [2, 4). P approximates (1 - z / c)^c, a
+- q >= 11.5: r^q = P(z)^(2^k) with z = c (1 - r) and c = q / 2^k in [2, 4). P approximates (1 - z / c)^c, a
   function so smooth that degree 6, 5, 4 or 3 suffices as q grows; squaring it k times costs k multiplications
   and neither a logarithm nor an exponential. P is fitted here in float64 and its error measured before use.
 - Anything else, and a fit that measures badly: by logarithm and exponential.
@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 WHOLE = frozenset({0, 1, 2, 3, 4, 7, 8})  # exponents that the kernels know as products
-LEAST_SQUARED = 11.0
+LEAST_SQUARED = 11.5
 # From here on most vectors of columns hold no term that counts, so that looking first pays; measured.
 LEAST_LOOKING_FORWARD, LEAST_LOOKING_BACKWARD = 200.0, 200.0
 # A term of a sum may be left out below 2^-30 of the largest: 5,000 of them move the distance by 5e-6 / p.
@@ -28,7 +28,7 @@ DROP_ABSOLUTE, DROP_BITS = 1e-13, 60.0
 # P follows r^q down to 2^-44; from there on the power stays what it is.
 FITTED_BITS = 44.0
 # Limits of the error of P^(2^k), relative to r^q where r^q > 2^-10 and > 2^-30.
-MOST_ERROR_NEAR_1, MOST_ERROR_BELOW = 1.5e-5, 2e-2
+MOST_ERROR_NEAR_1, MOST_ERROR_BELOW = 2.5e-5, 2e-2
 
 
 @dataclass(frozen=True)
