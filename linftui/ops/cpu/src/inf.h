@@ -94,7 +94,8 @@ inline float inf_flow(float grad, float x, float w) {
   return d > 0 ? grad : d < 0 ? -grad : 0 * grad;
 }
 
-// Gradients in the order of the definition: along a row of grad for x, along a column for weight.
+// Gradients in the order of the definition: along a row of grad for x, along a column for weight. Few rows of weight
+// are looked at at a time, for those of a large layer do not fit into a cache.
 inline void inf_backward(const Matrix& x, const Matrix& weight, const float* grad, const int64_t* argmax,
                          float* grad_x, float* grad_weight, int threads) {
   constexpr int64_t AT_ONCE = 16;  // columns of grad: one line of the cache
@@ -103,13 +104,15 @@ inline void inf_backward(const Matrix& x, const Matrix& weight, const float* gra
 #pragma omp parallel num_threads(threads)
   {
 #pragma omp for schedule(static) nowait
-    for (int64_t n = 0; n < N; ++n) {
-      float* sums = grad_x + n * K;
-      memset(sums, 0, sizeof(float) * static_cast<size_t>(K));
-      for (int64_t m = 0; m < M; ++m) {
-        const int64_t k = argmax[n * M + m];
-        sums[k] += inf_flow(grad[n * M + m], x.row(n)[k], weight.row(m)[k]);
-      }
+    for (int64_t part = 0; part < threads; ++part) {
+      const int64_t begin = N * part / threads, end = N * (part + 1) / threads;
+      memset(grad_x + begin * K, 0, sizeof(float) * static_cast<size_t>((end - begin) * K));
+      for (int64_t first = 0; first < M; first += AT_ONCE)
+        for (int64_t n = begin; n < end; ++n)
+          for (int64_t m = first; m < smaller(first + AT_ONCE, M); ++m) {
+            const int64_t k = argmax[n * M + m];
+            grad_x[n * K + k] += inf_flow(grad[n * M + m], x.row(n)[k], weight.row(m)[k]);
+          }
     }
 #pragma omp for schedule(static)
     for (int64_t first = 0; first < M; first += AT_ONCE) {
