@@ -112,7 +112,7 @@ def _train_rank(options: argparse.Namespace, device_name: str, should_stop: Stop
     paths, device = RunPaths(options.run), torch.device(device_name)
     recipe = read_recipe(paths)
     if is_first():
-        write_record(paths.meta, structs.replace(read_meta(paths), kernel_backend=backend_name()))
+        write_record(paths.meta, structs.replace(read_meta(paths), kernel_backend=backend_name(device)))
     dataset = build_dataset(recipe, device)
     trainer = Trainer(recipe, dataset, paths, options.attempt, should_stop)
     if options.checkpoint is None:

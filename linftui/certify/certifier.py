@@ -264,7 +264,7 @@ def _empty_summary(subject: Subject, eps: Fraction) -> CertificateSummary:
         model_sha256=record.sha256[subject.checkpoint.paths.model.name],
         data_sha256=subject.dataset.sha256,
         rounding=ROUNDING,
-        backend=backend_name(),
+        backend=backend_name(subject.device),
         device=str(subject.device),
         versions={"linftui": __version__, "torch": version("torch")},
         created=time.time(),
