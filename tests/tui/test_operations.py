@@ -1,6 +1,7 @@
 """What keys do to runs, without a screen: each says what it does, and refuses in a sentence."""
 
 import time
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -95,6 +96,21 @@ def test_a_certification_on_another_machine_is_not_stopped_from_here(runs: Path)
     write_record(logs.worker, MemberRecord(host=there, process=process))
     with pytest.raises(UsageError, match="runs on elsewhere; stop it there"):
         operations.stop_certifying(RunPaths(runs / "tiny-run"))
+
+
+@pytest.mark.slow
+def test_what_is_being_certified_is_not_begun_again(runs: Path) -> None:
+    paths = RunPaths(runs / "tiny-run")
+    many = ",".join(f"{n}/1000" for n in range(1, 400))
+    operations.certify(CertifyRequest(paths, many, devices="cpu"), lambda _: None)
+    for again in (many, "0.398"):  # also a part of it
+        for checkpoint in ("latest", "36"):
+            with pytest.raises(UsageError, match="being certified already, of step-00000036"):
+                operations.certify(CertifyRequest(paths, again, checkpoint, devices="cpu"), lambda _: None)
+    for other in (CertifyRequest(paths, "0.5"), CertifyRequest(paths, "0.398", means="re-estimated")):
+        operations.certify(replace(other, devices="cpu"), lambda _: None)
+    assert len(certifications(paths)) == 3
+    operations.stop_certifying(paths)
 
 
 @pytest.mark.slow
