@@ -15,6 +15,7 @@ from linftui.rundir.reader import read_all, read_record
 from linftui.rundir.records import (
     DeviceRecord,
     EvalRecord,
+    EventName,
     EventRecord,
     ExitRecord,
     Gpu,
@@ -22,6 +23,7 @@ from linftui.rundir.records import (
     StopRequest,
     TrainRecord,
 )
+from linftui.rundir.stopping import StopStages
 from linftui.rundir.writer import write_record
 from linftui.tui.follower import RunFollower
 from linftui.tui.messages import RunGrew
@@ -29,6 +31,8 @@ from linftui.tui.screens.run import RunScreen
 from linftui.tui.screens.runs import RunsScreen
 from linftui.tui.screens.text import TextScreen
 from linftui.tui.widgets.run_charts import NAMES, RunCharts
+from linftui.tui.widgets.run_head import stop_line
+from linftui.tui.widgets.side_panel import SidePanel
 
 Show = Callable[..., None]
 
@@ -106,6 +110,9 @@ def test_escape_leads_back_step_by_step(runs: Path, show: Show) -> None:
         screen = await opened(person)
         charts = screen.query_one(RunCharts)
         assert screen.focused is None
+        await person.press("enter")  # as from a second press of the key that has opened it
+        await person.pilot.pause(0.2)
+        assert "no chart is in focus" not in person.screen()
         await person.press("z")
         await person.sees("no chart is in focus")
         await person.press("3")
@@ -200,6 +207,55 @@ def test_why_a_run_failed_is_told(runs: Path, show: Show) -> None:
     show(runs, script, first="tiny-run")
 
 
+@pytest.mark.parametrize(
+    ("event", "said"),
+    [
+        ("stopped", "its supervisor was killed; step 1,234 was saved"),
+        ("finished", "its supervisor was killed; the training came to its end, step 1,234"),
+        ("warning", "its processes are gone without a word"),
+    ],
+)
+def test_what_a_killed_supervisor_left_is_told_from_the_events(
+    runs: Path, show: Show, event: EventName, said: str
+) -> None:
+    paths = RunPaths(runs / "tiny-run")
+    paths.exit.unlink()
+    append(paths.events, EventRecord(attempt=1, step=1234, time=time.time(), event=event))
+
+    async def script(person: Person) -> None:
+        await opened(person)
+        await person.sees("✗ crashed", said)
+        await person.press("escape")
+        panel = person.app.screen.query_one(SidePanel)
+        await person.until(lambda: person.app.facts)
+        assert said in " ".join("".join(line.plain for line in panel.make_lines(200, 40)).split())
+
+    show(runs, script, first="tiny-run")
+
+
+@pytest.mark.parametrize(("lines", "said"), [(1, "1 line of its files"), (2, "2 lines of its files")])
+def test_lines_that_cannot_be_read_are_counted(runs: Path, show: Show, lines: int, said: str) -> None:
+    with RunPaths(runs / "tiny-run").metrics.open("ab") as file:
+        file.write(b"{\n" * lines)
+
+    async def script(person: Person) -> None:
+        await opened(person)
+        await person.sees(f"{said} cannot be read")
+
+    show(runs, script, first="tiny-run")
+
+
+@pytest.mark.parametrize("width", [38, 58, 78, 98, 118, 158])
+def test_of_a_stop_the_last_stages_are_told_in_full_at_every_width(width: int) -> None:
+    stop = StopStages(
+        attempt=1, by="a friend", requested=0.0, deadline_s=1.0, seen=1.0, saved_step=None, exited=2.0,
+        killed=True,
+    )  # fmt: skip
+    line = stop_line(stop, width)
+    assert line.cell_length <= max(width, 42) and line.plain.endswith("✓ exited  ✗ ended at once")
+    assert ("asked" in line.plain) == (width >= 58) and ("by a friend" in line.plain) == (width == 158)
+
+
 def test_the_stages_of_a_stop_are_told_as_they_are_reached(runs: Path, show: Show) -> None:
     paths = revive(runs / "tiny-run")
 
@@ -244,7 +300,8 @@ def test_a_run_whose_directory_vanishes_is_told_of(runs: Path, show: Show) -> No
     async def script(person: Person) -> None:
         await opened(person)
         shutil.rmtree(runs / "tiny-run")
-        await person.sees("tiny-run is no longer there")
+        await person.sees("! gone  tiny-run", "tiny-run is no longer there")
+        assert "damaged" not in person.line("! gone")
         await person.press("C")
         await person.sees("the run's directory is no longer there")
         await person.press("escape")
@@ -317,10 +374,11 @@ def test_a_run_of_many_epochs_leaves_room_for_its_time(runs: Path, show: Show) -
 
     async def script(person: Person) -> None:
         await opened(person)
-        await person.sees("3/10000000")
-        assert person.line("3/10000000").rstrip().endswith("attempt 2")
+        append(paths.metrics, structs.replace(train_record(paths), attempt=2, epoch=12345.6))
+        await person.sees("12345.6/10000000")
+        assert person.line("12345.6/").rstrip().endswith("attempt 2") and "  0%  " in person.line("12345.6/")
 
-    show(runs, script, first="tiny-run")
+    show(runs, script, first="tiny-run", size=(80, 24))
 
 
 def test_news_of_an_earlier_opening_are_not_told_twice(runs: Path, show: Show) -> None:

@@ -167,6 +167,11 @@ class RunScreen(CommandScreen):
             return "the run's recipe cannot be read"
         return self.dashboard.why_not(command, self.row)
 
+    def action_command(self, name: str, key: str = "") -> None:
+        """Does what a key stands for; enter without a chart in focus is a run opened by two presses."""
+        if key != "enter" or isinstance(self.focused, Chart):
+            super().action_command(name, key)
+
     def do_back(self) -> None:
         """From a chart to all of them; from all of them to the list."""
         charts = self.query_one(RunCharts)

@@ -8,6 +8,7 @@ from linftui.devices import Gpu
 from linftui.launch.certification import CertificationProgress
 from linftui.rundir.records import CertificateSummary
 from linftui.rundir.stopping import StopStages
+from linftui.tui.bad_end import why_it_ended
 from linftui.tui.run_model import RunModel
 from linftui.tui.text import (
     accuracy,
@@ -130,36 +131,43 @@ class RunHead(Lines):
         if standing.stop is not None:
             lines.append(stop_line(standing.stop, width))
         if standing.bad_lines:
-            lines.append(
-                Content.styled(f"{standing.bad_lines:,} lines of its files cannot be read", "$warning")
-            )
+            many = "1 line" if standing.bad_lines == 1 else f"{standing.bad_lines:,} lines"
+            lines.append(Content.styled(f"{many} of its files cannot be read", "$warning"))
         return [*lines, *certificate_lines(standing.certifications, standing.certificates)]
 
     def _problem(self, width: int) -> list[Content]:
         standing = self._model.standing
         assert standing is not None
-        ended, text = standing.ended, standing.problem
-        if not text and self._model.state in ("failed", "crashed"):
-            text = "its processes are gone without a word"
-            if ended is not None and ended.message:
-                text = f"{ended.message}; {ended.hint}" if ended.hint else ended.message
+        model, attempt = self._model, standing.row.summary.attempt
+        text = standing.problem or why_it_ended(model.state, attempt, standing.ended, model.events)
         return wrapped(clean(text), width, "$error")[:PROBLEM_LINES] if text else []
 
 
 def stop_line(stop: StopStages, width: int) -> Content:
-    """How far a stop has come: each stage is ticked once it is true."""
-    by = f" by {clean(stop.by)}" if width >= WIDE else ""
+    """How far a stop has come: each stage is ticked once it is true. The last stages matter most."""
+    asked = f"asked {time_of_day(stop.requested)}"
+    wordings = [(asked, "seen by the ranks"), ("asked", "seen by the ranks"), ("asked", "seen"), ("", "")]
+    if width >= WIDE:
+        wordings.insert(0, (f"{asked} by {clean(stop.by)}", "seen by the ranks"))
+    lines = [_stop_stages(stop, *wording) for wording in wordings]
+    return next((line for line in lines if line.cell_length <= width), lines[-1])
+
+
+def _stop_stages(stop: StopStages, asked: str, seen: str) -> Content:
+    """The stages on a line, the first two in these words; without them where those are empty."""
     saved = "saved" if stop.saved_step is None else f"saved step {stop.saved_step:,}"
     stages = [
-        (f"asked {time_of_day(stop.requested)}{by}", True),
-        ("seen by the ranks", stop.seen is not None),
+        (asked, True),
+        (seen, stop.seen is not None),
         (saved, stop.saved_step is not None),
         ("exited", stop.exited is not None),
     ]
     line = Content.styled("stop", "bold $warning")
     for text, reached in stages:
         mark, colour = ("✓ ", "$success") if reached else ("· ", "$faint")
-        line = Content.assemble(line, "  ", (mark, colour), (text, "$foreground" if reached else "$faint"))
+        if text:
+            style = "$foreground" if reached else "$faint"
+            line = Content.assemble(line, "  ", (mark, colour), (text, style))
     if stop.killed:
         line = Content.assemble(line, ("  ✗ ended at once", "$error"))
     return line
