@@ -114,6 +114,33 @@ def test_the_plan_of_p_is_drawn(tmp_path: Path, show: Show) -> None:
     show(tmp_path / "runs", script, size=(120, 40))
 
 
+def test_what_is_refused_has_no_plan(tmp_path: Path, show: Show) -> None:
+    async def script(person: Person) -> None:
+        screen = await form(person)
+        assert screen.query_one(Chart).curves
+        screen.query_one("#changes", Input).value = "epochs=none"
+        await person.sees("epochs must be")
+        assert not screen.query_one(Chart).curves and "as planned" not in person.screen()
+        screen.query_one("#changes", Input).value = ""
+        await person.until(lambda: screen.query_one(Chart).curves)
+        await person.sees("p, as planned")
+        screen.query_one("#recipe", Input).value = ""
+        await person.sees("recipe: none is chosen")
+        assert not screen.query_one(Chart).curves
+
+    show(tmp_path / "runs", script, size=(120, 40))
+
+
+def test_one_types_on_behind_the_name_that_was_chosen(tmp_path: Path, show: Show) -> None:
+    async def script(person: Person) -> None:
+        screen = await form(person)
+        await person.press("up", "down", "tab")
+        await person.type("xyz")
+        assert screen.query_one("#recipe", Input).value == "digitsxyz"
+
+    show(tmp_path / "runs", script)
+
+
 def test_enter_pressed_twice_launches_once(runs: Path, show: Show, monkeypatch: pytest.MonkeyPatch) -> None:
     begun, ready = list[LaunchRequest](), threading.Event()
 

@@ -18,7 +18,7 @@ from linftui.tui.follower import RunNews, Standing
 from linftui.tui.screens.base import Listener
 from linftui.tui.screens.modal import keys_line
 from linftui.tui.text import clean
-from linftui.tui.widgets.form import Field
+from linftui.tui.widgets.form import Field, fill
 from linftui.tui.widgets.lines import Lines, wrapped
 from linftui.tui.widgets.run_head import certificate_line, running_line
 
@@ -91,7 +91,7 @@ class CertifyScreen(ModalScreen[None], Listener):
     def _show(self, standing: Standing) -> None:
         if standing.recipe is not None and not self._prefilled:
             self._prefilled = True
-            self.query_one("#eps", Input).value = format_fraction(standing.recipe.eps.test)
+            fill(self.query_one("#eps", Input), format_fraction(standing.recipe.eps.test))
         self._standing = standing
         self.query_one(Certificates).show(standing)
         self._show_keys()
