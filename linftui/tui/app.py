@@ -1,24 +1,24 @@
 """The dashboard itself: what is known of the runs, the screens it is shown on, and what keys set going."""
 
-import contextlib
-import threading
 import time
-from collections.abc import Callable, Iterable
-from functools import partial
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar
 
 from textual import on
-from textual.app import App, SystemCommand
+from textual.app import SystemCommand
 from textual.binding import BindingType
-from textual.message import Message
+from textual.events import Event, Key
+from textual.notifications import Notify
 from textual.screen import Screen
+from textual.widgets import Input
 
 from linftui.devices import DeviceSnapshot, Gpu
 from linftui.errors import LinftuiError
 from linftui.rundir.paths import RunPaths
 from linftui.rundir.store import RunStore
 from linftui.tui import operations
+from linftui.tui.background import BackgroundApp
 from linftui.tui.bindings import Command, commands_of
 from linftui.tui.facts import RunFacts
 from linftui.tui.messages import FactsRead, MachineSampled, PollerFailed, RunGrew, RunsListed
@@ -33,30 +33,10 @@ from linftui.tui.screens.runs import RunsScreen
 from linftui.tui.text import clean
 from linftui.tui.theme import THEME
 
-T = TypeVar("T")
+TOASTS = 2  # so many at once: more would hide a small terminal
 
 
-class Worked(Message):
-    """Something done in the background is through; `finish` shows what came of it."""
-
-    def __init__(self, finish: Callable[[], None]) -> None:
-        super().__init__()
-        self.finish = finish
-
-
-class Told(Message):
-    """A deed says how far it is."""
-
-    def __init__(self, deed: str, text: str) -> None:
-        super().__init__()
-        self.deed, self.text = deed, text
-
-    def can_replace(self, message: Message) -> bool:
-        """Only the newest counts."""
-        return isinstance(message, Told) and message.deed == self.deed
-
-
-class Dashboard(App[None]):
+class Dashboard(BackgroundApp):
     """Screens over the runs of one folder.
 
     Args:
@@ -77,8 +57,7 @@ class Dashboard(App[None]):
         self.complete = False
         self.facts: RunFacts | None = None
         self.machine: DeviceSnapshot | None = None
-        self._under_way: dict[str, str] = {}  # deeds, the latest last, and how far each says it is
-        self.poller = Poller(store, self._post)
+        self.poller = Poller(store, self.post_safely)
         self._first = first
         self.register_theme(THEME)
         self.theme = THEME.name
@@ -93,10 +72,6 @@ class Dashboard(App[None]):
     def on_unmount(self) -> None:
         """Nobody listens any more."""
         self.poller.stop()
-
-    def _post(self, message: Message) -> None:
-        with contextlib.suppress(RuntimeError):  # the event loop has just been closed
-            self.post_message(message)
 
     @staticmethod
     def now() -> float:
@@ -155,86 +130,14 @@ class Dashboard(App[None]):
 
     # What is done in the background
 
-    @property
-    def status(self) -> str:
-        """How far the latest deed is that says so."""
-        return next((text for text in reversed(self._under_way.values()) if text), "")
-
-    def do(self, deed: str, work: Callable[[operations.Tell], T], then: Callable[[T], None]) -> None:
-        """Does to a run what a person asked for; `deed` says what in a few words.
-
-        The same deed is refused while it is under way: a key that is pressed twice does it once.
-        """
-        if deed in self._under_way:
-            self.tell(f"{deed} already")
-            return
-
-        def through(finish: Callable[[], None]) -> None:
-            self._say(deed, None)
-            self.poller.look_closely()
-            finish()
-
-        def tell(text: str) -> None:
-            self._post(Told(deed, text))
-
-        self._say(deed, "")
-        self._in_thread(lambda: work(tell), then, self.show_problem, through)
-
-    def find_out(
-        self,
-        asker: Listener,
-        work: Callable[[], T],
-        then: Callable[[T], None],
-        failed: Callable[[LinftuiError], None] | None = None,
-    ) -> None:
-        """Answers a screen's question; nobody needs the answer any more once that screen is gone."""
-
-        def answer(finish: Callable[[], None]) -> None:
-            if asker in self.screen_stack:
-                finish()
-
-        self._in_thread(work, then, failed or self.show_problem, answer)
-
-    def _in_thread(
-        self,
-        work: Callable[[], T],
-        then: Callable[[T], None],
-        failed: Callable[[LinftuiError], None],
-        through: Callable[[Callable[[], None]], None],
-    ) -> None:
-        """Does `work` in a thread, which does not keep the dashboard from being left.
-
-        Here again `through` is called with what is to follow: `then` with the result, `failed` with an error.
-        """
-
-        def run() -> None:
-            finish: Callable[[], None]
-            try:
-                finish = partial(then, work())
-            except LinftuiError as error:
-                finish = partial(failed, error)
-            except Exception as error:  # runs go on whatever happens here, and so may whoever watches them
-                finish = partial(failed, _unforeseen(error))
-            self._post(Worked(partial(through, finish)))
-
-        threading.Thread(target=run, name="linftui-work", daemon=True).start()
-
-    def _say(self, deed: str, text: str | None) -> None:
-        """Notes how far a deed is; None: it is through."""
-        if text is None:
-            del self._under_way[deed]
-        else:
-            self._under_way[deed] = text
+    def status_changed(self) -> None:
+        """Shows how far what is under way has come."""
         for screen in self.in_sight():
             screen.status_changed()
 
-    @on(Told)
-    def _told(self, message: Told) -> None:
-        self._say(message.deed, message.text)
-
-    @on(Worked)
-    def _worked(self, message: Worked) -> None:
-        message.finish()
+    def deed_done(self) -> None:
+        """Something was done to a run, perhaps."""
+        self.poller.look_closely()
 
     def show_problem(self, error: LinftuiError) -> None:
         """What went wrong, over whatever is shown."""
@@ -243,6 +146,25 @@ class Dashboard(App[None]):
     def tell(self, text: str) -> None:
         """A sentence in a corner, for some seconds."""
         self.notify(clean(text), timeout=5, markup=False)
+
+    @on(Notify)
+    def _make_room(self, message: Notify) -> None:
+        """A sentence replaces itself, and the oldest beyond `TOASTS`, before it is shown."""
+        others = [shown for shown in self._notifications if shown.message != message.notification.message]
+        self._notifications.clear()
+        for shown in others[1 - TOASTS :]:
+            self._notifications.add(shown)
+
+    async def on_event(self, event: Event) -> None:
+        """A key that is bound acts before the next one is looked at, which may be meant for what it opens.
+
+        Textual hands a key to the widget in focus first, and asks for bindings once it has come back; by then
+        other keys may be on their way to that widget too. Where text is typed, it has to be so.
+        """
+        if isinstance(event, Key) and not event.is_forwarded and not isinstance(self.focused, Input):
+            if await self._check_bindings(event.key):
+                return
+        await super().on_event(event)
 
     # What screens ask for
 
@@ -322,8 +244,9 @@ class Dashboard(App[None]):
 
     def certify(self, request: operations.CertifyRequest) -> None:
         """Begins a certification; the run's screen tells how it goes."""
+        what = (request.paths.id, request.radii, request.checkpoint, request.means)
         self.do(
-            f"certifying {request.paths.id}",
+            " ".join(("certifying", *what)),
             lambda tell: operations.certify(request, tell),
             lambda _: self.tell("the certification has begun"),
         )
@@ -360,14 +283,6 @@ class Dashboard(App[None]):
                     yield SystemCommand(
                         title, command.help, lambda name=command.name: screen.action_command(name)
                     )
-
-
-def _unforeseen(error: Exception) -> LinftuiError:
-    """An error nobody foresaw, as a sentence."""
-    return LinftuiError(
-        f"an unforeseen error, {type(error).__name__}: {error}",
-        "this is a defect of linftui, which its makers would like to hear of; runs go on all the same",
-    )
 
 
 def open_dashboard(runs_dir: Path, open_run: RunPaths | None = None) -> int:

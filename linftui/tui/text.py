@@ -41,6 +41,16 @@ def count(value: int | None) -> str:
     return "-" if value is None else f"{value:,}"
 
 
+def brief(value: int | None) -> str:
+    """A whole number in at most four characters, cut off and not rounded: `9999`, `12k`, `3M`."""
+    if value is None:
+        return "-"
+    for unit, size in (("G", 10**9), ("M", 10**6), ("k", 10**3)):
+        if value >= max(size, 10**4):
+            return f"{value // size}{unit}"
+    return str(value)
+
+
 def age(since: float | None, now: float | None = None) -> str:
     """How long ago a moment was, in one unit."""
     if since is None:

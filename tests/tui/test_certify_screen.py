@@ -51,7 +51,7 @@ async def form(person: Person) -> CertifyScreen:
 def test_what_is_typed_is_certified(runs: Path, show: Show, begun: list[CertifyRequest]) -> None:
     async def script(person: Person) -> None:
         screen = await form(person)
-        screen.query_one("#eps", Input).value = "0.1, 8/255"
+        await person.type(", 8/255")  # behind the radius that is there already
         await person.press("tab")
         screen.query_one("#checkpoint", Input).value = "36"
         await person.press("enter")
@@ -143,7 +143,7 @@ def test_enter_pressed_twice_certifies_once(runs: Path, show: Show, monkeypatch:
     async def script(person: Person) -> None:
         await form(person)
         await person.press_twice("enter")
-        await person.sees("certifying tiny-run already")
+        await person.sees("certifying tiny-run 0.1 latest running already")
         ready.set()
         await person.sees("the certification has begun")
 
