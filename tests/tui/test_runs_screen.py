@@ -126,9 +126,13 @@ def test_the_scrollbar_hides_nothing(runs: Path, show: Show, size: tuple[int, in
         await person.until(lambda: len(ids(person)) == 61 and person.app.complete)
         table = person.app.screen.query_one(RunTable)
         await person.until(lambda: table.show_vertical_scrollbar)
-        bar = table.vertical_scrollbar.region.x
-        head, *rows = (line[:bar].rstrip() for line in person.screen().splitlines()[1:20])
-        assert head.endswith("age↓") and all(re.search(r"[0-9][smhd]$", row) for row in rows)
+
+        def columns_end_before_it() -> bool:
+            bar = table.vertical_scrollbar.region.x
+            head, *rows = (line[:bar].rstrip() for line in person.screen().splitlines()[1:20])
+            return head.endswith("age↓") and all(re.search(r"[0-9][smhd]$", row) for row in rows)
+
+        await person.until(columns_end_before_it)
 
     show(runs, script, size=size)
 
