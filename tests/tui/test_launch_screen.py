@@ -36,7 +36,7 @@ async def form(person: Person) -> LaunchScreen:
     """The form, once recipes are listed and the first was checked."""
     await person.until(lambda: person.app.machine)
     await person.press("R")
-    await person.sees("Train a recipe", "scikit-learn's 8x8 digits", "3 × 128 net on digits", "100 epochs")
+    await person.sees("Train a recipe", "scikit-learn's 8x8 digits", "4 × 256 net on digits", "350 epochs")
     screen = person.app.screen
     assert isinstance(screen, LaunchScreen)
     return screen
@@ -89,7 +89,7 @@ def test_recipes_of_the_folder_come_first_and_broken_ones_say_so(tmp_path: Path,
     (tmp_path / "recipes").mkdir()
     (tmp_path / "recipes" / "broken.yaml").write_text("name: [bold\n")
     (tmp_path / "recipes" / "digits.yaml").write_text(
-        (_recipe("digits")).replace("epochs: 100", "epochs: 77")
+        (_recipe("digits")).replace("epochs: 350", "epochs: 77")
     )
 
     async def script(person: Person) -> None:
@@ -108,7 +108,7 @@ def test_the_plan_of_p_is_drawn(tmp_path: Path, show: Show) -> None:
     async def script(person: Person) -> None:
         screen = await form(person)
         [curve] = screen.query_one(Chart).curves
-        assert curve.series.has_infinity and curve.series.x[-1] == 100.0
+        assert curve.series.has_infinity and curve.series.x[-1] == 350.0
         await person.sees("∞", "p, as planned")
 
     show(tmp_path / "runs", script, size=(120, 40))
