@@ -61,8 +61,7 @@ def _all_finite(ends: Tensor) -> Tensor:
     rows = ends.flatten(1)
     if not rows.shape[1]:
         return torch.ones(len(rows), dtype=torch.bool, device=rows.device)
-    least, greatest = rows.aminmax(dim=1)
-    return (least > -torch.inf) & (greatest < torch.inf)
+    return (rows.amin(1) > -torch.inf) & (rows.amax(1) < torch.inf)
 
 
 def pixel_box(images: UInt8[Tensor, "n c h w"], eps: Fraction, levels: int) -> IntervalBounds:
