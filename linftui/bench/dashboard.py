@@ -82,9 +82,10 @@ def _redraw(repeats: int) -> list[Figure]:
 
 
 def _idle(store: RunStore, seconds: float = 20.0) -> list[Figure]:
+    """Of runs that are older than a minute: the age of younger ones changes every second."""
     with Terminal([*DASHBOARD, "--runs-dir", str(store.root)], store.root) as terminal:
         terminal.seconds_until("run-0999")
-        terminal.listen(8.0)
+        terminal.listen(60.0)
         cpu = terminal.cpu_seconds()
         sent = terminal.listen(seconds)
         return [
@@ -112,9 +113,10 @@ def _open_long(store: RunStore) -> list[Figure]:
 def _live(store: RunStore, seconds: int = 20) -> list[Figure]:
     """Five records a second, as training writes them, into a run whose charts are on screen."""
     written, of = 2000, 4000
-    paths = make_run(store, "live", written, finished=False)
+    paths = make_run(store, "growing", written, finished=False)
     with Terminal([*DASHBOARD, "--runs-dir", str(store.root)], store.root) as terminal:
-        terminal.seconds_until("live")
+        terminal.seconds_until("growing")
+        terminal.listen(2.0)
         terminal.press("\r")
         terminal.seconds_until("not a certificate")
         terminal.listen(4.0)

@@ -3,7 +3,8 @@
 import json
 import re
 import shutil
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -237,29 +238,37 @@ def test_while_runs_are_being_read_the_cursor_waits_on_top(runs: Path, show: Sho
     show(runs, script)
 
 
-def test_a_damaged_run_is_listed_and_says_how(runs: Path, show: Show) -> None:
-    (runs / "tiny-run" / "state.json").write_text("{")
+@pytest.fixture
+def near_runs(runs: Path) -> Iterator[Path]:
+    """`runs` in a folder with a short name, which breaks no sentence about its files over two lines."""
+    with tempfile.TemporaryDirectory() as folder:
+        shutil.move(runs / "tiny-run", folder)
+        yield Path(folder)
+
+
+def test_a_damaged_run_is_listed_and_says_how(near_runs: Path, show: Show) -> None:
+    (near_runs / "tiny-run" / "state.json").write_text("{")
 
     async def script(person: Person) -> None:
-        await person.sees("! damaged", "state.json: cannot be read")  # the panel beside the table
+        await person.sees("! damaged", "cannot be read: Input data was")  # the panel beside the table
         await person.press("S")
         await person.sees("the run is damaged")
         await person.press("enter")
         await person.sees("state.json: cannot be read")
 
-    show(runs, script, size=(160, 45))
+    show(near_runs, script, size=(160, 45))
 
 
-def test_the_panel_tells_what_the_run_was_made_from(runs: Path, show: Show) -> None:
+def test_the_panel_tells_what_the_run_was_made_from(near_runs: Path, show: Show) -> None:
     async def script(person: Person) -> None:
         await person.sees("tiny-run", "0.1  trained at 0.3", "2 × 16  digits", "step 36", "finished 36 steps")
-        (runs / "tiny-run" / "resolved.yaml").write_text("name: [red\n")
-        shutil.copytree(runs / "tiny-run", runs / "other")
+        (near_runs / "tiny-run" / "resolved.yaml").write_text("name: [red\n")
+        shutil.copytree(near_runs / "tiny-run", near_runs / "other")
         await person.until(lambda: len(ids(person)) == 2)
         await person.press("end")
         await person.sees("other", "not valid YAML")
 
-    show(runs, script, size=(160, 45))
+    show(near_runs, script, size=(160, 45))
 
 
 def test_what_cannot_be_done_is_said(runs: Path, show: Show) -> None:
@@ -304,6 +313,17 @@ def test_a_strangers_id_is_only_text(runs: Path, show: Show, name: str) -> None:
             await person.press(key)
 
     show(runs, script, size=(160, 45))
+
+
+def test_a_folder_far_down_does_not_hide_how_many_runs_it_holds(runs: Path, show: Show) -> None:
+    deep = runs.joinpath(*["a-folder-with-a-long-name"] * 6, "runs-of-the-day")
+    deep.parent.mkdir(parents=True)
+    shutil.copytree(runs, deep, ignore=shutil.ignore_patterns("a-folder*"))
+
+    async def script(person: Person) -> None:
+        await person.sees("runs-of-the-day   1 finished")
+
+    show(deep, script)
 
 
 @pytest.mark.slow

@@ -7,7 +7,7 @@ from pathlib import Path
 from textual.content import Content
 
 from linftui.tui.run_list import RunRow
-from linftui.tui.text import clean
+from linftui.tui.text import clean, middle
 from linftui.tui.theme import STATES
 from linftui.tui.widgets.lines import Lines, spread
 
@@ -34,8 +34,10 @@ class TopLine(Lines):
         counts = Content(" · ").join(
             Content.assemble(f"{self._counts[state]} ", (state, STATES[state][1])) for state in known
         )
-        left = Content.assemble(
-            ("linftui", "bold $accent"), "  ", (clean(str(self._folder)), "$muted"), "   ", counts,
-            ("" if self._complete else "  reading", "$faint"),
-        )  # fmt: skip
-        return [spread(left, Content.styled(clean(self._status), "$warning"), width)]
+        counts += Content.styled("" if self._complete else "  reading", "$faint")
+        status = Content.styled(clean(self._status), "$warning")
+        # Of a folder far down its ends say enough; how many runs there are is what one looks for here.
+        room = max(width - len("linftui") - counts.cell_length - status.cell_length - 6, 12)
+        folder = middle(clean(str(self._folder)), room)
+        left = Content.assemble(("linftui", "bold $accent"), "  ", (folder, "$muted"), "   ", counts)
+        return [spread(left, status, width)]
