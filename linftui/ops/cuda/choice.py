@@ -1,0 +1,75 @@
+"""Which kernel runs: by p, by size, and by how many elements were seen to survive pruning.
+
+Costs are in issue slots an element, read off the disassembly (docs/benchmarks.md); only their order matters.
+"""
+
+from dataclasses import dataclass
+from math import ceil, isinf, sqrt
+from typing import Literal
+
+from linftui.ops.cuda.exponent import form_of
+
+Method = Literal["dense", "pruned"]
+
+# Without a measurement: where pruning wins on Gaussian data.
+PRUNED_FORWARD_FROM = 48.0
+PRUNED_BACKWARD_FROM = 96.0
+_LANES_WAIT = 3.0  # a warp works off flags as long as its fullest lane: mean + 3 standard deviations
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Slots an element of a dense kernel, and of a pruned one as its loop + a part a flag."""
+
+    dense: float
+    loop: float
+    flag: float
+
+
+FORWARD = Cost(dense=11.0, loop=2.8, flag=88.0)
+BACKWARD = Cost(dense=12.9, loop=3.4, flag=150.0)
+
+
+def pruned_slots(cost: Cost, rate: float) -> float:
+    """What pruning costs where `rate` of the groups of four elements are flagged (32 groups a mask)."""
+    flags = 32 * rate
+    return cost.loop + (flags + _LANES_WAIT * sqrt(flags)) * cost.flag / 128
+
+
+def choose(p: float, backward: bool, rate: float | None = None) -> Method:
+    """The method at p < inf; `rate` is the share of flagged groups that was last measured near this p."""
+    if form_of(p).power:
+        return "dense"
+    if rate is None:
+        return "pruned" if p >= (PRUNED_BACKWARD_FROM if backward else PRUNED_FORWARD_FROM) else "dense"
+    cost = BACKWARD if backward else FORWARD
+    return "pruned" if pruned_slots(cost, rate) < cost.dense else "dense"
+
+
+def describe(p: float, rates: tuple[float | None, float | None] = (None, None)) -> str:
+    """The kernels at this p, for a run's metadata: "forward: pruned; backward: special functions"."""
+    if isinf(p):
+        return "forward: maxima; backward: scatter"
+    parts = []
+    for name, backward, rate in (("forward", False, rates[0]), ("backward", True, rates[1])):
+        method = choose(p, backward, rate)
+        parts.append(f"{name}: {method if method == 'pruned' else form_of(p).name}")
+    return "; ".join(parts)
+
+
+def splits(tiles: int, pieces: int, capacity: int, overhead: int) -> int:
+    """Into how many parts to split the long axis, so that the last wave of blocks is nearly full.
+
+    128 x 128 tiles of a 512 x 5120 output are 160 blocks, on 264 places one wave in which 40% stay idle.
+
+    Args:
+        tiles: blocks without a split.
+        pieces: slabs or steps that each of them walks over.
+        capacity: blocks the device runs at once.
+        overhead: what a block costs besides, in pieces.
+    """
+
+    def time(parts: int) -> int:
+        return ceil(tiles * parts / capacity) * (ceil(pieces / parts) + overhead)
+
+    return min(range(1, min(16, pieces) + 1), key=time)
