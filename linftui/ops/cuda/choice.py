@@ -33,7 +33,7 @@ BACKWARD = Cost(dense=12.9, loop=3.4, flag=150.0)
 def pruned_slots(cost: Cost, rate: float) -> float:
     """What pruning costs where `rate` of the groups of four elements are flagged (32 groups a mask)."""
     flags = 32 * rate
-    return cost.loop + (flags + _LANES_WAIT * sqrt(flags)) * cost.flag / 128
+    return cost.loop + min(32.0, flags + _LANES_WAIT * sqrt(flags)) * cost.flag / 128
 
 
 def choose(p: float, backward: bool, rate: float | None = None) -> Method:

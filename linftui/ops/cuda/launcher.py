@@ -6,7 +6,7 @@ sources on the CPU.
 
 import ctypes
 from functools import cache
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -20,6 +20,7 @@ Grid = tuple[int, int, int]
 _HINT = "update the driver to one for CUDA 13, or choose --devices cpu"
 
 
+@runtime_checkable
 class Launcher(Protocol):
     """Runs a kernel on tensors of one device."""
 

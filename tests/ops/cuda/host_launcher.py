@@ -17,22 +17,36 @@ from linftui.ops.cuda.launcher import Argument, Grid
 SHIM = Path(__file__).parent / "shim"
 COMPILER = shutil.which("g++")
 _SLOTS = 16
+Launch = tuple[Kernel, Grid, tuple[Argument, ...]]
 
 
 def build(kernel: Kernel, folder: Path, main: str, *options: str) -> Path:
     """The kernel compiled with `main` (library.cpp or replay.cpp), once a folder."""
-    key = hashlib.sha256(repr((kernel.source, kernel.entry, kernel.defines, main, options)).encode())
-    path = folder / f"{kernel.entry}-{key.hexdigest()[:12]}"
-    if path.exists():
-        return path
-    defines = [f"-D{name}={value}" for name, value in kernel.defines]
-    defines += [f'-DSOURCE="{kernel.source}"', f"-DENTRY={kernel.entry}"]
-    includes = ["-I", str(SHIM), "-I", str(SOURCES)]
-    common = ["-std=c++20", "-O1", "-w", "-ffp-contract=off", "-pthread", "-x", "c++"]
-    command = [str(COMPILER), *common, *includes, *defines, *options, str(SHIM / main), "-o", str(path)]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    facts = repr((kernel.source, kernel.entry, kernel.defines, main, options))
+    path = folder / f"{kernel.entry}-{hashlib.sha256(facts.encode()).hexdigest()[:12]}"
+    if not path.exists():
+        defines = [f"-D{name}={value}" for name, value in kernel.defines]
+        defines += [f'-DSOURCE="{kernel.source}"', f"-DENTRY={kernel.entry}"]
+        shim = _compiled_shim(folder, options)
+        _compile("-I", shim, "-I", SHIM, "-I", SOURCES, *defines, *options, SHIM / main, "-o", path)
     return path
+
+
+def _compiled_shim(folder: Path, options: tuple[str, ...]) -> Path:
+    """A folder with the shim's header already compiled under these options: most of the time goes there."""
+    shim = folder / f"shim-{hashlib.sha256(repr(options).encode()).hexdigest()[:12]}"
+    if not shim.exists():
+        shim.mkdir()
+        shutil.copy(SHIM / "intrinsics.cuh", shim)
+        header = [option for option in options if option != "-shared"]
+        _compile("-x", "c++-header", *header, shim / "intrinsics.cuh", "-o", shim / "intrinsics.cuh.gch")
+    return shim
+
+
+def _compile(*options: str | Path) -> None:
+    common = ["-std=c++20", "-O1", "-w", "-ffp-contract=off", "-pthread"]
+    done = subprocess.run([str(COMPILER), *common, *map(str, options)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 class HostLauncher:
@@ -41,7 +55,7 @@ class HostLauncher:
     def __init__(self, folder: Path, multiprocessors: int = 1) -> None:
         self.folder = folder
         self.multiprocessors = multiprocessors
-        self.launches: list[tuple[Kernel, Grid, tuple[Argument, ...]]] = []
+        self.launches: list[Launch] = []
 
     def __call__(self, kernel: Kernel, grid: Grid, *arguments: Argument) -> None:
         self.launches.append((kernel, grid, arguments))

@@ -118,6 +118,9 @@ scan(const float* x, const float* weight, const float* numbers, float* partial, 
     Thresholds thresholds{};
     float poison = 0;
     int flagged_count = 0;
+    unsigned inside = 0;  // the outputs of this thread that exist
+    UNROLL for (int o = 0; o < OUTPUTS; o++)
+        if (x_rows.first + at.y + o / OUTPUTS_X * 16 < n && weight_rows.first + at.x + o % OUTPUTS_X * 16 < m) inside |= 1u << o;
 
     load_stage(memory, x_rows, weight_rows, k, share.begin);
     int stage = 0;
@@ -129,7 +132,7 @@ scan(const float* x, const float* weight, const float* numbers, float* partial, 
         if (threadIdx.x < TILE_Y + TILE_X) poison = poison_of(slab + threadIdx.x * PITCH, poison);
         NO_UNROLL for (int i = 0; i < SLAB; i += 4) {
             const float *x_here = slab + at.y * PITCH + i, *weight_here = slab + (TILE_Y + at.x) * PITCH + i;
-            unsigned flagged = flag(thresholds, x_here, weight_here);
+            unsigned flagged = flag(thresholds, x_here, weight_here) & inside;
             flagged_count += count_bits(flagged);
             work_off(flagged, running, x_here, weight_here, k0 + i);
             // At first nearly everything passes; later once a slab is enough.
