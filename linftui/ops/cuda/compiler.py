@@ -92,7 +92,8 @@ def cache_folder() -> Path:
 
 
 def _key(kernel: Kernel, arch: str) -> str:
-    facts = repr((kernel.source, kernel.defines, arch, nvrtc_version(), _sources_digest()))
+    source = (SOURCES / kernel.source).read_bytes()
+    facts = repr((source, kernel.defines, arch, nvrtc_version(), _sources_digest()))
     return hashlib.sha256(facts.encode()).hexdigest()[:32]
 
 
