@@ -64,10 +64,14 @@ def power(aligned: bool, form: Form) -> Kernel:
     return Kernel("power.cu", "sum_powers", THREADS, 2 * _TILE_STAGE * 4, (*_rows(aligned), *form.defines))
 
 
-def scan(aligned: bool, argmax: bool) -> Kernel:
+def argmax(aligned: bool) -> Kernel:
+    shared = (2 * _TILE_STAGE + 32 * THREADS) * 4
+    return Kernel("argmax.cu", "argmax_slabs", THREADS, shared, _rows(aligned))
+
+
+def scan(aligned: bool) -> Kernel:
     shared = (2 * _TILE_STAGE + 2 * 32 * THREADS) * 4
-    defines = (("ARGMAX", 1),) if argmax else ()
-    return Kernel("scan.cu", "scan", THREADS, shared, (*_rows(aligned), *defines))
+    return Kernel("scan.cu", "scan", THREADS, shared, _rows(aligned))
 
 
 def finish(what: str) -> Kernel:
@@ -111,7 +115,8 @@ def every_kernel() -> Iterator[Kernel]:
     """All of them, for the tests and for compiling ahead."""
     for aligned in (True, False):
         yield from (fold(aligned, bounds) for bounds in (False, True))
-        yield from (scan(aligned, argmax) for argmax in (False, True))
+        yield argmax(aligned)
+        yield scan(aligned)
         yield from (power(aligned, form) for form in FORMS)
     for warps in (4, 8):
         yield gradient_scan(warps)

@@ -12,28 +12,35 @@ from linftui.ops.cuda.exponent import form_of
 Method = Literal["dense", "pruned"]
 
 # Without a measurement: where pruning wins on Gaussian data.
-PRUNED_FORWARD_FROM = 48.0
-PRUNED_BACKWARD_FROM = 96.0
+PRUNED_FORWARD_FROM = 40.0
+PRUNED_BACKWARD_FROM = 75.0
 _LANES_WAIT = 3.0  # a warp works off flags as long as its fullest lane: mean + 3 standard deviations
 
 
 @dataclass(frozen=True)
 class Cost:
-    """Slots an element of a dense kernel, and of a pruned one as its loop + a part a flag."""
+    """Slots an element of a dense kernel; those of a pruned one, as its loop and its flags.
+
+    Attributes:
+        dense, loop: slots an element.
+        flag: slots to work off one flag.
+        groups: groups of four elements that a lane flags before it works them off.
+    """
 
     dense: float
     loop: float
     flag: float
+    groups: int
 
 
-FORWARD = Cost(dense=11.0, loop=2.8, flag=88.0)
-BACKWARD = Cost(dense=12.9, loop=3.4, flag=150.0)
+FORWARD = Cost(dense=11.0, loop=3.1, flag=105.0, groups=128)
+BACKWARD = Cost(dense=12.6, loop=3.3, flag=130.0, groups=32)
 
 
 def pruned_slots(cost: Cost, rate: float) -> float:
-    """What pruning costs where `rate` of the groups of four elements are flagged (32 groups a mask)."""
-    flags = 32 * rate
-    return cost.loop + min(32.0, flags + _LANES_WAIT * sqrt(flags)) * cost.flag / 128
+    """What pruning costs an element where `rate` of the groups are flagged."""
+    flags = cost.groups * rate
+    return cost.loop + min(cost.groups, flags + _LANES_WAIT * sqrt(flags)) * cost.flag / (4 * cost.groups)
 
 
 def choose(p: float, backward: bool, rate: float | None = None) -> Method:

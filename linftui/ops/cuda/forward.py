@@ -13,7 +13,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from linftui.ops.cuda import catalogue
-from linftui.ops.cuda.catalogue import SLAB, THREADS, Kernel
+from linftui.ops.cuda.catalogue import SLAB, THREADS
 from linftui.ops.cuda.choice import Method, choose, splits
 from linftui.ops.cuda.exponent import Exponent, numbers_for
 from linftui.ops.cuda.launcher import Launcher, launcher_of
@@ -21,6 +21,7 @@ from linftui.ops.cuda.survivors import survivors_of
 
 _BLOCKS_A_MULTIPROCESSOR = 2
 _OVERHEAD = 4  # slabs' worth of time that starting and ending a block takes
+_SEED_SLABS = 16
 
 
 @dataclass(frozen=True)
@@ -103,18 +104,21 @@ def _maxima(x: Tensor, weight: Tensor, finished: bool) -> Tensor:
     return y
 
 
-def _scan(x: Tensor, weight: Tensor, kernel: Kernel, numbers: Tensor | None) -> tuple[_Pass, Tensor, Tensor]:
-    work = _pass(x, weight, 128, 64)
-    partial = work.partial(x)
-    beside = work.partial(x, torch.int32 if numbers is None else torch.float32)
-    counts = survivors_of(x.device).counts[2 if numbers is None else 0]
-    work.launcher(kernel, work.grid, x, weight, numbers, partial, beside, counts, *work.sizes)
-    return work, partial, beside
+def _seed(x: Tensor, weight: Tensor) -> Tensor:
+    """The largest difference over the first coordinates: what pruning starts from."""
+    work = _pass(x, weight, 128, 128)
+    seed = x.new_empty(work.n, work.m)
+    kernel = catalogue.fold(rows_aligned(x, weight), bounds=False)
+    work.launcher(kernel, (*work.grid[:2], 1), x, None, weight, seed, work.n, work.m, work.k, _SEED_SLABS)
+    return seed
 
 
 def _pruned(x: Tensor, weight: Tensor, numbers: Tensor) -> Tensor:
-    kernel = catalogue.scan(rows_aligned(x, weight), argmax=False)
-    work, partial, sums = _scan(x, weight, kernel, numbers)
+    seed = _seed(x, weight)
+    work = _pass(x, weight, 128, 64)
+    partial, sums, counts = work.partial(x), work.partial(x), survivors_of(x.device).counts[0]
+    kernel = catalogue.scan(rows_aligned(x, weight))
+    work.launcher(kernel, work.grid, x, weight, numbers, seed, partial, sums, counts, *work.sizes)
     y = x.new_empty(work.n, work.m)
     work.finish("pruned", x, weight, numbers, partial, sums, y)
     return y
@@ -128,8 +132,11 @@ def inf_dist_argmax(
     y = x.new_empty(x.shape[0], weight.shape[0])
     argmax = torch.empty(y.shape, dtype=torch.int64, device=x.device)
     if y.numel():
-        work, partial, index = _scan(x, weight, catalogue.scan(rows_aligned(x, weight), argmax=True), None)
-        work.finish("argmax", x, weight, partial, index, y, argmax)
+        work = _pass(x, weight, 128, 64)
+        partial, slabs = work.partial(x), work.partial(x, torch.int32)
+        kernel = catalogue.argmax(rows_aligned(x, weight))
+        work.launcher(kernel, work.grid, x, weight, partial, slabs, *work.sizes)
+        work.finish("argmax", x, weight, partial, slabs, y, argmax)
     return y, argmax
 
 

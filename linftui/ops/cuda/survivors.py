@@ -14,18 +14,17 @@ class Survivors:
     """Counts of one device, for the forward and the backward.
 
     Attributes:
-        counts: [3, 2] int64 on the device: groups flagged and groups tested, of the forward, the backward and
-            the argmax at p = inf (which is not pruned by choice, so its share decides nothing).
+        counts: [2, 2] int64 on the device: groups flagged and groups tested, of the forward and the backward.
         rates: share of groups flagged when last read; None before, or where nothing was pruned.
     """
 
     def __init__(self, device: torch.device) -> None:
-        self.counts = torch.zeros(3, 2, dtype=torch.int64, device=device)
+        self.counts = torch.zeros(2, 2, dtype=torch.int64, device=device)
         self.rates: tuple[float | None, float | None] = (None, None)
 
     def read(self) -> tuple[float | None, float | None]:
         """Shares since the last reading, which the choice of kernels follows from now on."""
-        forward, backward = (_share(counts) for counts in self.counts[:2].cpu())
+        forward, backward = (_share(counts) for counts in self.counts.cpu())
         self.counts.zero_()
         self.rates = (forward, backward)
         return self.rates

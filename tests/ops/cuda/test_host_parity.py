@@ -198,11 +198,15 @@ class TestChoice:
 
         assert sources(8.0) == {"power.cu", "gradient.cu"}
         assert sources(20.0) == {"fold.cu", "power.cu", "gradient.cu"}
-        assert sources(300.0) == {"scan.cu", "gradient_scan.cu"}
+        assert sources(300.0) == {"fold.cu", "scan.cu", "gradient_scan.cu"}
         forward, backward = cuda.survivors_of(case.x.device).read()
         assert forward is not None and backward is not None
-        # Few inputs: each output's first are all survivors, and pruning is seen not to pay.
-        assert 0.1 < backward < forward < 1 and sources(300.0) == {"fold.cu", "power.cu", "gradient.cu"}
+        # Where more survive, the dense kernels are chosen, each way for itself.
+        assert 0 < forward < 0.5 and 0 < backward < 0.5
+        cuda.survivors_of(case.x.device).rates = (0.9, None)
+        assert sources(300.0) == {"fold.cu", "power.cu", "gradient_scan.cu"}
+        cuda.survivors_of(case.x.device).rates = (None, 0.9)
+        assert sources(300.0) == {"fold.cu", "scan.cu", "gradient.cu"}
 
     def test_the_counters_count_every_group_once(self, host: HostLauncher) -> None:
         case = problem(3, 4, 42)

@@ -35,10 +35,9 @@ struct Problem {
     }
 
     DEVICE void weights_at(float (&to)[STEP], const float* weight, int step) const {
-        UNROLL for (int j = 0; j < STEP; j++) {
-            int row = step * STEP + j;
-            to[j] = inside && row < m && step < end ? weight[static_cast<long long>(row) * k + column] : 0;
-        }
+        int row = step * STEP, left = inside && step < end ? m - row : 0;
+        const float* from = weight + static_cast<long long>(row) * k + column;
+        UNROLL for (int j = 0; j < STEP; j++) to[j] = j < left ? from[j * k] : 0;
     }
 
     // Leaves this thread's part of a step's gradient to weight for `add_up` after the next barrier.
@@ -46,11 +45,13 @@ struct Problem {
         UNROLL for (int j = 0; j < STEP; j++) sums[(warp * STEP + j) * 32 + threadIdx.x % 32] = parts[j];
     }
 
+    // Adds a step's parts over the warps, in their order. Warp j takes output j of the step.
     DEVICE void add_up(float* grad_weight, const float* sums, int step, bool first_rows) const {
-        int j = warp, row = step * STEP + j;
-        if (j >= STEP || row >= m || !inside) return;
+        int row = step * STEP + warp;
+        if (warp >= STEP || row >= m || !inside) return;
+        const float* from = sums + threadIdx.x;
         float sum = 0;
-        UNROLL for (int w = 0; w < WARPS; w++) sum += sums[(w * STEP + j) * 32 + threadIdx.x % 32];
+        UNROLL for (int w = 0; w < WARPS; w++) sum += from[w * STEP * 32];
         float* to = grad_weight + static_cast<long long>(row) * k + column;
         *to = first_rows ? -sum : *to - sum;
     }

@@ -4,6 +4,7 @@
 #include <powers.cuh>
 
 constexpr int FINISH_THREADS = 256;
+constexpr int ARGMAX_SLAB = 16;  // coordinates for which argmax.cu left one number
 
 struct Pair {
     long long output;
@@ -82,18 +83,21 @@ finish_maxima(const float* x, const float* weight, const float* partial, float* 
 }
 
 KERNEL(FINISH_THREADS, 4)
-finish_argmax(const float* x, const float* weight, const float* partial, const int* partial_index, float* y,
+finish_argmax(const float* x, const float* weight, const float* partial, const int* partial_slab, float* y,
               long long* index, int n, int m, int k, int splits) {
     auto [output, there] = pair_of_thread(n, m);
     long long outputs = static_cast<long long>(n) * m;
     float value = 0;
     if (there) {
-        int at = 0;  // where every difference is 0, the first attains the maximum
+        int slab = 0;  // where every difference is 0, the first attains the maximum
         NO_UNROLL for (int split = 0; split < splits; split++) {
             float other = partial[split * outputs + output];
-            if (other > value) at = partial_index[split * outputs + output];
+            if (other > value) slab = partial_slab[split * outputs + output];
             value = larger(value, other);
         }
+        const float *row = x + output / m * k, *column = weight + output % m * k;
+        int at = slab * ARGMAX_SLAB;
+        NO_UNROLL while (at < k - 1 && fabsf(row[at] - column[at]) < value) at++;
         y[output] = value;
         index[output] = at;
     }

@@ -30,12 +30,20 @@ DEVICE unsigned flag(const float (&x)[ROWS], const float (&weight)[STEP], const 
     return flagged;
 }
 
+// log2(above / below) for above >= below. Near 1 from the difference, which is exact there: (p - 1) multiplies
+// the error. Far from 1 p is small enough for the special function.
+DEVICE float log2_ratio(float above, float below) {
+    float s = (above - below) * reciprocal_special(above + below), s2 = s * s;
+    if (!(s < 0.2f)) return log2_special(above * reciprocal_special(below));
+    return 2.88539008f * s * fmaf(s2, fmaf(s2, fmaf(s2, 1.0f / 7, 1.0f / 5), 1.0f / 3), 1.0f);
+}
+
 struct Survivors {
     float exponent, floor;
 
     DEVICE float term(float d, float threshold) const {
         if (!survives(d, threshold)) return 0;
-        return along(along(floor, threshold), d) * exp2f(exponent * log2f(fabsf(d) / fabsf(threshold)));
+        return along(along(floor, threshold), d) * exp2_special(exponent * log2_ratio(fabsf(d), fabsf(threshold)));
     }
 
     DEVICE void work_off(unsigned flagged, const Own& own, float (&to_weight)[STEP], const float (&weight)[STEP],

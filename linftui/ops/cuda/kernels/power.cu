@@ -53,12 +53,6 @@ DEVICE void add_slab(Sums& slab, const Exponent& exponent, const float* x_rows, 
 #endif
 }
 
-DEVICE void load_stage(float* stage, Rows x, Rows weight, int k, int k0) {
-    load_rows<TILE_Y>(stage, x, k, k0);
-    load_rows<TILE_X>(stage + TILE_Y * PITCH, weight, k, k0);
-    copies_commit();
-}
-
 // grid: tiles of x, tiles of weight, splits of K. partial: [split, n, m]. largest: [n, m], unused at POWER.
 KERNEL(THREADS, 2)
 sum_powers(const float* x, const float* weight, const float* largest, const float* numbers, float* partial,
@@ -77,12 +71,13 @@ sum_powers(const float* x, const float* weight, const float* largest, const floa
     }
 #endif
 
-    load_stage(memory, x_rows, weight_rows, k, share.begin);
+    load_stage<TILE_Y, TILE_X>(memory, x_rows, weight_rows, k, share.begin);
     int stage = 0;
     NO_UNROLL for (int k0 = share.begin; k0 < share.end; k0 += SLAB, stage ^= 1) {
         copies_wait();
         __syncthreads();  // this slab has landed, and everyone is done with the other
-        if (k0 + SLAB < share.end) load_stage(memory + (stage ^ 1) * STAGE, x_rows, weight_rows, k, k0 + SLAB);
+        if (k0 + SLAB < share.end)
+            load_stage<TILE_Y, TILE_X>(memory + (stage ^ 1) * STAGE, x_rows, weight_rows, k, k0 + SLAB);
         const float* slab = memory + stage * STAGE;
         add_slab(sums, exponent, slab + at.y * PITCH, slab + (TILE_Y + at.x) * PITCH);
     }

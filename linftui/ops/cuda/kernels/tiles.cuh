@@ -42,6 +42,14 @@ DEVICE void load_rows(float* slab, Rows rows, int k, int k0) {
     }
 }
 
+// A stage of shared memory: the slab of the tile's rows of x, then that of its rows of weight.
+template <int ROWS_X, int ROWS_WEIGHT>
+DEVICE void load_stage(float* stage, Rows x, Rows weight, int k, int k0) {
+    load_rows<ROWS_X>(stage, x, k, k0);
+    load_rows<ROWS_WEIGHT>(stage + ROWS_X * PITCH, weight, k, k0);
+    copies_commit();
+}
+
 DEVICE float4 four(const float* address) { return *reinterpret_cast<const float4*>(address); }
 
 // Where a thread stands in a tile: it owns rows y, y + 16, .. of x and rows x, x + 16, .. of weight.
