@@ -14,6 +14,7 @@ Method = Literal["dense", "pruned"]
 # Without a measurement: where pruning wins on Gaussian data.
 PRUNED_FORWARD_FROM = 40.0
 PRUNED_BACKWARD_FROM = 75.0
+_JOIN = 2.0  # pieces' worth of time to write and read one more partial result of a tile
 _LANES_WAIT = 3.0  # a warp works off flags as long as its fullest lane: mean + 3 standard deviations
 
 
@@ -76,7 +77,8 @@ def splits(tiles: int, pieces: int, capacity: int, overhead: int) -> int:
         overhead: what a block costs besides, in pieces.
     """
 
-    def time(parts: int) -> int:
-        return ceil(tiles * parts / capacity) * (ceil(pieces / parts) + overhead)
+    def time(parts: int) -> float:
+        waves = ceil(tiles * parts / capacity)
+        return waves * (ceil(pieces / parts) + overhead) + _JOIN * parts * tiles / capacity
 
     return min(range(1, min(16, pieces) + 1), key=time)

@@ -18,6 +18,11 @@ METHODS: list[tuple[float, Method]] = [
     *((p, "dense") for p in REAL),
     *((p, "pruned") for p in REAL if p > 16),
 ]
+# One a form and method, where time is short.
+FEW_METHODS: list[tuple[float, Method]] = [
+    (1.0, "dense"), (2.0, "dense"), (3.0, "dense"), (8.0, "dense"), (1.5, "dense"), (8.5, "dense"),
+    (15.9, "dense"), (37.3, "dense"), (100.0, "dense"), (20.0, "pruned"), (100.0, "pruned"), (1e4, "pruned"),
+]  # fmt: skip
 FORWARD_TOLERANCE = 5e-7
 
 
