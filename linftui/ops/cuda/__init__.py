@@ -11,6 +11,7 @@ from linftui.ops.cuda.backward import inf_dist_backward, norm_dist_backward
 from linftui.ops.cuda.choice import describe
 from linftui.ops.cuda.exponent import Exponent
 from linftui.ops.cuda.forward import inf_dist_argmax, inf_dist_bounds, norm_dist_forward
+from linftui.ops.cuda.launcher import backend_name
 from linftui.ops.cuda.survivors import survivors_of
 
 # By the names of the torch operators in `ops/registration.py`.
@@ -25,6 +26,7 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
 __all__ = [
     "OPERATIONS",
     "Exponent",
+    "backend_name",
     "describe",
     "inf_dist_argmax",
     "inf_dist_backward",

@@ -56,45 +56,55 @@ class Form:
 
 
 def fold(aligned: bool, bounds: bool) -> Kernel:
+    """Distances at p = inf, or their interval image."""
     defines = (("BOUNDS", 1),) if bounds else ()
     return Kernel("fold.cu", "fold_maxima", THREADS, 2 * _FOLD_STAGE * 4, (*_rows(aligned), *defines))
 
 
 def power(aligned: bool, form: Form) -> Kernel:
+    """Sums of powers of every difference."""
     return Kernel("power.cu", "sum_powers", THREADS, 2 * _TILE_STAGE * 4, (*_rows(aligned), *form.defines))
 
 
 def argmax(aligned: bool) -> Kernel:
+    """Distances at p = inf, and the slab where each is attained."""
     shared = (2 * _TILE_STAGE + 32 * THREADS) * 4
     return Kernel("argmax.cu", "argmax_slabs", THREADS, shared, _rows(aligned))
 
 
 def scan(aligned: bool) -> Kernel:
+    """Sums of the powers that matter."""
     shared = (2 * _TILE_STAGE + 2 * 32 * THREADS) * 4
     return Kernel("scan.cu", "scan", THREADS, shared, _rows(aligned))
 
 
 def finish(what: str) -> Kernel:
+    """The last step of a forward: maxima, argmax, bounds, whole_power, scaled or pruned."""
     return Kernel("finish.cu", f"finish_{what}")
 
 
 def pack(what: str) -> Kernel:
+    """The first step of a backward: pairs, whole or thresholds."""
     return Kernel("pack.cu", f"pack_{what}")
 
 
 def gradient(form: Form, warps: int) -> Kernel:
+    """Both gradients over every element."""
     rows = warps * BACKWARD_ROWS
     shared = (2 * rows * 8 + 2 * warps * GROUP * 32) * 4
     return Kernel("gradient.cu", "gradient", warps * 32, shared, (*form.defines, ("WARPS", warps)))
 
 
 def gradient_scan(warps: int) -> Kernel:
+    """Both gradients over the elements that matter."""
     threads = warps * 32
-    shared = (2 * BACKWARD_ROWS * threads + 2 * threads * 32 // 8 * GROUP * 2 + 2 * warps * GROUP * 32) * 4
+    rows = warps * BACKWARD_ROWS
+    shared = (2 * BACKWARD_ROWS * threads + 2 * rows * GROUP + 2 * warps * GROUP * 32) * 4
     return Kernel("gradient_scan.cu", "gradient_scan", threads, shared, (("WARPS", warps),))
 
 
 def scatter(k: int) -> Kernel:
+    """The gradients at p = inf."""
     return Kernel("scatter.cu", "scatter_rows", THREADS, (min(k, WINDOW) + 2 * THREADS) * 4)
 
 

@@ -6,11 +6,13 @@ folder is the user's own (a cubin is a program); a damaged file is built again.
 """
 
 import hashlib
+import importlib
 import io
 import os
 import tempfile
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import platformdirs
 
@@ -22,13 +24,19 @@ _DIGEST = hashlib.sha256().digest_size
 _HINT = "pip install 'linftui[cuda]' with an NVIDIA driver for CUDA 13, or choose --devices cpu"
 
 
+def cuda_module(name: str) -> Any:
+    """A module of the `cuda` extra, or one sentence about what to do without it."""
+    try:
+        return importlib.import_module(name)
+    except (ImportError, RuntimeError) as error:
+        raise DeviceError(f"the CUDA kernels cannot be used ({error})", _HINT) from error
+
+
 def nvrtc_version() -> tuple[int, int]:
     """Version of the compiler library; the `cuda` extra brings it."""
     try:
-        from cuda.bindings import nvrtc
-
-        status, major, minor = nvrtc.nvrtcVersion()
-    except (ImportError, RuntimeError) as error:
+        status, major, minor = cuda_module("cuda.bindings.nvrtc").nvrtcVersion()
+    except RuntimeError as error:  # the bindings are there, the library is not
         raise DeviceError(f"the CUDA kernels cannot be compiled ({error})", _HINT) from error
     if int(status) != 0:
         raise DeviceError(f"the CUDA compiler library does not answer ({status})", _HINT)
@@ -41,11 +49,8 @@ def compile_kernel(kernel: Kernel, arch: str) -> tuple[bytes, str]:
     No contraction and no flush to zero anywhere: the kernels at p = inf are part of certificates. The others
     ask for fused multiply-adds by name.
     """
-    try:
-        from cuda.core import Program, ProgramOptions
-    except (ImportError, RuntimeError) as error:
-        raise DeviceError(f"the CUDA kernels cannot be compiled ({error})", _HINT) from error
-    options = ProgramOptions(
+    core = cuda_module("cuda.core")
+    options = core.ProgramOptions(
         name=kernel.source,
         arch=arch,
         std="c++17",
@@ -56,7 +61,7 @@ def compile_kernel(kernel: Kernel, arch: str) -> tuple[bytes, str]:
         ptxas_options=["-v"],
     )
     report = io.StringIO()
-    program = Program((SOURCES / kernel.source).read_text(), "c++", options)
+    program = core.Program((SOURCES / kernel.source).read_text(), "c++", options)
     return bytes(program.compile("cubin", logs=report).code), report.getvalue()
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from linftui.errors import DeviceError
 from linftui.ops.cuda.catalogue import Kernel
-from linftui.ops.cuda.compiler import cubin
+from linftui.ops.cuda.compiler import cubin, cuda_module, nvrtc_version
 
 Argument = Tensor | int | None
 Grid = tuple[int, int, int]
@@ -43,8 +43,7 @@ class CudaLauncher:
     """Compiles at first use, then launches; the machine code serves all devices of one architecture."""
 
     def __init__(self, device: torch.device) -> None:
-        from cuda.core import Device
-
+        self._core = cuda_module("cuda.core")
         self._device = device
         properties = torch.cuda.get_device_properties(device)
         self._arch = f"sm_{properties.major}{properties.minor}"
@@ -52,24 +51,22 @@ class CudaLauncher:
         self._kernels: dict[Kernel, Any] = {}
         try:
             with torch.cuda.device(device):
-                Device(device.index).set_current()
+                self._core.Device(device.index).set_current()
         except Exception as error:  # cuda.core names its driver errors by a private class
             raise DeviceError(f"the NVIDIA driver refuses the kernels ({error})", _HINT) from error
 
     def __call__(self, kernel: Kernel, grid: Grid, *arguments: Argument) -> None:
-        from cuda.core import LaunchConfig, launch
-
         with torch.cuda.device(self._device):
             if kernel not in self._kernels:
                 self._kernels[kernel] = self._load(kernel)
-            config = LaunchConfig(grid=grid, block=kernel.threads, shmem_size=kernel.shared_bytes)
-            launch(_CurrentStream(self._device), config, self._kernels[kernel], *map(_plain, arguments))
+            config = self._core.LaunchConfig(grid=grid, block=kernel.threads, shmem_size=kernel.shared_bytes)
+            self._core.launch(
+                _CurrentStream(self._device), config, self._kernels[kernel], *map(_plain, arguments)
+            )
 
     def _load(self, kernel: Kernel) -> Any:
-        from cuda.bindings import driver
-        from cuda.core import ObjectCode
-
-        loaded = ObjectCode.from_cubin(cubin(kernel, self._arch)).get_kernel(kernel.entry)
+        driver = cuda_module("cuda.bindings.driver")
+        loaded = self._core.ObjectCode.from_cubin(cubin(kernel, self._arch)).get_kernel(kernel.entry)
         if kernel.shared_bytes > 48 * 1024:  # more than every kernel may have must be asked for
             (status,) = driver.cuKernelSetAttribute(
                 driver.CUfunction_attribute.CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES,
@@ -103,3 +100,9 @@ def _cuda_launcher(index: int) -> CudaLauncher:
 def launcher_of(device: torch.device) -> Launcher:
     """The launcher of a CUDA device."""
     return _cuda_launcher(torch.cuda.current_device() if device.index is None else device.index)
+
+
+def backend_name(device: torch.device) -> str:
+    """For a run's metadata and its certificates: "cuda sm_90, NVRTC 13.5"."""
+    major, minor = torch.cuda.get_device_capability(device)
+    return f"cuda sm_{major}{minor}, NVRTC {'.'.join(map(str, nvrtc_version()))}"

@@ -1,18 +1,21 @@
 """The cache of compiled kernels, and what is said when they cannot be compiled at all."""
 
-import builtins
 import hashlib
 import os
 import stat
 import subprocess
 import sys
+from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
 
 import pytest
+import torch
 
 from linftui.errors import DeviceError
 from linftui.ops.cuda import catalogue, compiler
+from linftui.ops.cuda.launcher import CudaLauncher, backend_name
 
 pytest.importorskip("cuda.bindings.nvrtc", reason="no NVRTC here: pip install 'linftui[cuda]'")
 pytest.importorskip("cuda.core", reason="no cuda-core here: pip install 'linftui[cuda]'")
@@ -100,18 +103,37 @@ def test_a_folder_of_another_user_is_refused(folder: Path, monkeypatch: pytest.M
         compiler.cubin(KERNEL, "sm_90")
 
 
-@pytest.mark.parametrize("call", [compiler.nvrtc_version, lambda: compiler.compile_kernel(KERNEL, "sm_90")])
-def test_without_the_extra_one_sentence_says_what_to_do(call: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = builtins.__import__
-
-    def without_cuda(name: str, *arguments: Any, **named: Any) -> Any:
-        if name.split(".")[0] == "cuda":
-            raise ImportError("No module named 'cuda'")
-        return real(name, *arguments, **named)
-
-    monkeypatch.setattr(builtins, "__import__", without_cuda)
+@pytest.mark.parametrize(
+    "call",
+    [
+        compiler.nvrtc_version,
+        lambda: compiler.compile_kernel(KERNEL, "sm_90"),
+        lambda: CudaLauncher(torch.device("cuda", 0)),
+    ],
+)
+def test_without_the_extra_one_sentence_says_what_to_do(
+    call: Callable[[], object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "cuda.core", None)
+    monkeypatch.setitem(sys.modules, "cuda.bindings.nvrtc", None)
     with pytest.raises(DeviceError) as caught:
         call()
     message = str(caught.value)
-    assert "cannot be compiled" in message and "linftui[cuda]" in message and "--devices cpu" in message
+    assert "cannot be used" in message and "linftui[cuda]" in message and "--devices cpu" in message
     assert "\n" not in message
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a driver here")
+def test_a_driver_that_refuses_is_told_in_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    """cuda.core's own failure on a machine without a driver, behind a torch that believes in a GPU."""
+    facts = SimpleNamespace(major=9, minor=0, multi_processor_count=132)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: facts)
+    monkeypatch.setattr(torch.cuda, "device", lambda device: nullcontext())
+    with pytest.raises(DeviceError, match=r"driver refuses the kernels.*--devices cpu"):
+        CudaLauncher(torch.device("cuda", 0))
+
+
+def test_the_backend_has_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0))
+    major, minor = compiler.nvrtc_version()
+    assert backend_name(torch.device("cuda", 0)) == f"cuda sm_90, NVRTC {major}.{minor}"
