@@ -17,6 +17,7 @@ from linftui.ops.cuda.compiler import cubin, cuda_module, nvrtc_version
 
 Argument = Tensor | int | None
 Grid = tuple[int, int, int]
+_LEGACY_STREAM = 1  # CU_STREAM_LEGACY
 _HINT = "update the driver to one for CUDA 13, or choose --devices cpu"
 
 
@@ -27,16 +28,6 @@ class Launcher(Protocol):
     multiprocessors: int
 
     def __call__(self, kernel: Kernel, grid: Grid, *arguments: Argument) -> None: ...
-
-
-class _CurrentStream:
-    """torch's current stream in the form cuda.core takes."""
-
-    def __init__(self, device: torch.device) -> None:
-        self._handle = torch.cuda.current_stream(device).cuda_stream
-
-    def __cuda_stream__(self) -> tuple[int, int]:
-        return 0, self._handle
 
 
 class CudaLauncher:
@@ -60,9 +51,8 @@ class CudaLauncher:
             if kernel not in self._kernels:
                 self._kernels[kernel] = self._load(kernel)
             config = self._core.LaunchConfig(grid=grid, block=kernel.threads, shmem_size=kernel.shared_bytes)
-            self._core.launch(
-                _CurrentStream(self._device), config, self._kernels[kernel], *map(_plain, arguments)
-            )
+            stream = self._core.Stream.from_handle(_stream_handle(self._device))
+            self._core.launch(stream, config, self._kernels[kernel], *map(_plain, arguments))
 
     def _load(self, kernel: Kernel) -> Any:
         driver = cuda_module("cuda.bindings.driver")
@@ -81,6 +71,12 @@ class CudaLauncher:
                     "choose --devices cpu",
                 )
         return loaded
+
+
+def _stream_handle(device: torch.device) -> int:
+    """torch's current stream; the default one by the number it has as a handle, not as a null pointer."""
+    handle: int = torch.cuda.current_stream(device).cuda_stream
+    return handle or _LEGACY_STREAM
 
 
 def _plain(argument: Argument) -> Any:

@@ -63,7 +63,7 @@ def gradient_errors(got: tuple[Tensor, Tensor], expected: tuple[Tensor, Tensor])
 
 
 def spoilt(values: tuple[float, ...], k: int = 21) -> Problem:
-    """Rows with NaN and infinities among ordinary ones: value i at x[i, i], x[i + 1] and weight[i] both."""
+    """Some rows with these values among ordinary ones, and a pair whose difference is inf - inf."""
     case = problem(7, 6, k)
     for i, value in enumerate(values):
         case.x[i, i] = value
