@@ -12,6 +12,7 @@ from distance_problems import (
     METHODS,
     Problem,
     backward_tolerance,
+    forward_tolerance,
     gradient_errors,
     problem,
     relative_error,
@@ -74,10 +75,9 @@ def test_finite_p_against_float64(p: float, method: Method, shape: tuple[int, in
     expected = gpu.distances(p)
     # Sums of K terms at p = 1 and 2, where no root forgives their rounding.
     slack = 4 if p < 4 and shape[2] > 500 else 1
-    assert (
-        relative_error(cuda.norm_dist_forward(gpu.x, gpu.weight, p, method), expected)
-        <= slack * FORWARD_TOLERANCE
-    )
+    assert relative_error(
+        cuda.norm_dist_forward(gpu.x, gpu.weight, p, method), expected
+    ) <= slack * forward_tolerance(p)
     got = cuda.norm_dist_backward(gpu.grad, gpu.x, gpu.weight, expected.float(), p, method)
     assert max(gradient_errors(got, gpu.gradients(p))) <= backward_tolerance(p)
 

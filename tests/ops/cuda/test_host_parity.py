@@ -11,6 +11,7 @@ from distance_problems import (
     METHODS,
     Problem,
     backward_tolerance,
+    forward_tolerance,
     gradient_errors,
     problem,
     relative_error,
@@ -153,7 +154,7 @@ class TestFiniteP:
 
 def check(case: Problem, p: float, method: Method) -> None:
     y = cuda.norm_dist_forward(case.x, case.weight, p, method)
-    assert relative_error(y, case.distances(p)) <= FORWARD_TOLERANCE
+    assert relative_error(y, case.distances(p)) <= forward_tolerance(p)
     got = cuda.norm_dist_backward(case.grad, case.x, case.weight, case.distances(p).float(), p, method)
     assert max(gradient_errors(got, case.gradients(p))) <= backward_tolerance(p)
 
