@@ -96,7 +96,6 @@ def train(options: argparse.Namespace, pipe: SupervisorPipe | None) -> None:
     from linftui.train.distributed import process_group
 
     with process_group(options.rendezvous, options.device) as device:
-        # Not earlier: a rank that waits in vain for the others to join ends when torchrun asks it to.
         should_stop = StopFlag(pipe, RunPaths(options.run).stop_request(options.attempt))
         _train_rank(options, str(device), should_stop)
 
@@ -113,7 +112,7 @@ def _train_rank(options: argparse.Namespace, device_name: str, should_stop: Stop
     paths, device = RunPaths(options.run), torch.device(device_name)
     recipe = read_recipe(paths)
     if is_first():
-        write_record(paths.meta, structs.replace(read_meta(paths), kernel_backend=backend_name()))
+        write_record(paths.meta, structs.replace(read_meta(paths), kernel_backend=backend_name(device)))
     dataset = build_dataset(recipe, device)
     trainer = Trainer(recipe, dataset, paths, options.attempt, should_stop)
     if options.checkpoint is None:
@@ -239,15 +238,22 @@ def _announce_rank(paths: RunPaths, attempt: int, rank: int) -> None:
 
 
 def _announce_certification(logs: CertifyLogPaths, *, alone: bool) -> None:
-    """Says which process certifies; one that is to live alone becomes nobody's child."""
-    worker = os.fork() if alone else os.getpid()
-    if worker == 0:
-        return
-    me = describe_process(worker, "certify")
+    """Says which process certifies; one that is to live alone becomes nobody's child.
+
+    The process that was started then leaves with 0 once its child has said so.
+    """
+    if alone:
+        said, saying = os.pipe()
+        if os.fork():
+            os.close(saying)
+            os._exit(0 if os.read(said, 1) else 1)
+        os.close(said)
+    me = describe_process(os.getpid(), "certify")
     if me is not None:
         write_record(logs.worker, MemberRecord(host=this_host(), process=me))
     if alone:
-        os._exit(0)
+        os.write(saying, b"!")
+        os.close(saying)
 
 
 def _do(options: argparse.Namespace, pipe: SupervisorPipe | None) -> int:

@@ -4,6 +4,7 @@ Samples are appended batch by batch and summary.json is renewed as it goes, in a
 certificates, so progress can be watched from the run directory; a certificate is whole or not there.
 """
 
+import itertools
 import os
 import shutil
 import time
@@ -24,7 +25,7 @@ from linftui.certify.interval import ROUNDING, Verdicts, certify_batch, check_ar
 from linftui.certify.report import draw_curve
 from linftui.data.datasets import Dataset, ImageSet
 from linftui.errors import CheckpointError
-from linftui.nn.bounds import certified_margin, pixel_box
+from linftui.nn.bounds import certified_margin, pixel_boxes
 from linftui.nn.models import DistanceMLP
 from linftui.ops import backend_name
 from linftui.recipe.load import recipe_hash
@@ -212,7 +213,10 @@ def _counted(
 def certified_curve(
     subject: Subject, eps: Fraction, verdicts: list[SampleRecord], should_stop: Callable[[], bool]
 ) -> list[tuple[float, float]]:
-    """Certified accuracy at radii from 0 to 2 eps (at most 1), by bisecting for each image over that grid.
+    """Certified accuracy at radii from 0 to 2 eps (at most 1), by searching that grid for each image.
+
+    The search begins at the radius where the margin, which shrinks by 2 / std for every unit of the radius
+    in a 1-Lipschitz network, would be used up, then looks at the neighbour, then bisects.
 
     Boxes of growing radius are nested and so are their bounds, so an image certified at one radius is
     certified at every smaller one; each point of the curve is as much a theorem as the headline.
@@ -225,16 +229,25 @@ def certified_curve(
     # `best` is certified, `worst` is not; wrong images are certified nowhere.
     best = torch.where(certified, CURVE_POINTS, -1)
     worst = torch.where(certified, len(grid), torch.where(right, CURVE_POINTS, 0))
-    while bool((open_ := worst - best > 1).any()):
-        middle = (best + worst) // 2
-        for k in middle[open_].unique().tolist():
-            for rows in (open_ & (middle == k)).nonzero()[:, 0].split(BATCH):
-                if should_stop():
-                    raise StoppedEarly("stopped while the curve was being computed")
-                box = pixel_box(images.images[rows], grid[k], levels)
-                verdict, _ = certified_margin(subject.model.bounds(box), images.labels[rows])
-                best[rows] = torch.where(verdict, k, best[rows])
-                worst[rows] = torch.where(verdict, worst[rows], k)
+    margins = torch.tensor([sample.margin for sample in verdicts], device=subject.device).nan_to_num(0.0)
+    left = margins * (subject.dataset.std / 2) / max(float(eps / CURVE_POINTS), 1e-30)  # points of the grid
+    middle = (CURVE_POINTS + left).clamp(0, len(grid)).floor().long()
+    for round_ in itertools.count():
+        if not bool((open_ := worst - best > 1).any()):
+            break
+        if round_ > 1:
+            middle = (best + worst) // 2
+        elif round_ == 1:
+            middle = torch.where(best == middle, best + 1, worst - 1)
+        middle = torch.minimum(torch.maximum(middle, best + 1), worst - 1)
+        for rows in open_.nonzero()[:, 0].split(BATCH):
+            if should_stop():
+                raise StoppedEarly("stopped while the curve was being computed")
+            k = middle[rows]
+            boxes = pixel_boxes(images.images[rows], grid, k, levels)
+            verdict, _ = certified_margin(subject.model.bounds(boxes), images.labels[rows])
+            best[rows] = torch.where(verdict, k, best[rows])
+            worst[rows] = torch.where(verdict, worst[rows], k)
     n = len(verdicts)
     return [(float(radius), int((best >= k).sum()) / n) for k, radius in enumerate(grid)]
 
@@ -264,7 +277,7 @@ def _empty_summary(subject: Subject, eps: Fraction) -> CertificateSummary:
         model_sha256=record.sha256[subject.checkpoint.paths.model.name],
         data_sha256=subject.dataset.sha256,
         rounding=ROUNDING,
-        backend=backend_name(),
+        backend=backend_name(subject.device),
         device=str(subject.device),
         versions={"linftui": __version__, "torch": version("torch")},
         created=time.time(),

@@ -1,5 +1,6 @@
 """`linftui`: the commands, and the one place where an error becomes a sentence and an exit code."""
 
+import errno
 import io
 import os
 import sys
@@ -86,14 +87,22 @@ def _run() -> int:
         return 130
     except BrokenPipeError:
         # Whoever read our output is gone, for example `linftui ls | head`; that is no failure of ours.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # for what is still buffered, else Python complains
+        _drop_output()
         return 0
     except SystemExit as error:  # typer's way out of completion, and of a broken pipe that it has met itself
         broken_pipe = isinstance(error.__context__, BrokenPipeError)
         return error.code if isinstance(error.code, int) and not broken_pipe else 0
     except Exception as error:
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC and error.filename is None:
+            _drop_output()  # files of ours are named in their errors
+            fail(f"the output cannot be written: {error.strerror}")
+            return 1
         fail(f"unexpected {type(error).__name__}: {error}; {_log_traceback()}")
         return 1
+
+
+def _drop_output() -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # for what is still buffered, else Python complains
 
 
 def _log_traceback() -> str:

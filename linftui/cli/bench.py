@@ -14,9 +14,57 @@ from linftui.cli.render import columns, print_json
 app = typer.Typer(help="Measure linftui on this machine.", rich_markup_mode=None)
 
 
-@app.callback()
-def _family() -> None:
-    pass  # keeps `dashboard` a subcommand while it is the only one
+@app.command()
+def ops(
+    sizes: Annotated[
+        str, typer.Option(help="Rows of x, rows of weight, columns of both; several with commas.")
+    ] = "128x1024x1024,64x5120x5120",
+    repeats: Annotated[int, typer.Option(min=1, help="Medians are of so many turns.")] = 5,
+    as_json: AsJson = False,
+) -> None:
+    """Measure every operation against torch.cdist, plain PyTorch and the machine's ceiling, taking turns."""
+    shapes = [_size(size) for size in sizes.split(",")]
+    import torch
+
+    from linftui.bench.ops import measure
+    from linftui.ops import backend_name
+
+    figures = measure(shapes, repeats, lambda text: print(f"{text} ...", file=sys.stderr))
+    machine = f"{_machine()}, torch {torch.__version__}, {torch.get_num_threads()} threads, {backend_name()}"
+    if as_json:
+        print_json(
+            {"machine": machine, "repeats": repeats, "figures": [asdict(figure) for figure in figures]}
+        )
+        return
+    rows = [["SIZE", "OPERATION", "MS", "G ELEMENTS/S", "OF CEILING", "X CDIST", "X REFERENCE"]]
+    rows += [
+        [
+            figure.size,
+            figure.op or "ceiling",
+            f"{1000 * figure.seconds:.2f}",
+            f"{figure.elements_per_s / 1e9:.2f}",
+            "-" if figure.ceiling is None else f"{figure.ceiling:.0%}",
+            "-" if figure.cdist is None else f"{figure.cdist:.1f}",
+            "-" if figure.reference is None else f"{figure.reference:.1f}",
+        ]
+        for figure in figures
+    ]
+    print(machine)
+    print(columns(rows))
+
+
+def _machine() -> str:
+    return f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}"
+
+
+def _size(text: str) -> tuple[int, int, int]:
+    try:
+        n, m, k = (int(part) for part in text.strip().split("x"))
+    except ValueError:
+        n = m = k = 0
+    if min(n, m, k) < 1:
+        raise typer.BadParameter(f"a size is like 128x1024x1024, got {text!r}", param_hint="--sizes")
+    return n, m, k
 
 
 @app.command()
@@ -28,7 +76,7 @@ def dashboard(
     from linftui.bench.dashboard import measure
 
     figures = measure(repeats, lambda text: print(f"{text} ...", file=sys.stderr))
-    machine = f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}"
+    machine = _machine()
     if as_json:
         print_json(
             {"machine": machine, "repeats": repeats, "figures": [asdict(figure) for figure in figures]}

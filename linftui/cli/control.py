@@ -41,7 +41,7 @@ def stop(
         asked.append(paths)
         stages = stop_stages(paths, [])
         again = stages is not None and stages.killed
-        print(clean(f"{paths.id}: {'asked again: ended at once' if again else 'stop requested'}"), flush=True)
+        print(clean(f"{paths.id}: {'asked to end at once' if again else 'stop requested'}"), flush=True)
     return code if no_wait else max([code, *map(_wait_for_stop, asked)])
 
 

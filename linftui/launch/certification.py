@@ -17,6 +17,7 @@ from linftui.rundir.liveness import is_alive, this_host
 from linftui.rundir.paths import CertificatePaths, CertifyLogPaths, RunPaths
 from linftui.rundir.reader import read_record
 from linftui.rundir.records import CertificateSummary, CertifyTask, ErrorRecord, MemberRecord
+from linftui.rundir.state import SILENCE_S, seconds_silent
 from linftui.rundir.writer import cannot_write
 
 _NAME = re.compile(r"\.?[A-Za-z0-9][A-Za-z0-9._-]{0,199}")  # a certificate's folder, or its draft's
@@ -58,8 +59,10 @@ def begin_certification(
         LinftuiError: the run directory cannot be written, or the process not be started.
     """
     logs, starter = _start(paths, plan, radii, checkpoint, means, limit, None)
-    while starter.wait(1.0) is None:  # it has left the work to a process that is nobody's child
+    while (code := starter.wait(1.0)) is None:  # it leaves the work to a process that is nobody's child
         pass
+    if code != 0:
+        raise WorkerError(f"the certification did not start (exit code {code})", f"its log is {logs.log}")
     return logs
 
 
@@ -114,7 +117,7 @@ def stop_certification(logs: CertifyLogPaths) -> None:
 def _progress(paths: RunPaths, logs: CertifyLogPaths) -> CertificationProgress:
     try:
         # Asked first: one that ends in between has written the rest by then.
-        alive = _is_going_on(logs)
+        alive = _is_going_on(logs, paths)
         task, error = read_record(logs.task, CertifyTask), read_record(logs.error, ErrorRecord)
         known = [] if task is None else _certificates(paths, task)
     except RunDirectoryError as damage:
@@ -131,9 +134,16 @@ def _progress(paths: RunPaths, logs: CertifyLogPaths) -> CertificationProgress:
     return CertificationProgress(logs, "failed", known, warnings, "it was stopped before its end")
 
 
-def _is_going_on(logs: CertifyLogPaths) -> bool:
+def _is_going_on(logs: CertifyLogPaths, paths: RunPaths) -> bool:
     worker = read_record(logs.worker, MemberRecord)
-    return worker is not None and (worker.host != this_host() or is_alive(worker.process))
+    if worker is None:
+        return False
+    if worker.host == this_host():
+        return is_alive(worker.process)
+    if worker.host.name == this_host().name and worker.host.boot_id != this_host().boot_id:
+        return False  # this machine has started anew since
+    # Another machine's processes cannot be looked at, only what they write.
+    return seconds_silent([logs.task, logs.log, *paths.certificates.glob(".*/summary.json")]) < SILENCE_S
 
 
 def _certificates(

@@ -35,9 +35,12 @@ def stop_run(paths: RunPaths, by: str, deadline_s: float = STOP_DEADLINE_S) -> N
     if not paths.stop_request(state.attempt).exists():
         write_record(paths.stop_request(state.attempt), request)
         return
-    write_record(paths.kill_request(state.attempt), request)
-    if state.host == this_host():  # else its supervisor sees the request
-        end_members(_members(paths, state))
+    try:
+        write_record(paths.kill_request(state.attempt), request)
+    finally:  # on a full disk too
+        if state.host == this_host():  # else its supervisor sees the request
+            end_members(_recorded(state))
+            end_members(announced_ranks(paths, state.attempt))
 
 
 def announced_ranks(paths: RunPaths, attempt: int) -> list[ProcessRecord]:
@@ -48,9 +51,13 @@ def announced_ranks(paths: RunPaths, attempt: int) -> list[ProcessRecord]:
 
 def _members(paths: RunPaths, state: StateRecord) -> list[ProcessRecord]:
     """The processes of the current attempt apart from its supervisor."""
-    recorded = [member for member in state.members if member.role != "supervisor"]
+    recorded = _recorded(state)
     # A supervisor that was killed may not have recorded all of them.
     return [*recorded, *(rank for rank in announced_ranks(paths, state.attempt) if rank not in recorded)]
+
+
+def _recorded(state: StateRecord) -> list[ProcessRecord]:
+    return [member for member in state.members if member.role != "supervisor"]
 
 
 def end_members(processes: list[ProcessRecord]) -> None:

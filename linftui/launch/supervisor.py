@@ -7,6 +7,7 @@ only what exit codes, error files and events say, and imports no torch. As a pro
 
 import argparse
 import contextlib
+import hashlib
 import os
 import shutil
 import signal
@@ -37,6 +38,7 @@ from linftui.rundir.writer import cannot_write, write_record
 
 HEARTBEAT_S = 10.0
 LOST_RANK_GRACE_S = 2.0  # ranks of a run that is over leave one after the other
+LAST_WORD_S = 600.0  # without its last word a run counts as crashed, so that is tried for long
 POLL_S = 0.2
 
 
@@ -68,8 +70,7 @@ class Supervisor:
             held.callback(self._telemetry.close)
             pipe = LifePipe()
             held.callback(pipe.close)
-            # Local, for it needs locks, and nobody else's to read.
-            rendezvous = Path(tempfile.mkdtemp(prefix="linftui-"))
+            rendezvous = _rendezvous(paths)
             held.callback(shutil.rmtree, rendezvous, ignore_errors=True)
             self._worker = self._start(checkpoint, pipe, rendezvous)
             self._members = [self._worker.identity] if self._worker.identity else []
@@ -124,19 +125,40 @@ class Supervisor:
             self._end_all()  # torchrun that was killed leaves its ranks
             lost = None if self._lost is None else self._lost.role
             record = verdict(self.paths, self.attempt, self.plan.ranks, code, lost)
-            state = read_record(self.paths.state, StateRecord)
-            if state is None or state.attempt == self.attempt:  # else a newer attempt has replaced this one
-                write_record(self.paths.exit, record)
+            if self._is_current():
+                self._leave_word(record)
         return record
+
+    def _is_current(self) -> bool:
+        """Whether no newer attempt has replaced this one."""
+        try:
+            state = read_record(self.paths.state, StateRecord)
+        except LinftuiError:
+            return True  # damaged by somebody; a newer attempt would have written it anew
+        return state is None or state.attempt == self.attempt
+
+    def _leave_word(self, record: ExitRecord) -> None:
+        """Writes how the attempt ended; on a full disk it waits for somebody to make room."""
+        give_up = time.monotonic() + LAST_WORD_S
+        while True:
+            try:
+                write_record(self.paths.exit, record)
+                return
+            except LinftuiError:
+                if time.monotonic() > give_up:
+                    raise
+            time.sleep(1.0)
 
     def _meet_ranks(self) -> None:
         """Records the ranks that torchrun has started, once they tell who they are."""
         if self.plan.ranks > 1 and len(self._members) <= self.plan.ranks:
-            ranks = announced_ranks(self.paths, self.attempt)
-            new = [rank for rank in ranks if rank not in self._members]
-            if new:
-                self._members += new
-                self._write_state("running")
+            # A full disk must not end the training; the ranks' own files name them too.
+            with contextlib.suppress(LinftuiError):
+                ranks = announced_ranks(self.paths, self.attempt)
+                new = [rank for rank in ranks if rank not in self._members]
+                if new:
+                    self._members += new
+                    self._write_state("running")
 
     def _mind_lost_rank(self) -> None:
         """Ends the other ranks of one that is gone: they would wait for it.
@@ -207,6 +229,17 @@ def main(arguments: list[str]) -> int:
         pass
     print(f"{ended.outcome}, exit code {ended.code}", ended.message, ended.hint)
     return 0
+
+
+def _rendezvous(paths: RunPaths) -> Path:
+    """A new folder where the ranks meet: local, for it needs locks, and nobody else's to read.
+
+    A supervisor that was killed has left its own, which nobody needs any more.
+    """
+    prefix = f"linftui-{hashlib.sha256(os.fsencode(paths.root.absolute())).hexdigest()[:16]}-"
+    for left in Path(tempfile.gettempdir()).glob(f"{prefix}*"):
+        shutil.rmtree(left, ignore_errors=True)
+    return Path(tempfile.mkdtemp(prefix=prefix))
 
 
 def _reply(record: StartRecord) -> None:

@@ -6,10 +6,12 @@ from the rounded one by less than one ulp, so moving each end to its neighbourin
 arithmetic* as well. One pass thus bounds both the program and the real function.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
@@ -28,7 +30,7 @@ class IntervalBounds:
     @staticmethod
     def of(lower: Tensor, upper: Tensor, finite: Tensor | None = None) -> "IntervalBounds":
         """Notes which rows hold a NaN or an infinity; a row stays marked through every later layer."""
-        now = (lower.isfinite() & upper.isfinite()).flatten(1).all(1)
+        now = _all_finite(lower) & _all_finite(upper)
         return IntervalBounds(lower, upper, now if finite is None else finite & now)
 
     def minus(self, value: Tensor) -> "IntervalBounds":
@@ -54,14 +56,34 @@ class IntervalBounds:
         return IntervalBounds(self.lower.flatten(1), self.upper.flatten(1), self.finite)
 
 
+def _all_finite(ends: Tensor) -> Tensor:
+    """Which rows are finite: by their extremes, which are NaN where anything is."""
+    rows = ends.flatten(1)
+    if not rows.shape[1]:
+        return torch.ones(len(rows), dtype=torch.bool, device=rows.device)
+    return (rows.amin(1) > -torch.inf) & (rows.amax(1) < torch.inf)
+
+
 def pixel_box(images: UInt8[Tensor, "n c h w"], eps: Fraction, levels: int) -> IntervalBounds:
     """The box [x0 - eps, x0 + eps] within [0, 1] around images whose pixels are exactly byte / levels.
 
     The ends are exact fractions rounded outward to float32, so no real point of the box is lost.
     """
-    low, high = (table.to(images.device) for table in _box_table(eps, levels))
-    index = images.long()
-    return IntervalBounds.of(low[index], high[index])
+    return pixel_boxes(images, [eps], torch.zeros(len(images), dtype=torch.int64), levels)
+
+
+def pixel_boxes(
+    images: UInt8[Tensor, "n c h w"], radii: Sequence[Fraction], which: Int[Tensor, " n"], levels: int
+) -> IntervalBounds:
+    """As `pixel_box`, image n with radius `radii[which[n]]`."""
+    tables = zip(*(_box_table(eps, levels) for eps in radii), strict=True)
+    offset = (which * (levels + 1)).to(images.device, torch.int32)
+    index = (images + offset[:, None, None, None]).flatten()
+    low, high = (
+        torch.stack(ends).to(images.device).flatten().index_select(0, index).view(images.shape)
+        for ends in tables
+    )
+    return IntervalBounds.of(low, high)
 
 
 @lru_cache(maxsize=64)
@@ -77,13 +99,20 @@ def _box_table(eps: Fraction, levels: int) -> tuple[Tensor, Tensor]:
 
 def round_down(value: Fraction) -> float:
     """The largest float32 that is <= value (a finite fraction within float32's range)."""
-    nearest = torch.tensor(float(value), dtype=torch.float32)
-    while Fraction(nearest.item()) > value:
-        nearest = next_down(nearest)
-    above = next_up(nearest)
-    while Fraction(above.item()) <= value:
-        nearest, above = above, next_up(above)
-    return nearest.item()
+    lowest, highest = np.float32(-np.inf), np.float32(np.inf)
+    nearest = np.float32(float(value))
+    while _exceeds(nearest, value):
+        nearest = np.nextafter(nearest, lowest)
+    while not _exceeds(above := np.nextafter(nearest, highest), value):
+        nearest = above
+    return float(nearest)
+
+
+def _exceeds(number: np.float32, value: Fraction) -> bool:
+    if not np.isfinite(number):
+        return bool(number > 0)
+    numerator, denominator = number.as_integer_ratio()
+    return numerator * value.denominator > value.numerator * denominator
 
 
 def certified_margin(

@@ -15,22 +15,28 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from linftui.ops import reference
+from linftui.ops.backends import backend_for
 
 _SCHEMAS: dict[str, tuple[str, Callable[..., Any]]] = {
-    "norm_dist": ("(Tensor x, Tensor weight, float p) -> Tensor", reference.norm_dist_forward),
+    "norm_dist": (
+        "(Tensor x, Tensor weight, float p) -> Tensor",
+        lambda x, weight, p: backend_for(x).norm_dist_forward(x, weight, p),
+    ),
     "norm_dist_backward": (
         "(Tensor grad, Tensor x, Tensor weight, Tensor y, float p) -> (Tensor, Tensor)",
-        reference.norm_dist_backward,
+        lambda grad, x, weight, y, p: backend_for(x).norm_dist_backward(grad, x, weight, y, p),
     ),
-    "inf_dist_argmax": ("(Tensor x, Tensor weight) -> (Tensor, Tensor)", reference.inf_dist_argmax),
+    "inf_dist_argmax": (
+        "(Tensor x, Tensor weight) -> (Tensor, Tensor)",
+        lambda x, weight: backend_for(x).inf_dist_argmax(x, weight),
+    ),
     "inf_dist_backward": (
         "(Tensor grad, Tensor x, Tensor weight, Tensor argmax) -> (Tensor, Tensor)",
-        reference.inf_dist_backward,
+        lambda grad, x, weight, argmax: backend_for(x).inf_dist_backward(grad, x, weight, argmax),
     ),
     "inf_dist_bounds": (
         "(Tensor lower, Tensor upper, Tensor weight, bool outward) -> (Tensor, Tensor)",
-        reference.inf_dist_bounds,
+        lambda lower, upper, weight, out: backend_for(lower).inf_dist_bounds(lower, upper, weight, out),
     ),
 }
 
@@ -91,11 +97,6 @@ def _inf_gradient(ctx: Any, grad: Tensor, _: Any) -> tuple[Tensor, Tensor]:
 
 torch.library.register_autograd("linftui::norm_dist", _norm_gradient, setup_context=_keep_for_norm)
 torch.library.register_autograd("linftui::inf_dist_argmax", _inf_gradient, setup_context=_keep_for_inf)
-
-
-def backend_name() -> str:
-    """The implementation in use; a run's metadata and every certificate name it."""
-    return "reference"
 
 
 def norm_dist(

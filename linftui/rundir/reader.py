@@ -39,7 +39,8 @@ class LineFollower(Generic[T]):
     """Decodes the lines appended to a file since the last look.
 
     An unterminated last line is not there yet; a line that does not decode, or is longer than 64 KiB,
-    is counted in `bad_lines` and left out.
+    is counted in `bad_lines` and left out. A file that was put in the place of the one followed, or is
+    shorter than what was read of it, is read from its beginning; `begun_anew` counts how often.
     """
 
     def __init__(self, path: Path, decode: Callable[[bytes], T]) -> None:
@@ -47,16 +48,20 @@ class LineFollower(Generic[T]):
         self._decode = decode
         self._tail = b""
         self._skipping = False  # inside a line that is too long
+        self._file: tuple[int, int] | None = None  # which one it was at the last look: device and inode
         self.offset = 0
         self.bad_lines = 0
+        self.begun_anew = 0
 
     def poll(self, max_bytes: int = CHUNK) -> list[T]:
         """The new records within the next `max_bytes` of the file; an empty list where there are none."""
         try:
             with open_regular(self._path) as file:
+                self._recognise(os.fstat(file.fileno()))
                 file.seek(self.offset)
                 data = file.read(max_bytes)
         except FileNotFoundError:
+            self._file = None  # a later one may be given the same inode
             return []
         except OSError as error:
             raise RunDirectoryError(f"{self._path}: cannot be read: {error.strerror or error}") from error
@@ -68,6 +73,14 @@ class LineFollower(Generic[T]):
             self.bad_lines += not self._skipping
             self._tail, self._skipping = b"", True
         return [record for line in lines if line for record in self._record(line)]
+
+    def _recognise(self, status: os.stat_result) -> None:
+        """Goes back to the beginning where this is not the file that was read so far."""
+        file = (status.st_dev, status.st_ino)
+        if self.offset and (file != self._file or status.st_size < self.offset):
+            self._tail, self._skipping, self.offset, self.bad_lines = b"", False, 0, 0
+            self.begun_anew += 1
+        self._file = file
 
     def drain(self) -> list[T]:
         """All that is new, in as many bites as it takes."""

@@ -7,18 +7,22 @@ whose version is newer than its own.
 
 import math
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 VERSION = 1
+
+# JSON knows no bounds, and a stranger's record may hold an integer of 300 digits: none of ours exceeds what a
+# float holds exactly.
+Int = Annotated[int, Meta(ge=-(2**53), le=2**53)]
 
 
 class Record(Struct, frozen=True, kw_only=True):
     """Base of all records."""
 
-    v: int = VERSION
+    v: Int = VERSION
 
 
 class TrainRecord(Record, frozen=True, kw_only=True, tag_field="kind", tag="train"):
@@ -28,8 +32,8 @@ class TrainRecord(Record, frozen=True, kw_only=True, tag_field="kind", tag="trai
     asks for (`_train_eps`: eps_train). It compares with published logs and is not a certificate.
     """
 
-    attempt: int
-    step: int  # steps done since the run began
+    attempt: Int
+    step: Int  # steps done since the run began
     epoch: float  # epochs done, step / steps per epoch
     time: float  # seconds since 1970
     loss: float
@@ -47,12 +51,12 @@ class TrainRecord(Record, frozen=True, kw_only=True, tag_field="kind", tag="trai
 class EvalRecord(Record, frozen=True, kw_only=True, tag_field="kind", tag="eval"):
     """An evaluation at p = inf, with the certificate's own outward-rounded bounds."""
 
-    attempt: int
-    step: int
+    attempt: Int
+    step: Int
     epoch: float
     time: float
     split: Literal["test", "holdout"]
-    n: int
+    n: Int
     clean_accuracy: float
     certified_accuracy: float
     eps: float
@@ -70,8 +74,8 @@ EventName = Literal[
 class EventRecord(Record, frozen=True, kw_only=True):
     """Something worth knowing that happened at a moment."""
 
-    attempt: int
-    step: int
+    attempt: Int
+    step: Int
     time: float
     event: EventName
     message: str = ""
@@ -89,20 +93,20 @@ class ProcessRecord(Struct, frozen=True, kw_only=True):
     """A process that can be told from a later one of the same pid."""
 
     role: str  # "supervisor", "rank-0", ...
-    pid: int
-    start_time: int  # the kernel's, in ticks since boot
-    uid: int
+    pid: Int
+    start_time: Int  # the kernel's, in ticks since boot
+    uid: Int
 
 
 class StateRecord(Record, frozen=True, kw_only=True):
     """Who runs this run now (state.json, written by the supervisor)."""
 
-    attempt: int
+    attempt: Int
     phase: Literal["pending", "starting", "running"]
     host: HostRecord
     members: list[ProcessRecord]
     devices: list[str]
-    threads: int
+    threads: Int
     time: float
 
 
@@ -116,18 +120,18 @@ class MemberRecord(Record, frozen=True, kw_only=True):
 class StartRecord(Record, frozen=True, kw_only=True):
     """A supervisor's answer to whoever started it: its attempt, or why there is none."""
 
-    attempt: int | None = None
+    attempt: Int | None = None
     message: str = ""
     hint: str = ""
-    exit_code: int = 0
+    exit_code: Int = 0
 
 
 class ExitRecord(Record, frozen=True, kw_only=True):
     """How an attempt ended (exit.json, written by the supervisor)."""
 
-    attempt: int
+    attempt: Int
     outcome: Literal["finished", "stopped", "failed", "crashed"]
-    code: int  # the worker's exit code; negative: the signal that ended it
+    code: Int  # the worker's exit code; negative: the signal that ended it
     time: float
     message: str = ""
     hint: str = ""
@@ -139,25 +143,25 @@ class ErrorRecord(Record, frozen=True, kw_only=True):
     error: str  # class name
     message: str
     hint: str
-    exit_code: int
+    exit_code: Int
     time: float
 
 
 class GpuProcess(Struct, frozen=True, kw_only=True):
     """A process that holds memory of a GPU; the driver's pids may be of another namespace than ours."""
 
-    pid: int
-    memory: int | None  # bytes
+    pid: Int
+    memory: Int | None  # bytes
 
 
 class Gpu(Struct, frozen=True, kw_only=True):
     """A GPU at one moment, in PCI order, which is the order of `--devices 0,3`. None: it did not say."""
 
-    index: int
+    index: Int
     uuid: str
     name: str
-    memory_total: int | None = None  # bytes
-    memory_used: int | None = None
+    memory_total: Int | None = None  # bytes
+    memory_used: Int | None = None
     utilisation: float | None = None  # share of the time that a kernel ran, in [0, 1]
     power: float | None = None  # watts
     power_limit: float | None = None
@@ -169,13 +173,13 @@ class Gpu(Struct, frozen=True, kw_only=True):
 class DeviceRecord(Record, frozen=True, kw_only=True):
     """The machine's devices at one moment of an attempt (devices.jsonl, written by the supervisor)."""
 
-    attempt: int
+    attempt: Int
     time: float
     cpu: float  # share of the usable cores in use since the record before, in [0, 1]
-    memory_used: int  # bytes, of the whole machine
-    memory_total: int
+    memory_used: Int  # bytes, of the whole machine
+    memory_total: Int
     run_cpu: float  # cores that the run's own processes used since the record before
-    run_memory: int  # bytes that they hold
+    run_memory: Int  # bytes that they hold
     gpus: list[Gpu]  # the run's own
     gpu_problem: str = ""  # why there are none to tell of
 
@@ -183,7 +187,7 @@ class DeviceRecord(Record, frozen=True, kw_only=True):
 class StopRequest(Record, frozen=True, kw_only=True):
     """Somebody wants an attempt to stop (control/stop-<attempt>.json)."""
 
-    attempt: int
+    attempt: Int
     time: float
     by: str
     deadline_s: float = 120.0  # the attempt is ended, saved or not, so long after the request was seen
@@ -199,8 +203,8 @@ class MetaRecord(Record, frozen=True, kw_only=True):
     recipe_hash: str
     overrides: list[str]
     argv: list[str]
-    seed: int
-    epochs: int
+    seed: Int
+    epochs: Int
     eps_test: str  # exact, such as "8/255"
     versions: dict[str, str]
     git: str | None
@@ -212,7 +216,7 @@ class MetaRecord(Record, frozen=True, kw_only=True):
 class WindowSums(Struct, frozen=True, kw_only=True):
     """Sums of the training figures since the last record, so that a resume averages over the same steps."""
 
-    images: int = 0
+    images: Int = 0
     loss: float = 0.0
     correct: float = 0.0
     certified: float = 0.0
@@ -222,7 +226,7 @@ class WindowSums(Struct, frozen=True, kw_only=True):
 class BestRecord(Struct, frozen=True, kw_only=True):
     """The best certified accuracy on the held-out split so far, and where it was."""
 
-    step: int
+    step: Int
     certified_accuracy: float
 
 
@@ -233,11 +237,11 @@ class TrainerRecord(Record, frozen=True, kw_only=True):
     are the whole state of randomness.
     """
 
-    attempt: int
-    step: int
+    attempt: Int
+    step: Int
     epoch: float
-    seed: int
-    steps_per_epoch: int
+    seed: Int
+    steps_per_epoch: Int
     recipe_hash: str
     window: WindowSums
     best: BestRecord | None
@@ -249,9 +253,9 @@ class TrainerRecord(Record, frozen=True, kw_only=True):
 class SampleRecord(Struct, frozen=True, kw_only=True):
     """One image of a certificate (samples.jsonl)."""
 
-    index: int
-    label: int
-    prediction: int | None  # null: no class is strictly on top, or a logit is not finite
+    index: Int
+    label: Int
+    prediction: Int | None  # null: no class is strictly on top, or a logit is not finite
     certified: bool
     margin: float  # lower bound of f_label - max other over the box, in logit (normalised) units
     radius: float | None = None  # pixel units; null where not asked for
@@ -263,7 +267,7 @@ class CertifyTask(Record, frozen=True, kw_only=True):
 
     certificates: list[str]  # folder names under certificates/
     drafts: list[str]  # where each is made, before it is whole
-    done: int  # so many are whole; the next is being made
+    done: Int  # so many are whole; the next is being made
     warnings: list[str] = []  # about damaged checkpoints that were passed over
 
 
@@ -272,19 +276,19 @@ class CertificateSummary(Record, frozen=True, kw_only=True):
 
     run: str
     checkpoint: str
-    step: int
+    step: Int
     split: Literal["test"]
     means: Literal["running", "re-estimated"]
     complete: bool
-    n: int  # images done
-    total: int  # images asked for
+    n: Int  # images done
+    total: Int  # images asked for
     eps: float
     eps_exact: str
     p: float
     clean_accuracy: float
     certified_accuracy: float
     pgd_accuracy: float | None
-    non_finite: int  # images with a NaN or infinity in a logit or bound: never certified
+    non_finite: Int  # images with a NaN or infinity in a logit or bound: never certified
     per_class: list["ClassCount"]
     curve: list[tuple[float, float]]  # (eps, certified accuracy), each point certified like the headline
     seconds: float
@@ -301,10 +305,10 @@ class CertificateSummary(Record, frozen=True, kw_only=True):
 class ClassCount(Struct, frozen=True, kw_only=True):
     """Counts for the images of one class."""
 
-    label: int
-    n: int
-    clean: int
-    certified: int
+    label: Int
+    n: Int
+    clean: Int
+    certified: Int
 
 
 def jsonable(value: Any) -> Any:

@@ -1,7 +1,9 @@
 """What a run is doing, derived from evidence each time it is asked; nobody has to remember it."""
 
+import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Literal
 
 from linftui.rundir.liveness import is_alive, this_host
@@ -35,10 +37,10 @@ def derive_state(
         host: where this is asked; pids of another host cannot be looked at from here.
         alive: whether a process of this host runs.
     """
+    if exit is not None and (state is None or exit.attempt == state.attempt):
+        return exit.outcome  # also where somebody has deleted a damaged state.json
     if state is None:
         return "pending"
-    if exit is not None and exit.attempt == state.attempt:
-        return exit.outcome
     if state.host != host:
         if silent_s > SILENCE_S:
             return "lost"
@@ -57,16 +59,17 @@ def run_state(paths: RunPaths) -> State:
     return derive_state(
         state,
         read_record(paths.exit, ExitRecord),
-        stop_requested=state is not None and paths.stop_request(state.attempt).exists(),
-        silent_s=_silence(paths),
+        stop_requested=state is not None and os.path.exists(paths.stop_request(state.attempt)),
+        silent_s=seconds_silent([paths.state, paths.metrics, paths.events]),
         host=this_host(),
         alive=living.__contains__,
     )
 
 
-def _silence(paths: RunPaths) -> float:
+def seconds_silent(files: Iterable[Path]) -> float:
+    """Seconds since any of these files was written."""
     newest = 0.0
-    for path in (paths.state, paths.metrics, paths.events):
+    for path in files:
         try:
             newest = max(newest, path.stat().st_mtime)
         except OSError:

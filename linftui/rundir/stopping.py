@@ -1,5 +1,6 @@
 """How far a stop has come, from the evidence in the run directory: each stage is shown once it is true."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -44,5 +45,5 @@ def stop_stages(paths: RunPaths, events: Sequence[EventRecord]) -> StopStages | 
         seen=seen,
         saved_step=None if stopped is None else stopped.step,
         exited=ended.time if ended is not None and ended.attempt == state.attempt else None,
-        killed=paths.kill_request(state.attempt).exists(),
+        killed=os.path.exists(paths.kill_request(state.attempt)),
     )

@@ -6,6 +6,7 @@ A training process first checks, at every record and checkpoint, that its attemp
 """
 
 import contextlib
+import errno
 import os
 from pathlib import Path
 
@@ -56,9 +57,11 @@ def fsync_directory(path: Path) -> None:
 
 def cannot_write(path: Path, error: OSError) -> RunDirectoryError:
     """One sentence for a write that failed."""
-    return RunDirectoryError(
-        f"{path}: cannot be written: {error.strerror or error}", "free some space or check the permissions"
-    )
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        hint = "free some space"
+    else:
+        hint = "check the permissions" if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS) else ""
+    return RunDirectoryError(f"{path}: cannot be written: {error.strerror or error}", hint)
 
 
 def _write_all(descriptor: int, data: bytes) -> None:

@@ -1,24 +1,24 @@
 """The dashboard itself: what is known of the runs, the screens it is shown on, and what keys set going."""
 
-import contextlib
-import threading
 import time
-from collections.abc import Callable, Iterable
-from functools import partial
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, ClassVar
 
 from textual import on
-from textual.app import App, SystemCommand
+from textual.app import SystemCommand
 from textual.binding import BindingType
-from textual.message import Message
+from textual.events import Event, Key
+from textual.notifications import Notify
 from textual.screen import Screen
+from textual.widgets import Input
 
 from linftui.devices import DeviceSnapshot, Gpu
 from linftui.errors import LinftuiError
 from linftui.rundir.paths import RunPaths
 from linftui.rundir.store import RunStore
 from linftui.tui import operations
+from linftui.tui.background import BackgroundApp
 from linftui.tui.bindings import Command, commands_of
 from linftui.tui.facts import RunFacts
 from linftui.tui.messages import FactsRead, MachineSampled, PollerFailed, RunGrew, RunsListed
@@ -33,28 +33,10 @@ from linftui.tui.screens.runs import RunsScreen
 from linftui.tui.text import clean
 from linftui.tui.theme import THEME
 
-
-class Worked(Message):
-    """Something done in the background is through; `finish` shows what came of it."""
-
-    def __init__(self, finish: Callable[[], None]) -> None:
-        super().__init__()
-        self.finish = finish
+TOASTS = 2  # so many at once: more would hide a small terminal
 
 
-class Told(Message):
-    """Something done in the background says how far it is; empty once it is through."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.text = text
-
-    def can_replace(self, message: Message) -> bool:
-        """Only the newest counts."""
-        return isinstance(message, Told)
-
-
-class Dashboard(App[None]):
+class Dashboard(BackgroundApp):
     """Screens over the runs of one folder.
 
     Args:
@@ -75,8 +57,7 @@ class Dashboard(App[None]):
         self.complete = False
         self.facts: RunFacts | None = None
         self.machine: DeviceSnapshot | None = None
-        self.status = ""
-        self.poller = Poller(store, self._post)
+        self.poller = Poller(store, self.post_safely)
         self._first = first
         self.register_theme(THEME)
         self.theme = THEME.name
@@ -91,10 +72,6 @@ class Dashboard(App[None]):
     def on_unmount(self) -> None:
         """Nobody listens any more."""
         self.poller.stop()
-
-    def _post(self, message: Message) -> None:
-        with contextlib.suppress(RuntimeError):  # the event loop has just been closed
-            self.post_message(message)
 
     @staticmethod
     def now() -> float:
@@ -153,39 +130,14 @@ class Dashboard(App[None]):
 
     # What is done in the background
 
-    def in_background(
-        self,
-        work: Callable[[operations.Tell], Any],
-        then: Callable[[Any], None],
-        failed: Callable[[LinftuiError], None] | None = None,
-    ) -> None:
-        """Does `work` in a thread and then, here again, `then` with its result, or `failed` with its error.
-
-        The thread does not keep the dashboard from being left.
-        """
-        failed = failed or self.show_problem
-
-        def run() -> None:
-            finish: Callable[[], None]
-            try:
-                finish = partial(then, work(lambda text: self._post(Told(text))))
-            except LinftuiError as error:
-                finish = partial(failed, error)
-            self._post(Told(""))
-            self._post(Worked(finish))
-
-        threading.Thread(target=run, name="linftui-work", daemon=True).start()
-
-    @on(Told)
-    def _told(self, message: Told) -> None:
-        self.status = message.text
+    def status_changed(self) -> None:
+        """Shows how far what is under way has come."""
         for screen in self.in_sight():
             screen.status_changed()
 
-    @on(Worked)
-    def _worked(self, message: Worked) -> None:
+    def deed_done(self) -> None:
+        """Something was done to a run, perhaps."""
         self.poller.look_closely()
-        message.finish()
 
     def show_problem(self, error: LinftuiError) -> None:
         """What went wrong, over whatever is shown."""
@@ -194,6 +146,25 @@ class Dashboard(App[None]):
     def tell(self, text: str) -> None:
         """A sentence in a corner, for some seconds."""
         self.notify(clean(text), timeout=5, markup=False)
+
+    @on(Notify)
+    def _make_room(self, message: Notify) -> None:
+        """A sentence replaces itself, and the oldest beyond `TOASTS`, before it is shown."""
+        others = [shown for shown in self._notifications if shown.message != message.notification.message]
+        self._notifications.clear()
+        for shown in others[1 - TOASTS :]:
+            self._notifications.add(shown)
+
+    async def on_event(self, event: Event) -> None:
+        """A key that is bound acts before the next one is looked at, which may be meant for what it opens.
+
+        Textual hands a key to the widget in focus first, and asks for bindings once it has come back; by then
+        other keys may be on their way to that widget too. Where text is typed, it has to be so.
+        """
+        if isinstance(event, Key) and not event.is_forwarded and not isinstance(self.focused, Input):
+            if await self._check_bindings(event.key):
+                return
+        await super().on_event(event)
 
     # What screens ask for
 
@@ -216,7 +187,9 @@ class Dashboard(App[None]):
             return ""
         if state is None:
             return "the run is damaged: its panel says how"
-        if command == "stop" and state not in ("starting", "running", "stopping", "pending"):
+        if command == "stop" and state == "pending":
+            return "no attempt of the run has begun yet: there is nothing to stop"
+        if command == "stop" and state not in ("starting", "running", "stopping"):
             return f"the run is {state}: there is nothing to stop"
         if command == "resume" and state in ("starting", "running", "stopping"):
             return f"the run is {state}: it goes on already"
@@ -243,8 +216,9 @@ class Dashboard(App[None]):
 
         def answered(confirmed: bool | None) -> None:
             if confirmed:
-                self.in_background(
-                    lambda tell: operations.stop(row.paths, at_once=at_once),
+                self.do(
+                    f"{'ending' if at_once else 'stopping'} {row.summary.id}",
+                    lambda _: operations.stop(row.paths, at_once=at_once),
                     lambda _: self.tell("asked to end at once" if at_once else "asked to stop"),
                 )
 
@@ -253,7 +227,8 @@ class Dashboard(App[None]):
     def resume(self, row: RunRow | None) -> None:
         """Goes on with a run."""
         if row is not None:
-            self.in_background(
+            self.do(
+                f"resuming {row.summary.id}",
                 lambda tell: operations.resume(row.paths, tell),
                 lambda attempt: self.tell(f"{row.summary.id}: attempt {attempt} has begun"),
             )
@@ -269,9 +244,26 @@ class Dashboard(App[None]):
 
     def certify(self, request: operations.CertifyRequest) -> None:
         """Begins a certification; the run's screen tells how it goes."""
-        self.in_background(
-            lambda tell: operations.certify(request, tell), lambda _: self.tell("the certification has begun")
+        what = (request.paths.id, request.radii, request.checkpoint, request.means)
+        self.do(
+            " ".join(("certifying", *what)),
+            lambda tell: operations.certify(request, tell),
+            lambda _: self.tell("the certification has begun"),
         )
+
+    def ask_stop_certifying(self, paths: RunPaths) -> None:
+        """Asks whether to stop what is being certified of a run."""
+
+        def answered(confirmed: bool | None) -> None:
+            if confirmed:
+                self.do(
+                    f"stopping the certification of {paths.id}",
+                    lambda _: operations.stop_certifying(paths),
+                    lambda _: self.tell("the certification was asked to stop"),
+                )
+
+        text = "It stops after the batch it is at. Certificates that are whole by then are kept."
+        self.push_screen(ConfirmScreen(f"Stop certifying {paths.id}?", text, "stop it"), answered)
 
     def ask_launch(self) -> None:
         """Asks which recipe to train."""
@@ -279,7 +271,8 @@ class Dashboard(App[None]):
 
     def launch(self, request: operations.LaunchRequest) -> None:
         """Trains a recipe, and shows the run once it has begun."""
-        self.in_background(lambda tell: operations.launch(self.store, request, tell), self.open_run)
+        deed = " ".join(filter(None, ("starting", request.recipe, *request.overrides, request.name)))
+        self.do(deed, lambda tell: operations.launch(self.store, request, tell), self.open_run)
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
         """The palette holds every command of the screen below it."""

@@ -10,10 +10,11 @@ from textual.content import Content
 from linftui.devices import Gpu
 from linftui.rundir.store import RunSummary
 from linftui.tui.run_list import RunRow
-from linftui.tui.text import accuracy, age, bar, clean, device_names, duration, loss, middle, number
+from linftui.tui.text import accuracy, age, bar, brief, clean, device_names, duration, loss, middle, number
 from linftui.tui.theme import STATES, state_look
 
 NAME_AT_LEAST, NAME_AT_MOST = 12, 44
+EPOCH = 9  # cells for the epochs done, and those there are
 
 
 @dataclass(frozen=True)
@@ -44,8 +45,10 @@ def _state(row: RunRow, _: Machine) -> Content:
 
 
 def _epoch(row: RunRow, _: Machine) -> str:
-    run = row.summary
-    return f"{'-' if run.epoch is None else run.epoch}/{run.epochs or '-'}"
+    done, epochs = row.summary.epoch, row.summary.epochs
+    shown = "-" if done is None else str(done)
+    wordings = [f"{shown}/{epochs or '-'}", f"{shown}/{brief(epochs)}", f"{brief(done)}/{brief(epochs)}"]
+    return next((text for text in wordings if len(text) <= EPOCH), wordings[-1])
 
 
 def share_done(run: RunSummary) -> float | None:
@@ -94,7 +97,7 @@ COLUMNS = (
         lambda run: run.recipe or "", from_width=136, right=False,
     ),
     Column("progress", "", 8, _progress, None, from_width=98, right=False),
-    Column("epoch", "epoch", 9, _epoch, lambda run: _ordered(share_done(run)), descending=True),
+    Column("epoch", "epoch", EPOCH, _epoch, lambda run: _ordered(share_done(run)), descending=True),
     Column("eta", "eta", 6, _eta, None, from_width=106),
     Column("p", "p", 5, _p, lambda run: _ordered(run.p), descending=True),
     Column("loss", "loss", 6, lambda row, _: loss(row.summary.loss), lambda run: _ordered(run.loss)),

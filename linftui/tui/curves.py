@@ -84,6 +84,8 @@ class RunCurves:
             series.extend(*_rising(kept, fields, 2, series))
 
     def _tell_time(self, times: Floats, epochs: Floats) -> None:
+        if not len(times):
+            return  # a stretch of evaluations alone; a clock that is there has an end
         clock = self.clocks.setdefault(self.attempt, Series())
         start = clock.x[-1] if len(clock) else -np.inf
         clock.extend(np.maximum.accumulate(np.maximum(np.nan_to_num(times), start)), epochs)

@@ -12,6 +12,7 @@ from linftui.rundir.paths import RunPaths
 from linftui.rundir.reader import complete_checkpoints, open_regular, read_record
 from linftui.rundir.records import EventRecord, ExitRecord, MetaRecord, decoder
 from linftui.rundir.store import read_meta, read_recipe
+from linftui.tui.run_list import cannot_look
 
 TAIL = 1 << 14
 EVENTS = 8  # so many of the last ones
@@ -35,21 +36,25 @@ def read_facts(paths: RunPaths, before: RunFacts | None = None) -> RunFacts:
 
     `before` spares reading the recipe, which does not change.
     """
-    meta = ended = None
-    recipe = before.recipe if before is not None and before.paths == paths else None
-    problem = ""
+    meta = ended = recipe = None
+    checkpoints, problem = tuple[int, ...](), ""
     try:
+        checkpoints = checkpoint_steps(paths)
         meta = read_meta(paths)
+        if before is not None and before.paths == paths and before.meta == meta:
+            recipe = before.recipe
         ended = read_record(paths.exit, ExitRecord)
         recipe = recipe or read_recipe(paths)
     except LinftuiError as error:
         problem = str(error)
+    except OSError as error:
+        problem = cannot_look(paths, error)
     return RunFacts(
         paths=paths,
         meta=meta,
         recipe=recipe,
         events=_last_events(paths.events),
-        checkpoints=checkpoint_steps(paths),
+        checkpoints=checkpoints,
         ended=ended,
         problem=problem,
     )

@@ -1,5 +1,6 @@
 """Following the open run: everything of it that grows or changes, in bites that never take long."""
 
+import os
 import time
 from dataclasses import dataclass, field, replace
 
@@ -22,7 +23,7 @@ from linftui.rundir.stopping import StopStages, stop_stages
 from linftui.rundir.store import read_meta, read_recipe
 from linftui.tui.facts import checkpoint_steps
 from linftui.tui.log_tail import LogTail
-from linftui.tui.run_list import RunRow, look
+from linftui.tui.run_list import RunRow, cannot_look, look
 
 SLOWLY_S = 2.0  # how often what changes seldom is looked at
 
@@ -52,6 +53,7 @@ class RunNews:
     paths: RunPaths
     opening: int  # which following of the run tells this: a run may be left and opened again
     standing: Standing
+    first: bool = False  # told from the beginning: whatever was told before counts no longer
     metrics: list[Metric] = field(default_factory=list)
     events: list[EventRecord] = field(default_factory=list)
     devices: list[DeviceRecord] = field(default_factory=list)
@@ -63,10 +65,17 @@ class RunNews:
 
 
 class RunFollower:
-    """Reads one run from its beginning, and then what is added to it."""
+    """Reads one run from its beginning, and then what is added to it.
+
+    A run that was removed and made again under the same name is read from its beginning too.
+    """
 
     def __init__(self, paths: RunPaths, opening: int = 1) -> None:
         self.paths, self._opening = paths, opening
+        self._begin()
+
+    def _begin(self) -> None:
+        paths = self.paths
         self._metrics: LineFollower[Metric] = LineFollower(paths.metrics, decoder(Metric))
         self._events: LineFollower[EventRecord] = LineFollower(paths.events, decoder(EventRecord))
         self._devices: LineFollower[DeviceRecord] = LineFollower(paths.devices, decoder(DeviceRecord))
@@ -77,6 +86,13 @@ class RunFollower:
 
     def poll(self) -> RunNews | None:
         """What is new, or None where nothing is."""
+        news = self._poll()
+        if self._metrics.begun_anew or self._events.begun_anew or self._devices.begun_anew:
+            self._begin()
+            news = self._poll()
+        return news
+
+    def _poll(self) -> RunNews | None:
         offset, problem = self._metrics.offset, ""
         metrics, events, devices = list[Metric](), list[EventRecord](), list[DeviceRecord]()
         try:
@@ -87,24 +103,29 @@ class RunFollower:
             problem = str(error)
         self._history += events
         behind = self._metrics.offset - offset == CHUNK
-        before = self._standing
+        before = self._standing  # None: nothing was told yet
         if before is None or not behind:  # while much is read at once, it need not be asked each time
-            self._standing = self._stand(problem)
+            self._standing = self._stand(problem, eventful=bool(events))
         assert self._standing is not None
         attempt = self._standing.row.summary.attempt
         log = self._log.poll(attempt) if attempt is not None else []
-        news = RunNews(self.paths, self._opening, self._standing, metrics, events, devices, log, behind)
+        news = RunNews(
+            self.paths, self._opening, self._standing, before is None, metrics, events, devices, log, behind
+        )
         return news if news or before != self._standing else None
 
-    def _stand(self, problem: str) -> Standing:
-        """How things stand, with what changes seldom taken from the last look at it."""
+    def _stand(self, problem: str, *, eventful: bool) -> Standing:
+        """How things stand, with what changes seldom taken from the last look at it.
+
+        `eventful`: something has just happened, a checkpoint perhaps.
+        """
         row = look(self.paths)
         problem = problem or row.summary.problem
         standing = replace(self._standing, row=row) if self._standing else Standing(row)
-        if not self.paths.root.is_dir():
+        if not os.path.isdir(self.paths.root):
             return replace(standing, gone=True, problem=f"{self.paths.root} is no longer there")
         try:
-            if time.monotonic() - self._listed > SLOWLY_S or self._certifying():
+            if eventful or time.monotonic() - self._listed > SLOWLY_S or self._certifying():
                 standing = self._look_slowly(standing)
                 self._listed = time.monotonic()
             standing = replace(
@@ -114,6 +135,8 @@ class RunFollower:
             )
         except LinftuiError as error:
             problem = problem or str(error)
+        except OSError as error:
+            problem = problem or cannot_look(self.paths, error)
         bad_lines = self._metrics.bad_lines + self._events.bad_lines + self._devices.bad_lines
         return replace(standing, bad_lines=bad_lines, problem=problem, gone=False)
 

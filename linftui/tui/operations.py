@@ -1,5 +1,6 @@
 """What keys do to runs. Each of these may block, so it is called in a thread and never by a widget."""
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
@@ -8,14 +9,19 @@ from pathlib import Path
 from linftui.devices import DeviceSnapshot, snapshot
 from linftui.errors import LinftuiError, UsageError
 from linftui.launch.begin import begin_attempt, begin_run, plan_resume
-from linftui.launch.certification import begin_certification
+from linftui.launch.certification import begin_certification, certifications, stop_certification
 from linftui.launch.control import stop_run
 from linftui.launch.plan import plan_devices
 from linftui.recipe.load import LoadedRecipe, load_recipe, recipe_folders
-from linftui.recipe.schema import parse_fraction
-from linftui.rundir.paths import RunPaths
+from linftui.recipe.schema import format_fraction, parse_fraction
+from linftui.rundir.liveness import this_host
+from linftui.rundir.paths import CertifyLogPaths, RunPaths
+from linftui.rundir.reader import complete_checkpoints, read_record
+from linftui.rundir.records import MemberRecord, TrainerRecord
 from linftui.rundir.state import run_state
 from linftui.rundir.store import RunStore, read_recipe
+
+NAMED_S = 60.0  # a certification that loads for longer is begun all the same
 
 Tell = Callable[[str], None]  # says in a few words how far something is
 
@@ -103,9 +109,54 @@ def certify(request: CertifyRequest, tell: Tell) -> None:
     recipe = read_recipe(request.paths)
     _fetch(recipe.data.dataset, recipe.data.root, tell)
     tell(f"certifying {request.paths.id}")
-    begin_certification(
-        request.paths, plan_devices(request.devices, snapshot()), wanted, request.checkpoint, request.means
-    )
+    _refuse_what_goes_on(request, wanted)
+    plan = plan_devices(request.devices, snapshot())
+    logs = begin_certification(request.paths, plan, wanted, request.checkpoint, request.means)
+    deadline = time.monotonic() + NAMED_S
+    while not _is_named(request.paths, logs) and time.monotonic() < deadline:
+        time.sleep(0.1)
+
+
+def _refuse_what_goes_on(request: CertifyRequest, wanted: list[Fraction]) -> None:
+    """Raises UsageError where each certificate that is asked for is being made already."""
+    folder = _checkpoint_folder(request)
+    means = "" if request.means == "running" else f"-{request.means}"
+    names = {f"{folder}-eps-{format_fraction(eps).replace('/', '_')}{means}" for eps in wanted}
+    running = [found for found in certifications(request.paths) if found.state == "running"]
+    going_on = {paths.root.name for found in running for paths, _ in found.certificates}
+    if names <= going_on:
+        raise UsageError(
+            f"just this is being certified already, of {folder}", "wait for its end, or stop it with ctrl+s"
+        )
+
+
+def _checkpoint_folder(request: CertifyRequest) -> str:
+    """The folder's name of the checkpoint that is asked for; empty where there is none."""
+    if request.checkpoint.isdecimal():
+        return request.paths.checkpoint(int(request.checkpoint)).root.name
+    known = complete_checkpoints(request.paths)
+    if not known or request.checkpoint == "latest":
+        return known[-1].root.name if known else ""
+    record = read_record(known[-1].trainer, TrainerRecord)
+    return request.paths.checkpoint(record.best.step).root.name if record and record.best else ""
+
+
+def _is_named(paths: RunPaths, logs: CertifyLogPaths) -> bool:
+    """Whether a certification says what it makes, so that it is told from another; or has ended."""
+    own = next((found for found in certifications(paths) if found.logs == logs), None)
+    return own is None or own.state != "running" or bool(own.certificates)
+
+
+def stop_certifying(paths: RunPaths) -> None:
+    """Lets the certifications of a run that are going on stop after their batch. Raises LinftuiError."""
+    running = [found.logs for found in certifications(paths) if found.state == "running"]
+    if not running:
+        raise UsageError(f"nothing of {paths.id} is being certified any more")
+    for logs in running:
+        worker = read_record(logs.worker, MemberRecord)
+        if worker is not None and worker.host != this_host():
+            raise UsageError(f"the certification runs on {worker.host.name}", "stop it there")
+        stop_certification(logs)
 
 
 def radii(request: CertifyRequest) -> list[Fraction]:

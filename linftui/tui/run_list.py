@@ -4,6 +4,7 @@ A thousand finished runs cost a few stats each; a run that is going on is looked
 process that dies changes no file.
 """
 
+import contextlib
 import os
 import time
 from collections.abc import Iterator
@@ -77,6 +78,8 @@ class RunList:
 
     def _look_around(self) -> Iterator[None]:
         folders = self._folders()
+        if folders is None:
+            return
         for gone in self._rows.keys() - folders.keys():
             del self._rows[gone]
             self._seen.pop(gone, None)
@@ -94,17 +97,21 @@ class RunList:
                     self._seen[name] = signature
             yield
 
-    def _folders(self) -> dict[str, str]:
-        """Path of every folder of the store by its name, the newest first."""
+    def _folders(self) -> dict[str, str] | None:
+        """Path of every folder of the store by its name, the newest first; None: it cannot be listed."""
         found = []
         try:
             with os.scandir(self._store.root) as entries:
                 for entry in entries:
-                    if entry.is_dir(follow_symlinks=False):
-                        known = entry.name in self._rows  # then its place in the queue does not matter
-                        found.append((0.0 if known else entry.stat().st_mtime, entry.name, entry.path))
+                    with contextlib.suppress(OSError):  # it has just gone
+                        if entry.is_dir(follow_symlinks=False):
+                            known = entry.name in self._rows  # then its place in the queue does not matter
+                            date = 0.0 if known else entry.stat(follow_symlinks=False).st_mtime
+                            found.append((date, entry.name, entry.path))
+        except FileNotFoundError:
+            return {}
         except OSError:
-            pass  # gone in between, or no folder at all: no runs
+            return None
         return {name: path for _, name, path in sorted(found, reverse=True)}
 
     def _look(self, path: Path, before: RunRow | None) -> RunRow:
@@ -128,13 +135,30 @@ class RunList:
 
 def look(paths: RunPaths) -> RunRow:
     """One run as its directory tells it now; damage is in the summary's `problem`."""
-    summary, devices = summarise(paths), tuple[str, ...]()
+    try:
+        summary, devices = summarise(paths), tuple[str, ...]()
+    except OSError as error:
+        return RunRow(_unreadable(paths, error), (), None)
     try:
         state = read_record(paths.state, StateRecord)
         devices = tuple(state.devices) if state else ()
     except LinftuiError:
         pass  # summarise has said so
     return RunRow(summary, devices, None)
+
+
+def _unreadable(paths: RunPaths, error: OSError) -> RunSummary:
+    """Of a run that cannot even be looked at, its name and why."""
+    return RunSummary(
+        id=paths.id, state=None, recipe=None, epoch=None, epochs=None, step=None, p=None, lam=None, loss=None,
+        clean_accuracy=None, certified_accuracy=None, eps=None, eps_exact=None, attempt=None, created=None,
+        path=str(paths.root), problem=cannot_look(paths, error),
+    )  # fmt: skip
+
+
+def cannot_look(paths: RunPaths, error: OSError) -> str:
+    """What to say where the file system refuses a look at a run, such as a folder that is another user's."""
+    return f"{error.filename or paths.root}: cannot be read: {error.strerror or error}"
 
 
 def _signature(path: str) -> Signature:

@@ -49,8 +49,10 @@ class RunModel:
 
     @property
     def state(self) -> str | None:
-        """The run's state; None while it is damaged or not yet read."""
-        return self.standing.row.summary.state if self.standing else None
+        """The run's state, `gone` once its directory is; None while it is damaged or not yet read."""
+        if self.standing is None:
+            return None
+        return "gone" if self.standing.gone else self.standing.row.summary.state
 
     @property
     def going_on(self) -> bool:

@@ -41,6 +41,16 @@ def count(value: int | None) -> str:
     return "-" if value is None else f"{value:,}"
 
 
+def brief(value: int | None) -> str:
+    """A whole number in at most four characters, cut off and not rounded: `9999`, `12k`, `3M`."""
+    if value is None:
+        return "-"
+    for unit, size in (("G", 10**9), ("M", 10**6), ("k", 10**3)):
+        if value >= max(size, 10**4):
+            return f"{value // size}{unit}"
+    return str(value)
+
+
 def age(since: float | None, now: float | None = None) -> str:
     """How long ago a moment was, in one unit."""
     if since is None:
@@ -53,7 +63,9 @@ def age(since: float | None, now: float | None = None) -> str:
 
 
 def clock(seconds: float) -> str:
-    """A length of time that runs, as hh:mm:ss."""
+    """A length of time that runs, as hh:mm:ss; a dash for a number that is none."""
+    if not math.isfinite(seconds):
+        return "-"
     minutes, s = divmod(int(max(0.0, seconds)), 60)
     hours, m = divmod(minutes, 60)
     return f"{hours:02d}:{m:02d}:{s:02d}"
@@ -61,7 +73,7 @@ def clock(seconds: float) -> str:
 
 def duration(seconds: float | None) -> str:
     """A length of time as people say it: `1d04h`, `1h02`, `12 min`, `40 s`."""
-    if seconds is None:
+    if seconds is None or not math.isfinite(seconds):
         return "-"
     seconds = max(0.0, seconds)
     if seconds < 90:
@@ -107,8 +119,9 @@ def bar(share: float | None, width: int, style: str = "$accent", rest: str = "$r
 
 def wilson(share: float, n: int) -> float:
     """Half the width of the 95% Wilson score interval of a share seen in n images."""
-    if not n:
+    if n <= 0:
         return 1.0
+    share = min(max(share, 0.0), 1.0)  # a stranger's certificate may say anything
     z = 1.96
     return float(z / (1 + z * z / n) * (share * (1 - share) / n + z * z / (4 * n * n)) ** 0.5)
 

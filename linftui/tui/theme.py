@@ -50,6 +50,7 @@ STATES: dict[str, tuple[str, str]] = {
     "crashed": ("✗", "$error"),
     "lost": ("?", "$warning"),
     "damaged": ("!", "$error"),
+    "gone": ("!", "$error"),  # of a run that was open when its directory was removed
 }
 
 ACTIVE = frozenset({"pending", "starting", "running", "stopping"})

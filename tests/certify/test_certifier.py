@@ -18,6 +18,7 @@ from linftui.certify.certifier import CURVE_POINTS, StoppedEarly, Subject, certi
 from linftui.certify.interval import certify_batch
 from linftui.certify.report import draw_curve
 from linftui.errors import CheckpointError, DataError
+from linftui.ops import backend_name
 from linftui.rundir.paths import CertificatePaths, RunPaths
 from linftui.rundir.reader import complete_checkpoints, read_all, read_record
 from linftui.rundir.records import CertificateSummary, EvalRecord, SampleRecord, decoder
@@ -72,7 +73,7 @@ class TestSummary:
         assert (summary.split, summary.means, summary.p) == ("test", "running", float("inf"))
         assert summary.model_sha256 == subject.checkpoint.record.sha256["model.safetensors"]
         assert summary.data_sha256 == subject.dataset.sha256
-        assert (summary.backend, summary.device) == ("reference", "cpu")
+        assert (summary.backend, summary.device) == (backend_name(), "cpu")
         assert "outward" in summary.rounding and set(summary.versions) == {"linftui", "torch"}
         assert (summary.complete, summary.n, summary.total, summary.pgd_accuracy) == (True, 360, 360, None)
 

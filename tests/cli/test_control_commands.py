@@ -34,7 +34,7 @@ class TestStop:
 
         done = linftui("stop", "frozen")
         assert (done.returncode, done.stderr) == (0, "")
-        assert done.stdout == "frozen: asked again: ended at once\nfrozen: stopped, ended without saving\n"
+        assert done.stdout == "frozen: asked to end at once\nfrozen: stopped, ended without saving\n"
         assert not is_alive(rank)
         ended = json.loads((frozen_run / "exit.json").read_text())
         assert (ended["outcome"], ended["message"]) == ("stopped", "ended without saving")

@@ -148,6 +148,20 @@ class TestFailure:
         shown = linftui("show", "doomed").stdout
         assert f"{why}\n" in shown and "failed" in shown
 
+    def test_output_that_cannot_be_written(self, copied_run: Path) -> None:
+        with open("/dev/full", "w") as full:
+            done = subprocess.run(
+                [sys.executable, "-m", "linftui", "ls"],
+                cwd=copied_run.parents[1], stdout=full, stderr=subprocess.PIPE, text=True,
+            )  # fmt: skip
+        assert done.returncode == 1
+        assert done.stderr == "linftui: the output cannot be written: No space left on device\n"
+
+    def test_closed_streams_are_no_error(self, copied_run: Path) -> None:
+        shell = f'exec "{sys.executable}" -m linftui show tiny-run <&- >&-'
+        done = subprocess.run(["sh", "-c", shell], cwd=copied_run.parents[1], stderr=subprocess.PIPE)
+        assert (done.returncode, done.stderr) == (0, b"")
+
     @pytest.mark.parametrize("writable", [True, False], ids=["with-log", "without-log"])
     def test_an_error_of_ours_is_a_sentence_too_and_its_traceback_is_in_a_log(
         self, tmp_path: Path, writable: bool

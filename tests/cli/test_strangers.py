@@ -130,7 +130,7 @@ def test_no_process_is_ended_because_a_run_names_it(
         change(state, members=[structs.asdict(named)] if named else [], host=structs.asdict(this_host()))
         (copied_run / "exit.json").unlink()
         try:
-            for said in ("stop requested", "asked again: ended at once"):
+            for said in ("stop requested", "asked to end at once"):
                 done = linftui("stop", "tiny-run", "--no-wait")
                 assert (done.returncode, done.stdout) == (0, f"tiny-run: {said}\n")
             assert victim.poll() is None

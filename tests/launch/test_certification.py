@@ -15,6 +15,7 @@ import psutil
 import pytest
 from msgspec import structs
 
+from linftui.errors import WorkerError
 from linftui.launch.certification import (
     Certification,
     CertificationProgress,
@@ -242,6 +243,49 @@ def test_only_the_process_that_certifies_is_asked_to_stop(
     assert only(copy).state == "running"
     stop_certification(logs)
     assert sleeper.wait() == -signal.SIGTERM
+
+
+def test_one_that_was_cut_off_by_a_restart_of_the_machine_is_not_going_on(copy: RunPaths) -> None:
+    logs = folder_of(copy, "1", certificates=["a"], drafts=[".a"])
+    process = describe_process(os.getpid(), "certify")
+    assert process is not None
+    before = structs.replace(this_host(), boot_id="before the restart")
+    write_record(logs.worker, MemberRecord(host=before, process=process))
+    assert (only(copy).state, only(copy).error) == ("failed", "it was stopped before its end")
+
+
+def test_one_on_another_machine_is_going_on_while_it_writes(copy: RunPaths) -> None:
+    logs = folder_of(copy, "1", certificates=["a"], drafts=[".a"])
+    process = describe_process(os.getpid(), "certify")
+    assert process is not None
+    elsewhere = structs.replace(this_host(), name="elsewhere")
+    write_record(logs.worker, MemberRecord(host=elsewhere, process=process))
+    assert only(copy).state == "running"
+    os.utime(logs.task, (0, 0))
+    assert only(copy).state == "failed"
+    draft = copy.certificate(".a").summary
+    draft.parent.mkdir()
+    draft.write_text("{}")  # read as damage; what counts here is when
+    assert "summary.json: cannot be read" in only(copy).error
+    draft.unlink()
+    logs.log.touch()
+    assert only(copy).state == "running"
+
+
+@pytest.mark.slow
+def test_one_that_cannot_say_who_it_is_does_not_start(
+    copy: RunPaths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker_command = LaunchPlan.worker_command
+
+    def with_a_folder_in_the_way(self: LaunchPlan, *arguments: str) -> list[str]:
+        # No file can be renamed into the place of a folder.
+        (Path(arguments[arguments.index("--logs") + 1]) / "worker.json").mkdir()
+        return worker_command(self, *arguments)
+
+    monkeypatch.setattr(LaunchPlan, "worker_command", with_a_folder_in_the_way)
+    with pytest.raises(WorkerError, match="the certification did not start"):
+        begin_certification(copy, PLAN, [Fraction(1, 10)])
 
 
 def test_what_an_earlier_certification_of_that_name_left_is_not_progress(

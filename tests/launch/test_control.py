@@ -1,6 +1,7 @@
 """Asking a run to stop, and making sure that nobody is left of it, without ending a bystander."""
 
 import os
+import resource
 import signal
 import subprocess
 import time
@@ -103,6 +104,31 @@ class TestStopRun:
             stop_run(paths, "me")
             stop_run(paths, "me")
             assert (torchrun.wait(), sleeper.wait()) == (-signal.SIGKILL, -signal.SIGKILL)
+
+    def test_damage_of_one_announcement_spares_nobody_who_is_known(
+        self, paths: RunPaths, sleeper: subprocess.Popen[bytes]
+    ) -> None:
+        write_state(paths, GONE, described(sleeper))
+        paths.logs(1).mkdir(parents=True, exist_ok=True)
+        paths.member(1, 1).write_text("{")
+        stop_run(paths, "me")
+        with pytest.raises(RunDirectoryError, match="member-1.json: cannot be read"):
+            stop_run(paths, "me")
+        assert sleeper.wait() == -signal.SIGKILL
+
+    def test_where_nothing_can_be_written_any_more_a_run_can_still_be_ended(
+        self, paths: RunPaths, sleeper: subprocess.Popen[bytes]
+    ) -> None:
+        write_state(paths, GONE, described(sleeper))
+        stop_run(paths, "me")
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
+        try:
+            with pytest.raises(RunDirectoryError, match="kill-001.json: cannot be written"):
+                stop_run(paths, "me")
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        assert sleeper.wait() == -signal.SIGKILL
 
     def test_a_request_is_for_one_attempt(self, paths: RunPaths, sleeper: subprocess.Popen[bytes]) -> None:
         write_state(paths, described(sleeper), attempt=1)

@@ -8,6 +8,8 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -252,6 +254,43 @@ def check_full_disk(supervisor: Supervisor) -> None:
 
 def test_a_full_disk_ends_the_run_in_a_sentence_and_leaves_the_last_checkpoint(slow: Supervisor) -> None:
     check_full_disk(slow)
+
+
+def test_what_a_killed_supervisor_left_is_removed_by_the_next(
+    copy: RunPaths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    copy.exit.unlink()
+    [first, others] = [Supervisor(copy, PLAN), tmp_path / "linftui-of-another-run"]
+    others.mkdir()
+    [left] = [folder for folder in tmp_path.glob("linftui-*") if folder != others]
+    shutil.copytree(left, kept := left.with_name(left.name + "x"))
+    finish(first)
+    assert not left.exists() and kept.exists()
+    finish(Supervisor(copy, PLAN))
+    assert not kept.exists() and others.exists()
+
+
+def test_how_it_ended_is_told_though_somebody_has_damaged_the_state(slow: Supervisor) -> None:
+    slow.paths.state.write_text('{"attempt')
+    ended = finish(slow)
+    assert read_record(slow.paths.exit, ExitRecord) == ended
+    assert ended.outcome == "failed" and ended.message.startswith("state.json of the run cannot be read")
+    slow.paths.state.unlink()  # as the hint says
+    assert run_state(slow.paths) == "failed"
+
+
+def test_how_it_ended_is_told_once_there_is_room(slow: Supervisor) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    os.kill(members(slow.paths)["rank-0"].pid, signal.SIGKILL)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
+    room = threading.Timer(1.5, resource.setrlimit, (resource.RLIMIT_FSIZE, (soft, hard)))
+    room.start()
+    try:
+        ended = finish(slow)
+    finally:
+        room.join()
+    assert ended.outcome == "crashed" and read_record(slow.paths.exit, ExitRecord) == ended
 
 
 class TestTwoRanks:

@@ -152,12 +152,15 @@ class TestForward:
         x, weight = (torch.tensor([values], dtype=torch.float32) for values in zip(*pairs, strict=True))
         y, largest = norm_dist(x, weight, p).item(), norm_dist(x, weight, INF).item()
         at_most = largest * len(pairs) ** (1 / p) * (1 + 5e-7) + 2.0**-149
-        assert largest <= y and (y <= at_most or at_most > 3.4e38)  # beyond float32 it is infinite
+        at_least = largest * (1 - 2.0**-23) - 2.0**-149  # a root of a sum of powers is rounded
+        assert at_least <= y and (y <= at_most or at_most > 3.4e38)  # beyond float32 it is infinite
 
     @pytest.mark.parametrize("p", FINITE_P)
-    def test_doubling_both_sides_doubles_it_exactly(self, p: float) -> None:
+    def test_doubling_both_sides_doubles_it(self, p: float) -> None:
+        """To a rounding or two: differences of ordinary size may be raised to a power as they are."""
         x, weight = (tensor.detach() for tensor in pair((5, 10, 17)))
-        assert torch.equal(norm_dist(x * 2**40, weight * 2**40, p), norm_dist(x, weight, p) * 2**40)
+        ratio = norm_dist(x * 2**40, weight * 2**40, p) / (norm_dist(x, weight, p) * 2**40)
+        assert (ratio - 1).abs().max() <= 2.0**-22
 
 
 class TestBackward:

@@ -188,6 +188,29 @@ class TestLineFollower:
         assert follower.poll() == [event(3)]
         assert follower.bad_lines == 0
 
+    def test_a_file_in_the_place_of_another_is_read_from_its_beginning(self, tmp_path: Path) -> None:
+        path = tmp_path / "log"
+        path.write_bytes(lines([event(1)]) + b"bad\n{")
+        follower = follow(path)
+        assert follower.poll() == [event(1)] and follower.bad_lines == 1
+        (tmp_path / "new").write_bytes(lines([event(2), event(3), event(4)]))
+        (tmp_path / "new").rename(path)
+        assert follower.poll() == [event(2), event(3), event(4)]
+        assert (follower.begun_anew, follower.bad_lines) == (1, 0)
+        path.write_bytes(lines([event(5)]))  # the same file, and shorter
+        assert follower.poll() == [event(5)] and follower.begun_anew == 2
+        assert follower.poll() == [] and follower.begun_anew == 2
+
+    def test_a_file_made_again_is_another_one_even_where_it_has_the_same_inode(self, tmp_path: Path) -> None:
+        path = tmp_path / "log"
+        path.write_bytes(lines([event(1)]))
+        follower = follow(path)
+        assert follower.poll() == [event(1)]
+        path.rename(tmp_path / "kept")
+        assert follower.poll() == [] and follower.begun_anew == 0
+        (tmp_path / "kept").rename(path)
+        assert follower.poll() == [event(1)] and follower.begun_anew == 1
+
     def test_a_file_that_cannot_be_read_is_an_error(self, tmp_path: Path) -> None:
         with pytest.raises(RunDirectoryError, match="cannot be read"):
             follow(tmp_path).poll()

@@ -168,6 +168,13 @@ def test_a_newer_format_is_refused_and_an_older_one_read(record: Record) -> None
     assert older == msgspec.structs.replace(record, v=VERSION - 1)
 
 
+def test_an_integer_beyond_all_use_is_refused_and_breaks_nothing_later() -> None:
+    plain = strict_json(encode(EXAMPLES[0]))
+    for step in (2**53 + 1, -(2**53) - 1, 10**300):
+        with pytest.raises(msgspec.DecodeError):
+            decoder(Metric)(json.dumps({**plain, "step": step}).encode())
+
+
 def test_metrics_are_told_apart_by_their_kind() -> None:
     decode = decoder(Metric)
     assert [decode(encode(example)) for example in EXAMPLES[:2]] == EXAMPLES[:2]

@@ -40,7 +40,7 @@ Case = tuple[State, StateRecord | None, ExitRecord | None, tuple[ProcessRecord, 
 # state, state.json, exit.json, living processes, stop requested, seconds of silence, host it is asked on
 EVIDENCE: list[Case] = [
     ("pending", None, None, (), False, 0.0, HERE),
-    ("pending", None, ended("finished"), (), True, 1e9, HERE),
+    ("finished", None, ended("finished"), (), True, 1e9, HERE),  # somebody deleted a damaged state.json
     ("pending", PENDING, None, BOTH, False, 0.0, HERE),
     ("starting", STARTING, None, (SUPERVISOR,), False, 0.0, HERE),
     ("running", RUNNING, None, BOTH, False, 0.0, HERE),

@@ -1,6 +1,7 @@
 """Writing a run directory: whole or not at all, whenever the writer dies and however full the disk is."""
 
 import contextlib
+import errno
 import os
 import resource
 import subprocess
@@ -17,7 +18,14 @@ from linftui.errors import RunDirectoryError, StaleAttemptError
 from linftui.rundir.liveness import this_host
 from linftui.rundir.paths import RunPaths
 from linftui.rundir.records import EventRecord, StateRecord, encode
-from linftui.rundir.writer import AttemptFence, LineAppender, RunWriter, write_atomic, write_record
+from linftui.rundir.writer import (
+    AttemptFence,
+    LineAppender,
+    RunWriter,
+    cannot_write,
+    write_atomic,
+    write_record,
+)
 
 EVENT = EventRecord(attempt=1, step=0, time=0.0, event="started")
 
@@ -125,6 +133,18 @@ class TestLineAppender:
             LineAppender(tmp_path / "log")
         assert (tmp_path / "elsewhere").read_bytes() == b"mine\n"
         assert not (tmp_path / "absent").exists()
+
+    @pytest.mark.parametrize(
+        ("number", "said"),
+        [
+            (errno.EACCES, "Permission denied; check the permissions"),
+            (errno.EDQUOT, "Disk quota exceeded; free some space"),
+            (errno.EEXIST, "File exists"),
+        ],
+    )
+    def test_the_hint_is_for_what_went_wrong(self, number: int, said: str) -> None:
+        error = OSError(number, os.strerror(number))
+        assert str(cannot_write(Path("x"), error)) == f"x: cannot be written: {said}"
 
     def test_a_full_device_is_told_in_a_sentence(self) -> None:
         log = LineAppender(Path("/dev/full"))

@@ -125,9 +125,10 @@ def test_two_ranks_give_the_curve_of_one(store: Path, together: RunPaths, overri
     assert len(alone) >= 50 and alone[0].p == 8.0 and alone[-1].p == math.inf
     for a, b in zip(alone, shared, strict=True):
         assert math.isclose(a.loss, b.loss, rel_tol=1e-6), a.step
-    # Adam does not mind the scale of its gradients, so that the loss would not tell of a wrong one.
+    # Adam does not mind the scale of its gradients, so that the loss would not tell of a wrong one. What is 0
+    # but for rounding (behind a mean shift the weights of whole neurons have no effect) is not compared.
     for moments, others in zip(adam(one), adam(two), strict=True):
-        assert math.isclose(moments, others, rel_tol=0.05)
+        assert math.isclose(moments, others, rel_tol=0.05, abs_tol=1e-6)
     # The weights are equal but for rounding, so an image on the edge may fall to the other side.
     before, after = counts(one), counts(two)
     assert before.keys() == after.keys() and len(after) == 3 * alone[-1].epoch

@@ -1,12 +1,15 @@
 """A person at the dashboard, for tests: presses keys, waits, reads the screen."""
 
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 from msgspec import structs
+from textual.events import Key
 from textual.pilot import Pilot
 
 from linftui.rundir.liveness import describe_process, this_host
@@ -34,6 +37,12 @@ class Person:
         await self.pilot.press(*keys)
         await self.pilot.pause()
 
+    async def press_twice(self, key: str) -> None:
+        """Presses a key again before anything has come of the first time."""
+        for _ in range(2):
+            self.app.post_message(Key(key, "\r" if key == "enter" else key))
+        await self.pilot.pause()
+
     async def type(self, text: str) -> None:
         """Types a text into the field in focus."""
         names = {".": "full_stop", "=": "equals_sign", " ": "space", "/": "slash", "!": "exclamation_mark"}
@@ -43,6 +52,8 @@ class Person:
         """Waits until something is so."""
         deadline = time.monotonic() + PATIENCE_S
         while not true():
+            if self.app._exception is not None:  # it has ended; what is on the screen will stay so
+                raise self.app._exception
             assert time.monotonic() < deadline, f"in vain; the screen:\n{self.screen()}"
             await self.pilot.pause(0.02)
 
@@ -56,6 +67,16 @@ class Person:
 
 
 Script = Callable[[Person], Awaitable[None]]
+
+
+def end(run: RunPaths) -> None:
+    """Sees to it that a run that a test has begun, and may not have ended, does not train on."""
+    if run.meta.exists():
+        subprocess.run(
+            [sys.executable, "-m", "linftui", "stop", "--deadline", "5", str(run.root)],
+            capture_output=True,
+            timeout=120,
+        )
 
 
 def append(path: Path, *records: Any) -> None:

@@ -3,19 +3,23 @@
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-from person import Person
+from person import Person, end
 
 from linftui.errors import UsageError
 from linftui.rundir.paths import RunPaths
 from linftui.rundir.reader import read_record
-from linftui.rundir.records import CertificateSummary
+from linftui.rundir.records import CertificateSummary, ExitRecord
 from linftui.rundir.state import run_state
+from linftui.rundir.writer import write_record
+from linftui.tui import operations
 from linftui.tui.app import Dashboard, open_dashboard
 from linftui.tui.run_list import look
 
@@ -59,12 +63,105 @@ def test_a_failure_in_the_background_is_shown_and_told_how_to_mend(runs: Path, s
         raise UsageError("[red]no[/] \x1b[2J", "do [b]that[/b] instead")
 
     async def script(person: Person) -> None:
-        person.app.in_background(fail, lambda _: None)
+        person.app.do("failing", fail, lambda _: None)
         await person.sees("That did not work", "[red]no[/] \ufffd[2J", "do [b]that[/b] instead")
         await person.press("escape")
         assert "That did not work" not in person.screen()
 
     show(runs, script)
+
+
+def test_an_error_in_the_background_that_nobody_foresaw_is_shown_and_ends_nothing(
+    runs: Path, show: Show
+) -> None:
+    def fail(tell: Callable[[str], None]) -> None:
+        tell("downloading")
+        raise ZeroDivisionError("a bug")
+
+    async def script(person: Person) -> None:
+        person.app.do("failing", fail, lambda _: None)
+        await person.sees("That did not work", "ZeroDivisionError: a bug", "runs go on all the same")
+        await person.press("escape")
+        await person.sees("tiny-run")
+        assert person.app.status == "" and "downloading" not in person.screen()
+
+    show(runs, script)
+
+
+def test_a_deed_under_way_is_not_begun_again_and_hides_no_other(runs: Path, show: Show) -> None:
+    first, second, done = threading.Event(), threading.Event(), list[str]()
+
+    def work(name: str, until: threading.Event, tell: Callable[[str], None]) -> str:
+        tell(f"doing {name}")
+        until.wait(60)
+        return name
+
+    async def script(person: Person) -> None:
+        for name, until in (("one", first), ("one", first), ("two", second)):
+            person.app.do(f"doing {name}", partial(work, name, until), done.append)
+        await person.sees("doing one already")
+        await person.until(lambda: person.app.status == "doing two")
+        second.set()
+        await person.until(lambda: person.app.status == "doing one")
+        assert done == ["two"]
+        first.set()
+        await person.until(lambda: person.app.status == "")
+        assert done == ["two", "one"]
+        person.app.do("doing one", partial(work, "one", first), done.append)
+        await person.until(lambda: done == ["two", "one", "one"])
+
+    show(runs, script)
+
+
+def test_an_answer_that_comes_once_its_screen_is_gone_is_dropped(
+    runs: Path, show: Show, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ready = threading.Event()
+    known = operations.known_recipes
+
+    def late() -> list[operations.KnownRecipe]:
+        ready.wait(60)
+        return known()
+
+    monkeypatch.setattr(operations, "known_recipes", late)
+
+    async def script(person: Person) -> None:
+        await person.until(lambda: person.app.machine)
+        await person.press("R")
+        await person.sees("Train a recipe")
+        await person.press("escape")
+        ready.set()
+        await person.pilot.pause(1.0)
+        await person.sees("tiny-run")
+        assert person.app._exception is None
+
+    show(runs, script)
+
+
+def test_a_resume_key_pressed_twice_resumes_once(
+    runs: Path, show: Show, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_record(
+        runs / "tiny-run" / "exit.json", ExitRecord(attempt=1, outcome="stopped", code=0, time=time.time())
+    )
+    begun, ready = list[str](), threading.Event()
+
+    def resume(paths: RunPaths, tell: object) -> int:
+        begun.append(paths.id)
+        ready.wait(60)
+        return 2
+
+    monkeypatch.setattr(operations, "resume", resume)
+
+    async def script(person: Person) -> None:
+        await person.sees("■ stopped")
+        await person.press_twice("U")
+        await person.sees("resuming tiny-run already")
+        ready.set()
+        await person.sees("attempt 2 has begun")
+
+    show(runs, script)
+    assert begun == ["tiny-run"]
 
 
 def test_an_error_of_the_reading_thread_ends_the_dashboard(
@@ -86,16 +183,17 @@ def test_nothing_is_left_behind(runs: Path, show: Show) -> None:
     async def script(person: Person) -> None:
         await person.until(lambda: person.app.rows)
 
-    before = threading.active_count()
+        assert any(thread.name.startswith("linftui") for thread in threading.enumerate())
+
     show(runs, script)
-    assert not [t for t in threading.enumerate() if t.name.startswith("linftui")] and before
+    assert not [thread.name for thread in threading.enumerate() if thread.name.startswith("linftui")]
 
 
 def test_work_that_hangs_does_not_keep_one_from_leaving(runs: Path, show: Show) -> None:
     hanging = threading.Event()
 
     async def script(person: Person) -> None:
-        person.app.in_background(lambda tell: (tell("downloading"), hanging.wait(60)), lambda _: None)
+        person.app.do("hanging", lambda tell: (tell("downloading"), hanging.wait(60)), lambda _: None)
         await person.sees("downloading")
         await person.press("q")
 
@@ -104,12 +202,19 @@ def test_work_that_hangs_does_not_keep_one_from_leaving(runs: Path, show: Show) 
     hanging.set()
 
 
-@pytest.mark.slow
-def test_a_runs_life_by_keys(tiny_recipe: Path, tmp_path: Path, show: Show) -> None:
-    """Launch, watch, stop, resume, certify: real processes, which need no dashboard to go on."""
-    run = RunPaths(tmp_path / "runs" / "mine")
+@pytest.fixture
+def mine(tiny_recipe: Path, tmp_path: Path) -> Iterator[RunPaths]:
+    """The run `mine` that is to be launched from the recipe `small`; it does not outlive the test."""
     (tmp_path / "recipes").mkdir()
     (tmp_path / "recipes" / "small.yaml").write_text(tiny_recipe.read_text())
+    run = RunPaths(tmp_path / "runs" / "mine")
+    yield run
+    end(run)
+
+
+@pytest.mark.slow
+def test_a_runs_life_by_keys(mine: RunPaths, tmp_path: Path, show: Show) -> None:
+    """Launch, watch, stop, resume, certify: real processes, which need no dashboard to go on."""
 
     async def script(person: Person) -> None:
         await person.until(lambda: person.app.machine)
@@ -118,13 +223,13 @@ def test_a_runs_life_by_keys(tiny_recipe: Path, tmp_path: Path, show: Show) -> N
         await person.press("home")  # the folder's own recipes come first
         await person.sees("2 × 16 net on digits")
         await person.press("enter")
-        await person.type("epochs=20000 log.every_steps=1")
+        await person.type("epochs=100000 log.every_steps=1")
         await person.press("tab", "tab")
         await person.type("mine")
-        await person.sees("20,000 epochs")
+        await person.sees("100,000 epochs")
         await person.press("enter")
         await person.sees("● running", "mine", "certified accuracy · test · eps 0.1")
-        await person.sees("started attempt 1", "ETA")
+        await person.sees("ETA", "test epoch")
         await person.press("S", "enter")
         await person.sees("■ stopped", "✓ asked", "✓ seen by the ranks", "✓ saved step", "✓ exited")
         await person.press("U")
@@ -137,18 +242,14 @@ def test_a_runs_life_by_keys(tiny_recipe: Path, tmp_path: Path, show: Show) -> N
         await person.sees("■ stopped")
 
     show(tmp_path / "runs", script, size=(120, 40))
-    assert run_state(run) == "stopped"
-    [certificate] = run.certificates.glob("step-*/summary.json")
+    assert run_state(mine) == "stopped"
+    [certificate] = mine.certificates.glob("step-*/summary.json")
     summary: Any = read_record(certificate, CertificateSummary)
     assert summary.complete and summary.eps_exact == "0.1"
 
 
 @pytest.mark.slow
-def test_a_run_goes_on_when_the_dashboard_is_left(tiny_recipe: Path, tmp_path: Path, show: Show) -> None:
-    run = RunPaths(tmp_path / "runs" / "mine")
-    (tmp_path / "recipes").mkdir()
-    (tmp_path / "recipes" / "small.yaml").write_text(tiny_recipe.read_text())
-
+def test_a_run_goes_on_when_the_dashboard_is_left(mine: RunPaths, tmp_path: Path, show: Show) -> None:
     async def begin(person: Person) -> None:
         await person.until(lambda: person.app.machine)
         await person.press("R")
@@ -156,18 +257,18 @@ def test_a_run_goes_on_when_the_dashboard_is_left(tiny_recipe: Path, tmp_path: P
         await person.press("home")
         await person.sees("2 × 16 net")
         await person.press("enter")
-        await person.type("epochs=20000")
+        await person.type("epochs=100000")
         await person.press("tab", "tab")
         await person.type("mine")
         await person.press("enter")
         await person.sees("● running")
         await person.press("q")
 
-    async def end(person: Person) -> None:
+    async def stop(person: Person) -> None:
         await person.sees("● running", "1 running")
         await person.press("S", "enter")
         await person.sees("■ stopped")
 
     show(tmp_path / "runs", begin)
-    assert run_state(run) == "running"
-    show(tmp_path / "runs", end)
+    assert run_state(mine) == "running"
+    show(tmp_path / "runs", stop)

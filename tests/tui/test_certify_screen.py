@@ -1,5 +1,7 @@
 """Certifying from the dashboard: what is asked, how it goes, what was proved."""
 
+import os
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -9,8 +11,9 @@ from msgspec import structs
 from person import Person
 from textual.widgets import Input
 
-from linftui.rundir.paths import RunPaths
-from linftui.rundir.records import CertificateSummary
+from linftui.rundir.liveness import describe_process, this_host
+from linftui.rundir.paths import CertifyLogPaths, RunPaths
+from linftui.rundir.records import CertificateSummary, MemberRecord
 from linftui.rundir.writer import write_record
 from linftui.tui import operations
 from linftui.tui.operations import CertifyRequest
@@ -48,7 +51,7 @@ async def form(person: Person) -> CertifyScreen:
 def test_what_is_typed_is_certified(runs: Path, show: Show, begun: list[CertifyRequest]) -> None:
     async def script(person: Person) -> None:
         screen = await form(person)
-        screen.query_one("#eps", Input).value = "0.1, 8/255"
+        await person.type(", 8/255")  # behind the radius that is there already
         await person.press("tab")
         screen.query_one("#checkpoint", Input).value = "36"
         await person.press("enter")
@@ -126,3 +129,55 @@ def test_over_a_run_that_does_not_change_any_more_all_is_there_at_once(runs: Pat
         await person.sees("nothing was certified yet")
 
     show(runs, script, first="tiny-run")
+
+
+def test_enter_pressed_twice_certifies_once(runs: Path, show: Show, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun, ready = list[CertifyRequest](), threading.Event()
+
+    def certify(request: CertifyRequest, tell: object) -> None:
+        begun.append(request)
+        ready.wait(60)
+
+    monkeypatch.setattr(operations, "certify", certify)
+
+    async def script(person: Person) -> None:
+        await form(person)
+        await person.press_twice("enter")
+        await person.sees("certifying tiny-run 0.1 latest running already")
+        ready.set()
+        await person.sees("the certification has begun")
+
+    show(runs, script)
+    assert len(begun) == 1
+
+
+def test_what_is_going_on_can_be_stopped(runs: Path, show: Show, monkeypatch: pytest.MonkeyPatch) -> None:
+    logs = RunPaths(runs / "tiny-run").certify_logs("20260101-000000-1-000000000")
+    logs.root.mkdir(parents=True)
+    stopped: list[CertifyLogPaths] = []
+
+    def stop(asked: CertifyLogPaths) -> None:
+        stopped.append(asked)
+        logs.worker.unlink()  # so that nobody takes it for going on
+
+    monkeypatch.setattr(operations, "stop_certification", stop)
+
+    async def script(person: Person) -> None:
+        await form(person)
+        assert "ctrl+s" not in person.screen()
+        await person.press("ctrl+s")
+        await person.sees("nothing is being certified")
+        me = describe_process(os.getpid(), "certify")
+        assert me is not None
+        write_record(logs.worker, MemberRecord(host=this_host(), process=me))
+        await person.sees("loading the network", "ctrl+s stop what is going on")
+        await person.press("ctrl+s")
+        await person.sees("Stop certifying tiny-run?", "whole by then are kept")
+        await person.press("escape")
+        assert stopped == []
+        await person.press("ctrl+s", "enter")
+        await person.sees("the certification was asked to stop")
+        await person.until(lambda: "ctrl+s" not in person.screen())
+
+    show(runs, script, size=(120, 40))
+    assert stopped == [logs]

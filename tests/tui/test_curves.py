@@ -110,3 +110,20 @@ def test_the_plan_is_the_schedule() -> None:
     for epoch in (0.0, 2.0, 7.0, 10.0):  # its ends and its corners, exactly
         assert curves["p"].at(epoch) == schedule.p(epoch) and curves["lam"].at(epoch) == schedule.lam(epoch)
     assert curves["p"].has_infinity and math.isfinite(curves["p"].at(6.99) or math.inf)
+
+
+def test_an_attempt_that_begins_with_an_evaluation_has_no_clock_yet() -> None:
+    curves = RunCurves()
+    curves.add([train(1.0)], [])
+    sample = structs.replace(DEVICES, attempt=2, time=1000.0)
+    curves.add([structs.replace(EVAL, attempt=2, epoch=1.0, time=1000.0)], [sample])
+    assert curves.devices == {}
+    curves.add([train(2.0, attempt=2, time=1100.0)], [])
+    assert curves.devices["cpu"].x.tolist() == [2.0]
+
+
+def test_samples_of_no_attempt_are_left_out() -> None:
+    curves = RunCurves()
+    curves.add([], [structs.replace(DEVICES, attempt=0)])
+    curves.add([train(1.0)], [structs.replace(DEVICES, attempt=0), DEVICES])
+    assert curves.devices["cpu"].x.tolist() == [1.0]

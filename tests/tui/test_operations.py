@@ -1,5 +1,7 @@
 """What keys do to runs, without a screen: each says what it does, and refuses in a sentence."""
 
+import time
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -8,8 +10,11 @@ from person import revive
 
 from linftui.devices import snapshot
 from linftui.errors import DataError, LinftuiError, RunStateError, UsageError
+from linftui.launch.certification import certifications
 from linftui.rundir.paths import RunPaths
+from linftui.rundir.records import HostRecord, MemberRecord, ProcessRecord
 from linftui.rundir.store import RunStore
+from linftui.rundir.writer import write_record
 from linftui.tui import operations
 from linftui.tui.operations import CertifyRequest, LaunchRequest
 
@@ -75,3 +80,55 @@ def test_recipes_of_the_folder_hide_those_of_the_same_name(
         (tmp_path / "recipes" / f"{name}.yaml").write_text(tiny_recipe.read_text())
     assert names() == ["digits", "zebra", *(name for name in along if name != "digits")]
     assert "digits" in along and "mnist-small" in along
+
+
+def test_nothing_that_is_certified_is_nothing_to_stop(runs: Path) -> None:
+    with pytest.raises(UsageError, match="being certified"):
+        operations.stop_certifying(RunPaths(runs / "tiny-run"))
+
+
+def test_a_certification_on_another_machine_is_not_stopped_from_here(runs: Path) -> None:
+    logs = RunPaths(runs / "tiny-run").certify_logs("20260101-000000-1-000000000")
+    logs.root.mkdir(parents=True)
+    there = HostRecord(name="elsewhere", boot_id="", pid_namespace="")
+    process = ProcessRecord(role="certify", pid=1, start_time=1, uid=0)
+    logs.log.touch()  # written just now: it goes on
+    write_record(logs.worker, MemberRecord(host=there, process=process))
+    with pytest.raises(UsageError, match="runs on elsewhere; stop it there"):
+        operations.stop_certifying(RunPaths(runs / "tiny-run"))
+
+
+@pytest.mark.slow
+def test_what_is_being_certified_is_not_begun_again(runs: Path) -> None:
+    paths = RunPaths(runs / "tiny-run")
+    many = ",".join(f"{n}/1000" for n in range(1, 400))
+    operations.certify(CertifyRequest(paths, many, devices="cpu"), lambda _: None)
+    for again in (many, "0.398"):  # also a part of it
+        for checkpoint in ("latest", "36"):
+            with pytest.raises(UsageError, match="being certified already, of step-00000036"):
+                operations.certify(CertifyRequest(paths, again, checkpoint, devices="cpu"), lambda _: None)
+    for other in (CertifyRequest(paths, "0.5"), CertifyRequest(paths, "0.398", means="re-estimated")):
+        operations.certify(replace(other, devices="cpu"), lambda _: None)
+    assert len(certifications(paths)) == 3
+    operations.stop_certifying(paths)
+
+
+@pytest.mark.slow
+def test_a_certification_is_stopped_and_what_is_whole_is_kept(runs: Path) -> None:
+    paths = RunPaths(runs / "tiny-run")
+    many = ",".join(f"{n}/1000" for n in range(1, 400))
+    operations.certify(CertifyRequest(paths, many, devices="cpu"), lambda _: None)
+
+    def until(state: str, whole: int) -> None:
+        deadline = time.monotonic() + 200
+        while True:
+            [progress] = certifications(paths)
+            made = [summary for _, summary in progress.certificates if summary and summary.complete]
+            if progress.state == state and len(made) >= whole:
+                return
+            assert time.monotonic() < deadline, progress
+            time.sleep(0.05)
+
+    until("running", 1)
+    operations.stop_certifying(paths)
+    until("failed", 1)

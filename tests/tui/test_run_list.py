@@ -1,5 +1,7 @@
 """The list of runs: only what changed is looked at again."""
 
+import contextlib
+import errno
 import os
 import shutil
 from collections.abc import Iterator
@@ -97,3 +99,45 @@ def test_the_newest_are_there_first(runs: Path) -> None:
 def test_a_link_is_no_run(runs: Path) -> None:
     (runs / "link").symlink_to(runs / "tiny-run")
     assert [row.summary.id for row in rounds(RunList(RunStore(runs)))] == ["tiny-run"]
+
+
+def test_a_folder_that_goes_while_it_is_listed_hides_no_other(
+    runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Vanished:
+        """What `os.scandir` gives of a folder that is removed a moment later."""
+
+        name, path = "gone", str(runs / "gone")
+
+        def is_dir(self, *, follow_symlinks: bool) -> bool:
+            return True
+
+        def stat(self, *, follow_symlinks: bool) -> os.stat_result:
+            return os.stat(self.path)
+
+    entries = [Vanished(), *os.scandir(runs)]
+    monkeypatch.setattr(os, "scandir", lambda _: contextlib.nullcontext(entries))
+    assert [row.summary.id for row in rounds(RunList(RunStore(runs)))] == ["tiny-run"]
+
+
+def test_what_is_known_stays_while_the_folder_cannot_be_listed(
+    runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed = RunList(RunStore(runs))
+    known = rounds(listed)
+
+    def fail(path: Path) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(os, "scandir", fail)
+    assert known and rounds(listed, 5) == known
+
+
+def test_a_run_that_cannot_be_looked_at_says_why(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(paths: RunPaths) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(paths.control))
+
+    monkeypatch.setattr(run_list, "summarise", fail)
+    [row] = rounds(RunList(RunStore(runs)))
+    assert (row.summary.id, row.summary.state, row.active) == ("tiny-run", None, False)
+    assert row.summary.problem == f"{runs}/tiny-run/control: cannot be read: Permission denied"

@@ -8,22 +8,31 @@ from pathlib import Path
 import pytest
 from msgspec import structs
 from person import Person, append, revive
+from textual.content import Content
 
 from linftui.rundir.paths import RunPaths
-from linftui.rundir.reader import read_all
+from linftui.rundir.reader import read_all, read_record
 from linftui.rundir.records import (
+    DeviceRecord,
     EvalRecord,
+    EventName,
     EventRecord,
     ExitRecord,
+    Gpu,
+    MetaRecord,
     StopRequest,
     TrainRecord,
 )
+from linftui.rundir.stopping import StopStages
 from linftui.rundir.writer import write_record
 from linftui.tui.follower import RunFollower
 from linftui.tui.messages import RunGrew
 from linftui.tui.screens.run import RunScreen
 from linftui.tui.screens.runs import RunsScreen
+from linftui.tui.screens.text import TextScreen
 from linftui.tui.widgets.run_charts import NAMES, RunCharts
+from linftui.tui.widgets.run_head import stop_line
+from linftui.tui.widgets.side_panel import SidePanel
 
 Show = Callable[..., None]
 
@@ -101,6 +110,9 @@ def test_escape_leads_back_step_by_step(runs: Path, show: Show) -> None:
         screen = await opened(person)
         charts = screen.query_one(RunCharts)
         assert screen.focused is None
+        await person.press("enter")  # as from a second press of the key that has opened it
+        await person.pilot.pause(0.2)
+        assert "no chart is in focus" not in person.screen()
         await person.press("z")
         await person.sees("no chart is in focus")
         await person.press("3")
@@ -157,6 +169,17 @@ def test_the_log_is_read_over_the_whole_screen_and_goes_on(runs: Path, show: Sho
     show(runs, script, first="tiny-run")
 
 
+def test_what_happens_while_the_log_is_being_opened_is_in_it(runs: Path, show: Show) -> None:
+    async def script(person: Person) -> None:
+        screen = await opened(person)
+        screen.do_logs()
+        assert isinstance(log := person.app.screen, TextScreen)
+        log.add([Content("just now")])  # before a single widget of it is there
+        await person.sees("finished", "just now")
+
+    show(runs, script, first="tiny-run")
+
+
 def test_the_recipe_is_read_with_every_value(runs: Path, show: Show) -> None:
     async def script(person: Person) -> None:
         await opened(person)
@@ -182,6 +205,55 @@ def test_why_a_run_failed_is_told(runs: Path, show: Show) -> None:
         await person.sees("✗ failed", "the [b]loss[/b] is no longer finite; mend it")
 
     show(runs, script, first="tiny-run")
+
+
+@pytest.mark.parametrize(
+    ("event", "said"),
+    [
+        ("stopped", "its supervisor was killed; step 1,234 was saved"),
+        ("finished", "its supervisor was killed; the training came to its end, step 1,234"),
+        ("warning", "its processes are gone without a word"),
+    ],
+)
+def test_what_a_killed_supervisor_left_is_told_from_the_events(
+    runs: Path, show: Show, event: EventName, said: str
+) -> None:
+    paths = RunPaths(runs / "tiny-run")
+    paths.exit.unlink()
+    append(paths.events, EventRecord(attempt=1, step=1234, time=time.time(), event=event))
+
+    async def script(person: Person) -> None:
+        await opened(person)
+        await person.sees("✗ crashed", said)
+        await person.press("escape")
+        panel = person.app.screen.query_one(SidePanel)
+        await person.until(lambda: person.app.facts)
+        assert said in " ".join("".join(line.plain for line in panel.make_lines(200, 40)).split())
+
+    show(runs, script, first="tiny-run")
+
+
+@pytest.mark.parametrize(("lines", "said"), [(1, "1 line of its files"), (2, "2 lines of its files")])
+def test_lines_that_cannot_be_read_are_counted(runs: Path, show: Show, lines: int, said: str) -> None:
+    with RunPaths(runs / "tiny-run").metrics.open("ab") as file:
+        file.write(b"{\n" * lines)
+
+    async def script(person: Person) -> None:
+        await opened(person)
+        await person.sees(f"{said} cannot be read")
+
+    show(runs, script, first="tiny-run")
+
+
+@pytest.mark.parametrize("width", [38, 58, 78, 98, 118, 158])
+def test_of_a_stop_the_last_stages_are_told_in_full_at_every_width(width: int) -> None:
+    stop = StopStages(
+        attempt=1, by="a friend", requested=0.0, deadline_s=1.0, seen=1.0, saved_step=None, exited=2.0,
+        killed=True,
+    )  # fmt: skip
+    line = stop_line(stop, width)
+    assert line.cell_length <= max(width, 42) and line.plain.endswith("✓ exited  ✗ ended at once")
+    assert ("asked" in line.plain) == (width >= 58) and ("by a friend" in line.plain) == (width == 158)
 
 
 def test_the_stages_of_a_stop_are_told_as_they_are_reached(runs: Path, show: Show) -> None:
@@ -228,7 +300,8 @@ def test_a_run_whose_directory_vanishes_is_told_of(runs: Path, show: Show) -> No
     async def script(person: Person) -> None:
         await opened(person)
         shutil.rmtree(runs / "tiny-run")
-        await person.sees("tiny-run is no longer there")
+        await person.sees("! gone  tiny-run", "tiny-run is no longer there")
+        assert "damaged" not in person.line("! gone")
         await person.press("C")
         await person.sees("the run's directory is no longer there")
         await person.press("escape")
@@ -266,6 +339,46 @@ def test_numbers_of_a_damaged_record_break_nothing(runs: Path, show: Show) -> No
         await person.press("1", "z", "left", "escape", "escape")
 
     show(runs, script, first="tiny-run")
+
+
+def test_nothing_is_divided_by_what_is_nothing(runs: Path, show: Show) -> None:
+    paths = revive(runs / "tiny-run")
+    last = train_record(paths)
+    meta = read_record(paths.meta, MetaRecord)
+    assert meta is not None
+    write_record(paths.meta, structs.replace(meta, epochs=0))
+    append(paths.metrics, structs.replace(last, attempt=2, step=0, images_per_s=0.0, loss=0.75))
+    gpu = Gpu(index=0, uuid="GPU-0", name="", memory_total=0, memory_used=0, utilisation=0.0)
+    sample = DeviceRecord(
+        attempt=2, time=last.time, cpu=0.0, memory_used=0, memory_total=0, run_cpu=0.0, run_memory=0, gpus=[]
+    )
+    append(
+        paths.devices, sample, structs.replace(sample, gpus=[gpu]), structs.replace(sample, gpus=[gpu] * 4)
+    )
+
+    async def script(person: Person) -> None:
+        screen = await opened(person)
+        await person.sees("loss 0.7500", "/-")
+        await person.until(lambda: "gpus, mean" in screen.model.curves.devices)
+        await person.press("1", "z", "left", "escape", "escape", "escape")
+        await person.sees("3/-")
+
+    show(runs, script, first="tiny-run")
+
+
+def test_a_run_of_many_epochs_leaves_room_for_its_time(runs: Path, show: Show) -> None:
+    paths = revive(runs / "tiny-run")
+    meta = read_record(paths.meta, MetaRecord)
+    assert meta is not None
+    write_record(paths.meta, structs.replace(meta, epochs=10_000_000))
+
+    async def script(person: Person) -> None:
+        await opened(person)
+        append(paths.metrics, structs.replace(train_record(paths), attempt=2, epoch=12345.6))
+        await person.sees("12345.6/10000000")
+        assert person.line("12345.6/").rstrip().endswith("attempt 2") and "  0%  " in person.line("12345.6/")
+
+    show(runs, script, first="tiny-run", size=(80, 24))
 
 
 def test_news_of_an_earlier_opening_are_not_told_twice(runs: Path, show: Show) -> None:
@@ -312,3 +425,46 @@ def test_a_run_that_is_left_is_followed_no_longer(runs: Path, show: Show) -> Non
         await person.until(lambda: len(screen_of(person).model.events) == known + 1)  # read anew
 
     show(runs, script, first="tiny-run")
+
+
+def test_a_run_beneath_another_goes_on_once_it_is_on_top_again(runs: Path, show: Show) -> None:
+    paths = revive(runs / "tiny-run")
+    shutil.copytree(runs / "tiny-run", runs / "other")
+
+    async def script(person: Person) -> None:
+        below = await opened(person)
+        await person.press("l")  # its log goes on as well
+        await person.sees("finished")
+        known = len(below.model.events)
+        person.app.open_run(RunPaths(runs / "other"))
+        await person.sees("● running  other")
+        await person.press("escape")
+        append(paths.events, EventRecord(attempt=2, step=1, time=1e9, event="warning", message="news"))
+        await person.sees("warning news")
+        assert person.screen().count("started") == 1
+        await person.press("escape")
+        await person.sees("● running  tiny-run", "warning news")
+        assert len(below.model.events) == known + 1 and below.model.curves.series["loss"].x[-1] == 3.0
+        await person.press("escape")
+        assert isinstance(person.app.screen, RunsScreen)
+        await person.until(lambda: person.app.poller._follower is None)
+
+    show(runs, script, first="tiny-run", size=(120, 40))
+
+
+def test_a_run_made_again_under_the_same_name_is_shown_from_its_beginning(runs: Path, show: Show) -> None:
+    paths = RunPaths(runs / "tiny-run")
+    shutil.copytree(paths.root, runs / "kept")
+    for record in (RunPaths(runs / "kept").metrics, RunPaths(runs / "kept").events):
+        record.write_bytes(record.read_bytes().splitlines(keepends=True)[0])
+
+    async def script(person: Person) -> None:
+        screen = await opened(person)
+        await person.until(lambda: len(screen.model.events) > 1)
+        shutil.rmtree(paths.root)
+        (runs / "kept").rename(paths.root)
+        await person.until(lambda: len(screen.model.events) == 1)
+        assert len(screen.model.curves.series["loss"]) == 1
+        await person.until(lambda: "started" in person.screen() and "warning" not in person.screen())
+
+    show(runs, script, first="tiny-run", size=(120, 40))

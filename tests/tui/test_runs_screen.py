@@ -1,16 +1,23 @@
 """The list of runs: what it shows, its keys, and runs that are many, damaged, gone or a stranger's."""
 
 import json
+import re
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from person import Person
+from person import Person, revive
+from textual.events import Key
 from textual.widget import Widget
+from textual.widgets import Input
+from textual.widgets._toast import Toast
 
+from linftui.rundir.paths import RunPaths
 from linftui.tui.app import Dashboard
-from linftui.tui.columns import Machine
+from linftui.tui.columns import COLUMNS, Machine
+from linftui.tui.run_list import look
 from linftui.tui.screens.run import RunScreen
 from linftui.tui.screens.runs import RunsScreen
 from linftui.tui.widgets.run_table import RunTable
@@ -95,6 +102,67 @@ def test_filtering_as_one_types(runs: Path, show: Show) -> None:
         assert isinstance(person.app.screen, RunScreen) and person.app.screen.paths.id == "tiny-run"
 
     show(runs, script)
+
+
+def test_what_is_typed_right_after_the_filters_key_is_no_command(runs: Path, show: Show) -> None:
+    paths = revive(runs / "tiny-run")
+
+    async def script(person: Person) -> None:
+        await person.sees("● running")
+        for key, letter in (("slash", "/"), ("S", "S"), ("slash", "/"), ("q", "q"), ("enter", "\r")):
+            person.app.post_message(Key(key, letter))  # all of them before anything has come of the first
+        await person.until(lambda: person.app.screen.query_one("#filter", Input).value == "S/q")
+        await person.until(lambda: person.app.screen.focused is person.app.screen.query_one(RunTable))
+        assert isinstance(person.app.screen, RunsScreen) and not paths.stop_request(2).exists()
+
+    show(runs, script)
+
+
+@pytest.mark.parametrize("size", [(80, 24), (160, 45)])
+def test_the_scrollbar_hides_nothing(runs: Path, show: Show, size: tuple[int, int]) -> None:
+    copy(runs, *(f"r{number:02d}" for number in range(60)))
+
+    async def script(person: Person) -> None:
+        await person.until(lambda: len(ids(person)) == 61 and person.app.complete)
+        table = person.app.screen.query_one(RunTable)
+        await person.until(lambda: table.show_vertical_scrollbar)
+
+        def columns_end_before_it() -> bool:
+            bar = table.vertical_scrollbar.region.x
+            head, *rows = (line[:bar].rstrip() for line in person.screen().splitlines()[1:20])
+            return head.endswith("age↓") and all(re.search(r"[0-9][smhd]$", row) for row in rows)
+
+        await person.until(columns_end_before_it)
+
+    show(runs, script, size=size)
+
+
+@pytest.mark.parametrize(
+    ("done", "epochs", "shown"),
+    [(3, 3, "3/3"), (None, None, "-/-"), (9999, 9999, "9999/9999"), (390, 100_000, "390/100k"),
+     (12_345, 50_000, "12345/50k"), (1_234_567, 20_000_000, "1M/20M")],
+)  # fmt: skip
+def test_many_epochs_fit_their_column(runs: Path, done: int | None, epochs: int | None, shown: str) -> None:
+    row = look(RunPaths(runs / "tiny-run"))
+    row = replace(row, summary=replace(row.summary, epoch=done, epochs=epochs))
+    column = next(column for column in COLUMNS if column.name == "epoch")
+    assert column.cell(row, Machine()) == shown and len(shown) <= column.width
+
+
+def test_sentences_in_a_corner_do_not_pile_up(runs: Path, show: Show) -> None:
+    async def script(person: Person) -> None:
+        await person.until(lambda: person.app.rows)
+        await person.press("S", "S", "S")
+        await person.sees("there is nothing to stop")
+        assert person.screen().count("there is nothing to stop") == 1
+        await person.press("U", "U", "S")
+        await person.sees("there is nothing to stop", "there is nothing left to train")
+        person.app.tell("something else")
+        await person.sees("something else", "there is nothing to stop")
+        await person.until(lambda: "nothing left to train" not in person.screen())
+        assert len(person.app.screen.query(Toast)) == 2
+
+    show(runs, script, size=(80, 24))
 
 
 def test_sorting_by_one_column_after_another(runs: Path, show: Show) -> None:
@@ -206,6 +274,19 @@ def test_what_cannot_be_done_is_said(runs: Path, show: Show) -> None:
     show(runs, script)
 
 
+def test_a_run_that_never_began_cannot_be_stopped_and_says_so(runs: Path, show: Show) -> None:
+    for record in ("state.json", "exit.json"):
+        (runs / "tiny-run" / record).unlink()
+
+    async def script(person: Person) -> None:
+        await person.sees("○ pending")
+        await person.press("S")
+        await person.sees("no attempt of the run has begun yet: there is nothing to stop")
+        assert isinstance(person.app.screen, RunsScreen)
+
+    show(runs, script)
+
+
 @pytest.mark.parametrize(
     "name", ["[red]x", "[bold", "\x1b[31mred", "a\nb", "\u202eright to left", "[@click=q]"]
 )
@@ -308,3 +389,13 @@ def test_every_command_is_in_the_help_and_in_the_palette(runs: Path, show: Show)
         await person.sees("resume (U)")
 
     show(runs, script, size=(120, 60))
+
+
+def test_the_help_tells_the_keys_of_the_forms(runs: Path, show: Show) -> None:
+    async def script(person: Person) -> None:
+        await person.press("question_mark")
+        await person.sees(
+            "Training a recipe", "Certifying", "ctrl+s  Stop what is being certified of the run."
+        )
+
+    show(runs, script, size=(120, 80))

@@ -63,3 +63,29 @@ def test_the_interval_is_that_of_the_command_line() -> None:
     from linftui.cli.certify import interval_half_width
 
     assert text.wilson(0.8417, 360) == interval_half_width(0.8417, 360)
+
+
+@pytest.mark.parametrize("seconds", [math.nan, math.inf, -math.inf])
+def test_a_length_of_time_that_is_none_is_not_written(seconds: float) -> None:
+    assert text.clock(seconds) == text.duration(seconds) == "-"
+
+
+@pytest.mark.parametrize(("share", "n"), [(-0.5, 10), (1.5, 10), (1e300, 10), (0.5, -10), (0.5, 0)])
+def test_a_strangers_share_has_an_interval_too(share: float, n: int) -> None:
+    assert 0 < text.wilson(share, n) <= 1
+
+
+@pytest.mark.parametrize(
+    ("value", "written"),
+    [
+        (None, "-"),
+        (0, "0"),
+        (9999, "9999"),
+        (12_999, "12k"),
+        (999_999, "999k"),
+        (3_000_000, "3M"),
+        (10**10, "10G"),
+    ],
+)
+def test_a_whole_number_is_written_in_brief(value: int | None, written: str) -> None:
+    assert text.brief(value) == written

@@ -18,7 +18,7 @@ from linftui.tui.follower import RunNews, Standing
 from linftui.tui.screens.base import Listener
 from linftui.tui.screens.modal import keys_line
 from linftui.tui.text import clean
-from linftui.tui.widgets.form import Field
+from linftui.tui.widgets.form import Field, fill
 from linftui.tui.widgets.lines import Lines, wrapped
 from linftui.tui.widgets.run_head import certificate_line, running_line
 
@@ -51,7 +51,10 @@ class Certificates(Lines):
 class CertifyScreen(ModalScreen[None], Listener):
     """A form over the run, and below it what is being certified and what was."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "leave", show=False)]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "leave", show=False),
+        Binding("ctrl+s", "stop", show=False),  # letters are typed into the fields
+    ]
 
     def __init__(self, paths: RunPaths, standing: Standing | None = None) -> None:
         super().__init__()
@@ -71,11 +74,12 @@ class CertifyScreen(ModalScreen[None], Listener):
             yield Field("devices", "auto", "auto, cpu or a GPU's number", id="devices")
             yield Static(id="refusal")
             yield Certificates(id="certificates")
-            yield Static(keys_line(("enter", "certify"), ("tab", "next field"), ("esc", "close")))
+            yield Static(id="certify-keys")
 
     def on_mount(self) -> None:
         """Fills in what the recipe says."""
         self.query_one("#eps").focus()
+        self._show_keys()
         if self._standing is not None:
             self._show(self._standing)
 
@@ -87,8 +91,20 @@ class CertifyScreen(ModalScreen[None], Listener):
     def _show(self, standing: Standing) -> None:
         if standing.recipe is not None and not self._prefilled:
             self._prefilled = True
-            self.query_one("#eps", Input).value = format_fraction(standing.recipe.eps.test)
+            fill(self.query_one("#eps", Input), format_fraction(standing.recipe.eps.test))
+        self._standing = standing
         self.query_one(Certificates).show(standing)
+        self._show_keys()
+
+    @property
+    def _going_on(self) -> bool:
+        known = self._standing.certifications if self._standing else ()
+        return any(certification.state == "running" for certification in known)
+
+    def _show_keys(self) -> None:
+        stop = (("ctrl+s", "stop what is going on"),) if self._going_on else ()
+        keys = keys_line(("enter", "certify"), ("tab", "next field"), *stop, ("esc", "close"))
+        self.query_one("#certify-keys", Static).update(keys)
 
     def _request(self) -> operations.CertifyRequest:
         eps, checkpoint, means, devices = (
@@ -114,6 +130,13 @@ class CertifyScreen(ModalScreen[None], Listener):
             self.notify(clean(str(error)), severity="warning", markup=False)
             return
         self.dashboard.certify(self._request())
+
+    def action_stop(self) -> None:
+        """Asks whether to stop what is being certified of this run."""
+        if self._going_on:
+            self.dashboard.ask_stop_certifying(self._paths)
+        else:
+            self.notify("nothing is being certified", severity="warning", markup=False)
 
     def action_leave(self) -> None:
         """Closes it; a certification goes on."""

@@ -21,7 +21,7 @@ from linftui.tui.screens.modal import keys_line
 from linftui.tui.text import clean, number
 from linftui.tui.widgets.chart import Chart
 from linftui.tui.widgets.curve import ChartOptions, Curve
-from linftui.tui.widgets.form import Field
+from linftui.tui.widgets.form import Field, fill
 
 
 class LaunchScreen(Listener):
@@ -56,7 +56,7 @@ class LaunchScreen(Listener):
         """Lists what there is."""
         self.query_one("#preview").can_focus = False
         self.query_one(OptionList).focus()
-        self.dashboard.in_background(lambda _: operations.known_recipes(), self._listed)
+        self.dashboard.find_out(self, operations.known_recipes, self._listed)
 
     def _listed(self, known: list[operations.KnownRecipe]) -> None:
         self._known = known
@@ -68,7 +68,7 @@ class LaunchScreen(Listener):
 
     @on(OptionList.OptionHighlighted)
     def _pointed_at(self, event: OptionList.OptionHighlighted) -> None:
-        self.query_one("#recipe", Input).value = self._known[event.option_index].name
+        fill(self.query_one("#recipe", Input), self._known[event.option_index].name)
 
     @on(OptionList.OptionSelected)
     def _chosen(self) -> None:
@@ -84,10 +84,13 @@ class LaunchScreen(Listener):
             self._refused(asked, error)
             return
         machine = self.dashboard.machine
+        if not request.recipe and self._known:
+            self._refused(asked, UsageError("recipe: none is chosen"))
         if machine is None or not request.recipe:
             return
-        self.dashboard.in_background(
-            lambda _: operations.check(request, machine),
+        self.dashboard.find_out(
+            self,
+            lambda: operations.check(request, machine),
             lambda loaded: self._accepted(asked, request, loaded),
             lambda error: self._refused(asked, error),
         )
@@ -111,22 +114,27 @@ class LaunchScreen(Listener):
         )
 
     def _accepted(self, asked: int, request: operations.LaunchRequest, loaded: LoadedRecipe) -> None:
-        if asked != self._asked or not self.is_attached:
+        if asked != self._asked:
             return
         self._ready = request
         recipe = loaded.recipe
         cautions = [Content.styled(clean(caution), "$warning") for caution in recipe.cautions()]
         self.query_one("#verdict", Static).update(Content("\n").join([summary(recipe), *cautions]))
         chart = self.query_one(Chart)
+        chart.visible = True
         chart.options = ChartOptions(log_y=True, clip_outliers=False, x_range=(0.0, float(recipe.epochs)))
         chart.set_curves([Curve("p", planned(recipe)["p"], palette.P, smooth=False, format=number)])
 
     def _refused(self, asked: int, error: LinftuiError) -> None:
-        if asked == self._asked and self.is_attached:
+        if asked == self._asked:
             self.query_one("#verdict", Static).update(Content.styled(clean(str(error)), "$error"))
+            self.query_one(Chart).set_curves([])  # what was planned before was another recipe
+            self.query_one(Chart).visible = False
 
     @on(Input.Submitted)
     def _go(self) -> None:
+        if not self.is_active:
+            return  # enter was pressed twice, and the first one has left this screen
         if self._ready is None:
             self.notify("mend what is said in red first", severity="warning", markup=False)
             return

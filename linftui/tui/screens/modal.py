@@ -22,6 +22,19 @@ CHART_KEYS = [
     ("s L 0", "Smooth; logarithmic axis; all of it again."),
 ]
 
+LAUNCH_KEYS = [
+    ("↑ ↓", "Choose a recipe of the list; enter goes on to the changes."),
+    ("tab", "Go to the next field."),
+    ("enter", "Train it, as is said below the fields."),
+    ("esc", "Leave without training."),
+]
+CERTIFY_KEYS = [
+    ("tab", "Go to the next field."),
+    ("enter", "Certify what the fields say."),
+    ("ctrl+s", "Stop what is being certified of the run."),
+    ("esc", "Close the form; a certification goes on."),
+]
+
 
 class ConfirmScreen(ModalScreen[bool]):
     """A question that is answered yes or no.
@@ -115,6 +128,8 @@ def sections() -> list[tuple[str, list[tuple[str, str]]]]:
         ("The runs", [*key_help("runs"), ("↑ ↓ j k", "Move; PgUp, PgDn, Home and End too.")]),
         ("A run", key_help("run")),
         ("A chart in focus", CHART_KEYS),
+        ("Training a recipe", LAUNCH_KEYS),
+        ("Certifying", CERTIFY_KEYS),
         ("A log or a recipe", [*key_help("text"), ("↑ ↓ j k", "Scroll; PgUp, PgDn, Home and End too.")]),
     ]
 

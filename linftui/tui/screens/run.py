@@ -54,8 +54,12 @@ class RunScreen(CommandScreen):
 
     def on_mount(self) -> None:
         """Has the run followed."""
-        self._opening = self.dashboard.poller.open(self.paths)
+        self.follow()
         self.set_interval(1.0, self._tick)
+
+    def follow(self) -> None:
+        """Has the run followed from its beginning, in place of any other; what is shown stays until then."""
+        self._opening = self.dashboard.poller.open(self.paths)
 
     def on_screen_resume(self) -> None:
         """Shows what became known meanwhile."""
@@ -63,8 +67,12 @@ class RunScreen(CommandScreen):
         self._draw()
 
     def on_unmount(self) -> None:
-        """Nobody looks at the run any more."""
-        self.dashboard.poller.open(None)
+        """Nobody looks at the run any more, but perhaps at another one that was opened before it."""
+        others = (screen for screen in self.dashboard.listeners if isinstance(screen, RunScreen))
+        if (topmost := next(others, None)) is not None:
+            topmost.follow()
+        else:
+            self.dashboard.poller.open(None)
 
     def on_resize(self, event: Resize) -> None:
         """What there is no room for is left out, the least telling first."""
@@ -84,6 +92,8 @@ class RunScreen(CommandScreen):
         """Takes what is new, and draws it; while much comes at once, not all of it."""
         if news.opening != self._opening:
             return
+        if news.first:
+            self._begin()
         self.model.add(news)
         lines = journal(news)
         self.query_one(LogPane).add(lines)
@@ -93,6 +103,15 @@ class RunScreen(CommandScreen):
         if self in self.dashboard.in_sight() and (not news.behind or now - self._drawn > CATCH_UP_S):
             self._drawn = now
             self._draw()
+
+    def _begin(self) -> None:
+        """The run is told from its beginning: followed again, or another one of the same name."""
+        self.model = RunModel(self.paths)
+        self.query_one(RunHead).begin(self.model)
+        self.query_one(RunCharts).begin(self.model)
+        self.query_one(LogPane).begin()
+        if self._log is not None:
+            self._log.begin()
 
     def _draw(self) -> None:
         self._draw_head()
@@ -147,6 +166,11 @@ class RunScreen(CommandScreen):
         if command == "recipe" and (standing is None or not standing.recipe_text):
             return "the run's recipe cannot be read"
         return self.dashboard.why_not(command, self.row)
+
+    def action_command(self, name: str, key: str = "") -> None:
+        """Does what a key stands for; enter without a chart in focus is a run opened by two presses."""
+        if key != "enter" or isinstance(self.focused, Chart):
+            super().action_command(name, key)
 
     def do_back(self) -> None:
         """From a chart to all of them; from all of them to the list."""

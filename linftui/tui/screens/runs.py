@@ -131,7 +131,7 @@ class RunsScreen(CommandScreen):
         """Asks for the text to filter by."""
         field = self.query_one("#filter", Input)
         field.display = True
-        field.focus()
+        self.set_focus(field)  # at once: the next key is meant for it
 
     @on(Input.Changed, "#filter")
     def _filter_changed(self, event: Input.Changed) -> None:
@@ -140,7 +140,7 @@ class RunsScreen(CommandScreen):
     @on(Input.Submitted, "#filter")
     def _filter_done(self, event: Input.Submitted) -> None:
         event.input.display = bool(event.value.strip())
-        self.table.focus()
+        self.set_focus(self.table)
 
     def on_key(self, event: Key) -> None:
         """Escape takes the filter away; arrows move the cursor while one types."""
@@ -148,8 +148,8 @@ class RunsScreen(CommandScreen):
         if event.key == "escape" and field.display:
             event.stop()
             field.value, field.display = "", False
-            self.table.focus()
-        elif event.key in ("up", "down") and field.has_focus:
+            self.set_focus(self.table)
+        elif event.key in ("up", "down") and self.focused is field:
             event.stop()
             self.table.action_move(-1 if event.key == "up" else 1)
 

@@ -41,6 +41,10 @@ class TextView(ScrollView, can_focus=True):
         """Whether it stands at the end."""
         return self._follow and self.scroll_offset.y >= self.max_scroll_y
 
+    def begin(self) -> None:
+        """Forgets all lines; the next ones are added at once."""
+        self._text.clear()
+
     def add(self, lines: Iterable[Content]) -> None:
         """Appends lines; of what goes on, the oldest are forgotten beyond `KEPT`."""
         at_end = self.following or not self._text
@@ -86,7 +90,9 @@ class TextScreen(CommandScreen):
 
     def __init__(self, title: str, beside: str, lines: Iterable[Content], *, follow: bool = False) -> None:
         super().__init__()
-        self._title, self._beside, self._first, self._follow = title, beside, list(lines), follow
+        self._title, self._beside, self._follow = title, beside, follow
+        self._waiting = list(lines)  # for the text to be there
+        self._there = False
 
     def compose(self) -> ComposeResult:
         """A title, the text, the keys."""
@@ -97,16 +103,26 @@ class TextScreen(CommandScreen):
     def on_mount(self) -> None:
         """Shows what there is."""
         self.view.focus()
-        self.view.add(self._first)
+        self.view.add(self._waiting)
+        self._waiting, self._there = [], True
 
     @property
     def view(self) -> TextView:
         """The text."""
         return self.query_one(TextView)
 
+    def begin(self) -> None:
+        """What was added counts no longer, and is told anew."""
+        self._waiting.clear()
+        if self._there:
+            self.view.begin()
+
     def add(self, lines: Iterable[Content]) -> None:
-        """Appends lines."""
-        self.view.add(lines)
+        """Appends lines, also such as come before the text is there."""
+        if self._there:
+            self.view.add(lines)
+        else:
+            self._waiting += lines
 
     def why_not(self, command: str) -> str:
         """Only what goes on can be followed."""

@@ -33,3 +33,9 @@ class Field(Horizontal):
         """Both of them."""
         yield Static(Content(self._label))
         yield self._input
+
+
+def fill(field: Input, value: str) -> None:
+    """Puts a value into a field, with the cursor behind it, where a person goes on typing."""
+    field.value = value
+    field.cursor_position = len(value)

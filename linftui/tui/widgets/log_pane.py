@@ -19,6 +19,10 @@ class LogPane(Lines):
         super().__init__(id=id)
         self.history: deque[Content] = deque(maxlen=KEPT)
 
+    def begin(self) -> None:
+        """Forgets all lines."""
+        self.history.clear()
+
     def add(self, lines: Iterable[Content]) -> None:
         """Appends lines, which `redraw` shows."""
         self.history.extend(lines)

@@ -37,6 +37,10 @@ class RunCharts(Vertical):
             yield Chart("mixing coefficient λ", options=ChartOptions(log_y=True), id="lam")
             yield Chart("devices", id="devices")
 
+    def begin(self, model: RunModel) -> None:
+        """Shows another model from the next drawing on."""
+        self._model, self._planned, self._drawn_for = model, {}, ()
+
     def redraw(self) -> None:
         """Draws what the model holds now."""
         recipe = self._model.standing.recipe if self._model.standing else None

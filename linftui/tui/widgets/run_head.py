@@ -8,6 +8,7 @@ from linftui.devices import Gpu
 from linftui.launch.certification import CertificationProgress
 from linftui.rundir.records import CertificateSummary
 from linftui.rundir.stopping import StopStages
+from linftui.tui.bad_end import why_it_ended
 from linftui.tui.run_model import RunModel
 from linftui.tui.text import (
     accuracy,
@@ -26,7 +27,7 @@ from linftui.tui.theme import state_look
 from linftui.tui.widgets.lines import Lines, spread, wrapped
 
 WIDE = 130  # from so many columns on, the bar and the figures share a line
-BAR = 28
+BAR, NARROW_BAR = 28, 8
 PROBLEM_LINES = 3
 
 
@@ -39,6 +40,10 @@ class RunHead(Lines):
         self._now = 0.0
         self._gpus: tuple[Gpu, ...] = ()
         self._status = ""
+
+    def begin(self, model: RunModel) -> None:
+        """Shows another model from the next drawing on."""
+        self._model = model
 
     def show(self, now: float, gpus: tuple[Gpu, ...], status: str) -> None:
         """Draws the model as it is at this moment; `status` is what is being done in the background."""
@@ -54,10 +59,10 @@ class RunHead(Lines):
             ]
         else:
             time = Content.styled("  " + " · ".join(self._times()), "$muted")
-            progress = self._progress(max(width - time.cell_length - 24, 8))
+            beside = self._progress(NARROW_BAR).cell_length - NARROW_BAR + time.cell_length
             lines = [
                 spread(self._headline([]), self._eta(), width),
-                Content.assemble(progress, time),
+                Content.assemble(self._progress(width - beside), time),
                 self._figures(),
             ]
         return [*lines, *self._notices(width)]
@@ -100,7 +105,7 @@ class RunHead(Lines):
         share = epoch / epochs if epochs else 0.0
         return Content.assemble(
             ("epoch ", "$muted"), f"{shown:>5}", (f"/{epochs or '-'}", "$muted"), "  ",
-            bar(share, max(width, 8), colour), f" {share:4.0%}",
+            bar(share, max(width, NARROW_BAR), colour), f" {share:4.0%}",
         )  # fmt: skip
 
     def _figures(self) -> Content:
@@ -126,36 +131,43 @@ class RunHead(Lines):
         if standing.stop is not None:
             lines.append(stop_line(standing.stop, width))
         if standing.bad_lines:
-            lines.append(
-                Content.styled(f"{standing.bad_lines:,} lines of its files cannot be read", "$warning")
-            )
+            many = "1 line" if standing.bad_lines == 1 else f"{standing.bad_lines:,} lines"
+            lines.append(Content.styled(f"{many} of its files cannot be read", "$warning"))
         return [*lines, *certificate_lines(standing.certifications, standing.certificates)]
 
     def _problem(self, width: int) -> list[Content]:
         standing = self._model.standing
         assert standing is not None
-        ended, text = standing.ended, standing.problem
-        if not text and self._model.state in ("failed", "crashed"):
-            text = "its processes are gone without a word"
-            if ended is not None and ended.message:
-                text = f"{ended.message}; {ended.hint}" if ended.hint else ended.message
+        model, attempt = self._model, standing.row.summary.attempt
+        text = standing.problem or why_it_ended(model.state, attempt, standing.ended, model.events)
         return wrapped(clean(text), width, "$error")[:PROBLEM_LINES] if text else []
 
 
 def stop_line(stop: StopStages, width: int) -> Content:
-    """How far a stop has come: each stage is ticked once it is true."""
-    by = f" by {clean(stop.by)}" if width >= WIDE else ""
+    """How far a stop has come: each stage is ticked once it is true. The last stages matter most."""
+    asked = f"asked {time_of_day(stop.requested)}"
+    wordings = [(asked, "seen by the ranks"), ("asked", "seen by the ranks"), ("asked", "seen"), ("", "")]
+    if width >= WIDE:
+        wordings.insert(0, (f"{asked} by {clean(stop.by)}", "seen by the ranks"))
+    lines = [_stop_stages(stop, *wording) for wording in wordings]
+    return next((line for line in lines if line.cell_length <= width), lines[-1])
+
+
+def _stop_stages(stop: StopStages, asked: str, seen: str) -> Content:
+    """The stages on a line, the first two in these words; without them where those are empty."""
     saved = "saved" if stop.saved_step is None else f"saved step {stop.saved_step:,}"
     stages = [
-        (f"asked {time_of_day(stop.requested)}{by}", True),
-        ("seen by the ranks", stop.seen is not None),
+        (asked, True),
+        (seen, stop.seen is not None),
         (saved, stop.saved_step is not None),
         ("exited", stop.exited is not None),
     ]
     line = Content.styled("stop", "bold $warning")
     for text, reached in stages:
         mark, colour = ("✓ ", "$success") if reached else ("· ", "$faint")
-        line = Content.assemble(line, "  ", (mark, colour), (text, "$foreground" if reached else "$faint"))
+        if text:
+            style = "$foreground" if reached else "$faint"
+            line = Content.assemble(line, "  ", (mark, colour), (text, style))
     if stop.killed:
         line = Content.assemble(line, ("  ✗ ended at once", "$error"))
     return line

@@ -167,7 +167,7 @@ class RunTable(ScrollView, can_focus=True):
                 self.refresh(Region(0, y, self.size.width, 1))
 
     def _visible_lines(self) -> list[Content]:
-        width, top = self.size.width, self.scroll_offset.y
+        width, top = self.size.width - 1, self.scroll_offset.y  # the last column is the scrollbar's
         columns, gap = columns_for(width), Content(" " * gap_for(width))
         head = gap.join(
             fit(Content.styled(self._title(column), self._title_style(column)), cells, right=column.right)

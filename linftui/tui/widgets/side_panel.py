@@ -3,6 +3,7 @@
 from textual.content import Content
 
 from linftui.recipe.schema import format_fraction
+from linftui.tui.bad_end import why_it_ended
 from linftui.tui.facts import RunFacts
 from linftui.tui.journal import event_line
 from linftui.tui.run_list import RunRow
@@ -45,13 +46,11 @@ class SidePanel(Lines):
         return lines[: height or None]
 
     def _problem(self, width: int) -> list[Content]:
-        row, ended = self._row, self._facts.ended if self._facts else None
+        row, facts = self._row, self._facts
         assert row is not None
-        text = row.summary.problem or (self._facts.problem if self._facts else "")
-        if not text and ended is not None and row.summary.state in ("failed", "crashed"):
-            text = f"{ended.message}; {ended.hint}" if ended.hint else ended.message
-        if not text and row.summary.state == "crashed":
-            text = "its processes are gone without a word"
+        run, text = row.summary, row.summary.problem or (facts.problem if facts else "")
+        if not text and facts is not None:
+            text = why_it_ended(run.state, run.attempt, facts.ended, facts.events)
         if not text:
             return []
         return [*wrapped(clean(text), width, "$error"), Content.empty()]

@@ -1,0 +1,114 @@
+"""Finding and loading the compiled kernels: one shared library with a variant for each processor family.
+
+It is compiled at installation where there is a C++ compiler; where there is none the package works without
+it. The library must be loaded after torch: both then share torch's OpenMP threads. Do not fork afterwards.
+"""
+
+import ctypes
+import os
+import platform
+from collections.abc import Callable
+from ctypes import POINTER, c_double, c_float, c_int, c_int32, c_int64, c_void_p
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch  # noqa: F401  (its OpenMP must be there first)
+
+import linftui
+from linftui.ops.cpu.power import Power
+
+FILE = "liblinftui_cpu.so"
+FORCE = "LINFTUI_CPU_VARIANT"
+# In order of preference: the x86-64 level that a variant is compiled for, and what people call it.
+NAMES = {"v4": "avx512", "v3": "avx2", "v2": "sse4", "portable": "portable"}
+
+
+class PowerFit(ctypes.Structure):
+    """`PowerFit` of src/powers.h."""
+
+    _fields_ = (
+        ("q", c_double),
+        ("kind", c_int32),
+        ("degree", c_int32),
+        ("squarings", c_int32),
+        ("c", c_float),
+        ("z_max", c_float),
+        ("coefficients", c_float * 7),
+        ("near", c_float),
+    )
+
+    @staticmethod
+    def of(power: Power, near: float) -> "PowerFit":
+        """The same for the kernels."""
+        kind = ("logarithmic", "whole", "squared").index(power.kind)
+        coefficients = (c_float * 7)(*power.coefficients)
+        degree = len(power.coefficients) - 1
+        return PowerFit(power.q, kind, degree, power.squarings, power.c, power.z_max, coefficients, near)
+
+
+_SIZES = [c_int64, c_int64, c_int64, c_int]  # N, M, K, threads
+_SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
+    "inf_forward": (c_int, [c_void_p] * 3 + _SIZES),
+    "inf_argmax": (c_int, [c_void_p] * 4 + _SIZES),
+    "inf_backward": (None, [c_void_p] * 6 + _SIZES),
+    "bounds": (c_int, [c_void_p] * 3 + [c_int] + [c_void_p] * 2 + _SIZES),
+    "norm_forward": (c_int, [c_void_p] * 3 + [POINTER(PowerFit)] + _SIZES),
+    "norm_backward": (c_int, [c_void_p] * 6 + [POINTER(PowerFit), c_void_p] + _SIZES),
+    "ceiling": (c_double, [c_int64, c_int]),
+}
+
+
+class Library:
+    """The functions of one variant. A function of an operation returns 1 for inputs that are not for it.
+
+    Args:
+        loaded: the shared library.
+        variant: a key of `NAMES`.
+    """
+
+    def __init__(self, loaded: ctypes.CDLL, variant: str) -> None:
+        self.variant = variant
+        self.functions: dict[str, Callable[..., Any]] = {}
+        for name, (result, arguments) in _SIGNATURES.items():
+            function = getattr(loaded, f"linftui_{variant}_{name}")
+            function.restype, function.argtypes = result, arguments
+            self.functions[name] = function
+
+    @property
+    def name(self) -> str:
+        """As told to people: cpu-avx512."""
+        return f"cpu-{NAMES[self.variant]}"
+
+
+@lru_cache(maxsize=1)
+def variants() -> dict[str, Library]:
+    """What this machine can run of what was compiled, the fastest first; empty without a library."""
+    # An editable installation has two folders: the sources, and where compiled files go.
+    files = [Path(folder) / "ops" / "cpu" / FILE for folder in linftui.__path__]
+    file = next((file for file in files if file.is_file()), None)
+    if file is None:
+        return {}
+    loaded = ctypes.CDLL(str(file))
+    return {
+        variant: Library(loaded, variant)
+        for variant in NAMES
+        if hasattr(loaded, f"linftui_{variant}_ceiling") and loaded.linftui_supports(variant.encode())
+    }
+
+
+@lru_cache(maxsize=1)
+def library() -> Library | None:
+    """The variant in use, or None where there is no compiled library.
+
+    Raises:
+        ValueError: LINFTUI_CPU_VARIANT names one that is not here or that this processor cannot run.
+    """
+    found = variants()
+    forced = os.environ.get(FORCE)
+    if not forced:
+        return next(iter(found.values()), None)
+    if forced not in found:
+        here = ", ".join(found) or f"none (no compiled library for {platform.machine()})"
+        raise ValueError(f"{FORCE} is {forced}; what can run here: {here}")
+    return found[forced]

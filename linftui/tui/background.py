@@ -1,0 +1,153 @@
+"""What the dashboard does in the background: threads that do deeds and answer questions, while keys go on."""
+
+import contextlib
+import threading
+from collections.abc import Callable
+from functools import partial
+from typing import TypeVar
+
+from textual.app import App
+from textual.message import Message
+from textual.screen import Screen
+
+from linftui.errors import LinftuiError
+from linftui.tui.operations import Tell
+
+T = TypeVar("T")
+
+
+class Worked(Message):
+    """Something done in the background is through; `finish` shows what came of it."""
+
+    def __init__(self, finish: Callable[[], None]) -> None:
+        super().__init__()
+        self.finish = finish
+
+
+class Told(Message):
+    """A deed says how far it is."""
+
+    def __init__(self, deed: str, text: str) -> None:
+        super().__init__()
+        self.deed, self.text = deed, text
+
+    def can_replace(self, message: Message) -> bool:
+        """Only the newest counts."""
+        return isinstance(message, Told) and message.deed == self.deed
+
+
+class BackgroundApp(App[None]):
+    """An app with deeds under way; a subclass says how they are shown."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._under_way: dict[str, str] = {}  # deeds, the latest last, and how far each says it is
+
+    def tell(self, text: str) -> None:
+        """Shows a sentence for some seconds."""
+        raise NotImplementedError
+
+    def show_problem(self, error: LinftuiError) -> None:
+        """Shows what went wrong."""
+        raise NotImplementedError
+
+    def status_changed(self) -> None:
+        """Shows `status` anew."""
+        raise NotImplementedError
+
+    def deed_done(self) -> None:
+        """Looks at what a deed may have changed."""
+        raise NotImplementedError
+
+    @property
+    def status(self) -> str:
+        """How far the latest deed is that says so."""
+        return next((text for text in reversed(self._under_way.values()) if text), "")
+
+    def do(self, deed: str, work: Callable[[Tell], T], then: Callable[[T], None]) -> None:
+        """Does to a run what a person asked for; `deed` says what in a few words.
+
+        The same deed is refused while it is under way: a key that is pressed twice does it once.
+        """
+        if deed in self._under_way:
+            self.tell(f"{deed} already")
+            return
+
+        def through(finish: Callable[[], None]) -> None:
+            self._say(deed, None)
+            self.deed_done()
+            finish()
+
+        def tell(text: str) -> None:
+            self.post_safely(Told(deed, text))
+
+        self._say(deed, "")
+        self._in_thread(lambda: work(tell), then, self.show_problem, through)
+
+    def find_out(
+        self,
+        asker: Screen[None],
+        work: Callable[[], T],
+        then: Callable[[T], None],
+        failed: Callable[[LinftuiError], None] | None = None,
+    ) -> None:
+        """Answers a screen's question; nobody needs the answer any more once that screen is gone."""
+
+        def answer(finish: Callable[[], None]) -> None:
+            if asker in self.screen_stack:
+                finish()
+
+        self._in_thread(work, then, failed or self.show_problem, answer)
+
+    def post_safely(self, message: Message) -> None:
+        """Posts a message from a thread, which may outlive the app."""
+        with contextlib.suppress(RuntimeError):  # the event loop has just been closed
+            self.post_message(message)
+
+    def _in_thread(
+        self,
+        work: Callable[[], T],
+        then: Callable[[T], None],
+        failed: Callable[[LinftuiError], None],
+        through: Callable[[Callable[[], None]], None],
+    ) -> None:
+        """Does `work` in a thread, which does not keep the dashboard from being left.
+
+        Here again `through` is called with what is to follow: `then` with the result, `failed` with an error.
+        """
+
+        def run() -> None:
+            finish: Callable[[], None]
+            try:
+                finish = partial(then, work())
+            except LinftuiError as error:
+                finish = partial(failed, error)
+            except Exception as error:  # runs go on whatever happens here, and so may whoever watches them
+                finish = partial(failed, _unforeseen(error))
+            self.post_safely(Worked(partial(through, finish)))
+
+        threading.Thread(target=run, name="linftui-work", daemon=True).start()
+
+    def _say(self, deed: str, text: str | None) -> None:
+        """Notes how far a deed is; None: it is through."""
+        if text is None:
+            del self._under_way[deed]
+        else:
+            self._under_way[deed] = text
+        self.status_changed()
+
+    def on_told(self, message: Told) -> None:
+        """Shows how far a deed is."""
+        self._say(message.deed, message.text)
+
+    def on_worked(self, message: Worked) -> None:
+        """Goes on with what follows, in the app's own thread."""
+        message.finish()
+
+
+def _unforeseen(error: Exception) -> LinftuiError:
+    """An error nobody foresaw, as a sentence."""
+    return LinftuiError(
+        f"an unforeseen error, {type(error).__name__}: {error}",
+        "this is a defect of linftui, which its makers would like to hear of; runs go on all the same",
+    )

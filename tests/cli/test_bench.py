@@ -1,0 +1,26 @@
+"""`linftui bench ops`: what it prints, and what it refuses."""
+
+import json
+import subprocess
+from collections.abc import Callable
+
+import pytest
+
+Command = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.mark.parametrize("size", ["8x8", "8x0x8", "8x8x8x8", "many"])
+def test_a_size_that_is_none_is_refused(linftui: Command, size: str) -> None:
+    refused = linftui("bench", "ops", "--sizes", size)
+    assert refused.returncode == 2 and "a size is like 128x1024x1024" in refused.stderr
+
+
+def test_every_operation_is_measured_against_its_rivals(linftui: Command) -> None:
+    done = linftui("bench", "ops", "--sizes", "4x8x16,2x3x5", "--repeats", "2", "--json")
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    figures = {(figure["size"], figure["op"]): figure for figure in report["figures"]}
+    assert {size for size, _ in figures} == {"4x8x16", "2x3x5"}
+    best = figures["4x8x16", "p = 37.3, forward and backward"]
+    assert best["cdist"] > 0 and best["reference"] > 0 and best["elements_per_s"] > 0
+    assert figures["2x3x5", "p = 1000, forward"]["cdist"] is None
