@@ -1,21 +1,19 @@
 """The distance core on a GPU beside its limits: operations, the paper's net, its schedule.
 
 Limits are measured in the same run as the operations, since a card's clock depends on the card, its cooling
-and the load. Times are medians by device events. `python -m linftui.bench.cuda_ops` prints the table
-(--json: data).
+and the load. Times are medians by device events.
 """
 
-import json
 import math
 import statistics
-import sys
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from linftui.errors import DeviceError
 from linftui.ops import cuda
 from linftui.ops.cuda.catalogue import Kernel
 from linftui.ops.cuda.forward import inf_dist_bounds
@@ -39,7 +37,7 @@ class Row:
     share: float | None = None
 
 
-def seconds(work: Callable[[], object], repeats: int = 10) -> float:
+def seconds(work: Callable[[], object], repeats: int) -> float:
     """Median time of `work` on the current stream, after two runs that compile and warm up."""
     for _ in range(2):
         work()
@@ -54,23 +52,29 @@ def seconds(work: Callable[[], object], repeats: int = 10) -> float:
     return statistics.median(times)
 
 
-def measure(say: Callable[[str], None]) -> list[Row]:
-    """Everything, on the current device; `say` is told what is being done."""
+def measure(sizes: list[tuple[int, int, int]], repeats: int, say: Callable[[str], None]) -> list[Row]:
+    """Everything, on the current device; `say` is told what is being done.
+
+    Raises:
+        DeviceError: torch sees no GPU, or its kernels cannot be used.
+    """
+    if not torch.cuda.is_available():
+        raise DeviceError(f"torch {torch.__version__} sees no GPU", "measure the CPU: --device cpu")
     device = torch.device("cuda", torch.cuda.current_device())
     say("limits")
-    limits = measure_limits(device)
+    limits = measure_limits(device, repeats)
     rows = list(limits.values())
-    for m, k in ((5120, 5120), (5120, 3072)):
-        say(f"operations at {BATCH} x {m} x {k}")
-        rows += measure_operations(device, m, k, {name: row.rate for name, row in limits.items()})
+    for size in sizes:
+        say("operations at {} x {} x {}".format(*size))
+        rows += measure_operations(device, size, repeats, {name: row.rate for name, row in limits.items()})
     say("the paper's net")
-    net = {p: measure_net(device, p) for p in (*POWERS, math.inf)}
+    net = {p: measure_net(device, p, repeats) for p in (*POWERS, math.inf)}
     rows += [Row(f"net, forward + backward, p = {p:g}", time) for p, time in net.items()]
     rows.append(Row(f"{EPOCHS} epochs of it", schedule_seconds(net)))
     return rows
 
 
-def measure_limits(device: torch.device) -> dict[str, Row]:
+def measure_limits(device: torch.device, repeats: int) -> dict[str, Row]:
     """Elements a second of the units alone; of the copy, bytes a second (read and written)."""
     launcher = launcher_of(device)
     blocks = launcher.multiprocessors * 4
@@ -87,27 +91,30 @@ def measure_limits(device: torch.device) -> dict[str, Row]:
         def work(kernel: Kernel = kernel) -> None:
             launcher(kernel, (blocks, 1, 1), out, _ROUNDS)
 
-        time = seconds(work)
+        time = seconds(work, repeats)
         rows[name] = Row(f"limit: {name}", time, elements * blocks * 256 * _CHAINS * _ROUNDS / time)
     data = torch.randn(2**28, device=device)
     target = torch.empty_like(data)
-    time = seconds(lambda: target.copy_(data))
+    time = seconds(lambda: target.copy_(data), repeats)
     rows["copy"] = Row("limit: copy (bytes/s)", time, 2 * data.nbytes / time)
     return rows
 
 
-def measure_operations(device: torch.device, m: int, k: int, limits: dict[str, float]) -> list[Row]:
-    """Every operation once at one size, beside its limit."""
+def measure_operations(
+    device: torch.device, size: tuple[int, int, int], repeats: int, limits: dict[str, float]
+) -> list[Row]:
+    """Every operation at one size (N, M, K), beside its limit."""
+    n, m, k = size
     generator = torch.Generator(device).manual_seed(0)
     x, weight, grad = (
-        torch.randn(shape, device=device, generator=generator) for shape in ((BATCH, k), (m, k), (BATCH, m))
+        torch.randn(shape, device=device, generator=generator) for shape in ((n, k), (m, k), (n, m))
     )
-    elements = BATCH * m * k
+    elements = n * m * k
     fold, special, issue = (limits[name] for name in ("FADD + FMNMX", "LG2 + EX2", "issue (FFMA)"))
 
-    def row(name: str, work: Callable[[], object], limit: str, rate: float, repeats: int = 10) -> Row:
+    def row(name: str, work: Callable[[], object], limit: str, rate: float) -> Row:
         time = seconds(work, repeats)
-        return Row(f"{name} [{m} x {k}]", time, elements / time, limit, elements / time / rate)
+        return Row(f"{name} [{n} x {m} x {k}]", time, elements / time, limit, elements / time / rate)
 
     y, argmax = cuda.inf_dist_argmax(x, weight)
     inf = math.inf
@@ -120,9 +127,9 @@ def measure_operations(device: torch.device, m: int, k: int, limits: dict[str, f
     for p in POWERS:
         rows += _finite(p, x, weight, grad, row, special, issue)
     rows += [
-        row("torch.cdist, p = 8", lambda: torch.cdist(x, weight, 8.0), "issue (FFMA)/4", issue / 4, 1),
-        row("torch.cdist, p = 37.3", lambda: torch.cdist(x, weight, 37.3), "LG2 + EX2", special, 1),
-        row("torch.cdist, p = inf", lambda: torch.cdist(x, weight, inf), "FADD + FMNMX", fold, 1),
+        row("torch.cdist, p = 8", lambda: torch.cdist(x, weight, 8.0), "issue (FFMA)/4", issue / 4),
+        row("torch.cdist, p = 37.3", lambda: torch.cdist(x, weight, 37.3), "LG2 + EX2", special),
+        row("torch.cdist, p = inf", lambda: torch.cdist(x, weight, inf), "FADD + FMNMX", fold),
     ]
     return rows
 
@@ -150,7 +157,7 @@ def _finite(
     ]
 
 
-def measure_net(device: torch.device, p: float) -> float:
+def measure_net(device: torch.device, p: float, repeats: int) -> float:
     """Seconds of the distance operations of one training step: six layers, forward and backward."""
     generator = torch.Generator(device).manual_seed(0)
     weights = [torch.randn(m, k, device=device, generator=generator) for m, k in LAYERS]
@@ -174,7 +181,7 @@ def measure_net(device: torch.device, p: float) -> float:
             else:
                 grad = cuda.norm_dist_backward(grad, inputs[i], weights[i], outputs[i], p)[0]
 
-    return seconds(step, repeats=5)
+    return seconds(step, repeats)
 
 
 def schedule_seconds(net: dict[float, float]) -> float:
@@ -202,17 +209,3 @@ def table(rows: list[Row]) -> str:
         share = f"{row.share:.0%}" if row.share is not None else ""
         lines.append(f"{row.name:<44} {row.seconds * 1e3:>10.3f} {rate:>8} {share:>9}  {row.limit}".rstrip())
     return "\n".join(lines)
-
-
-def main() -> None:
-    """Prints the table, and the device's name."""
-    rows = measure(lambda text: print(f"{text} ...", file=sys.stderr))
-    name = torch.cuda.get_device_name()
-    if "--json" in sys.argv:
-        print(json.dumps({"device": name, "rows": [asdict(row) for row in rows]}, indent=1))
-    else:
-        print(name, table(rows), sep="\n")
-
-
-if __name__ == "__main__":
-    main()

@@ -1,15 +1,19 @@
 """Which kernel runs: by p, by size, and by how many elements were seen to survive pruning.
 
-Costs are in issue slots an element, read off the disassembly (docs/benchmarks.md); only their order matters.
+LINFTUI_CUDA_METHOD=dense or =pruned overrides the choice: with it nothing depends on what was measured. Costs
+are in issue slots an element, read off the disassembly (docs/benchmarks.md); only their order matters.
 """
 
+import os
 from dataclasses import dataclass
 from math import ceil, isinf, sqrt
-from typing import Literal
+from typing import Literal, get_args
 
+from linftui.errors import DeviceError
 from linftui.ops.cuda.exponent import form_of
 
 Method = Literal["dense", "pruned"]
+OVERRIDE = "LINFTUI_CUDA_METHOD"
 
 # Without a measurement: where pruning wins on Gaussian data.
 PRUNED_FORWARD_FROM = 40.0
@@ -46,8 +50,13 @@ def pruned_slots(cost: Cost, rate: float) -> float:
 
 def choose(p: float, backward: bool, rate: float | None = None) -> Method:
     """The method at p < inf; `rate` is the share of flagged groups that was last measured near this p."""
+    forced = os.environ.get(OVERRIDE)
+    if forced and forced not in get_args(Method):
+        raise DeviceError(f"{OVERRIDE} must be dense or pruned, got {forced!r}", f"unset {OVERRIDE}")
     if form_of(p).power:
         return "dense"
+    if forced:
+        return "dense" if forced == "dense" else "pruned"
     if rate is None:
         return "pruned" if p >= (PRUNED_BACKWARD_FROM if backward else PRUNED_FORWARD_FROM) else "dense"
     cost = BACKWARD if backward else FORWARD

@@ -7,7 +7,10 @@ it is done between epochs, not between steps.
 from functools import cache
 
 import torch
-from torch import Tensor
+
+# p grows while a net trains, and fewer survive: without news (a dense kernel counts nothing) the share is
+# taken to fall so much a reading, until pruning is tried again.
+_FALL = 0.95
 
 
 class Survivors:
@@ -15,7 +18,7 @@ class Survivors:
 
     Attributes:
         counts: [2, 2] int64 on the device: groups flagged and groups tested, of the forward and the backward.
-        rates: share of groups flagged when last read; None before, or where nothing was pruned.
+        rates: share of groups flagged when last read; None as long as nothing was pruned.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -24,18 +27,21 @@ class Survivors:
 
     def read(self) -> tuple[float | None, float | None]:
         """Shares since the last reading, which the choice of kernels follows from now on."""
-        forward, backward = (_share(counts) for counts in self.counts.cpu())
+        counts = self.counts.tolist()
         self.counts.zero_()
+        forward, backward = (_share(*pair) for pair in zip(counts, self.rates, strict=True))
         self.rates = (forward, backward)
         return self.rates
 
 
-def _share(counts: Tensor) -> float | None:
-    flagged, tested = counts.tolist()
-    return flagged / tested if tested else None
+def _share(counts: list[int], before: float | None) -> float | None:
+    flagged, tested = counts
+    if tested:
+        return flagged / tested
+    return None if before is None else before * _FALL
 
 
 @cache
 def survivors_of(device: torch.device) -> Survivors:
-    """The counters of a device."""
+    """The counters of a device, which has an index if there can be several."""
     return Survivors(device)

@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 import torch
 
+from linftui.errors import DeviceError
 from linftui.ops.cuda.catalogue import FORMS, Form
-from linftui.ops.cuda.choice import BACKWARD, FORWARD, Cost, choose, describe, pruned_slots, splits
+from linftui.ops.cuda.choice import BACKWARD, FORWARD, OVERRIDE, Cost, choose, describe, pruned_slots, splits
 from linftui.ops.cuda.exponent import Exponent, allowed_error, fit, form_of, numbers_of
+from linftui.ops.cuda.survivors import Survivors
 
 
 class TestForm:
@@ -60,6 +62,15 @@ class TestChoice:
         assert choose(1000.0, True, 0.5) == "dense" and choose(20.0, True, 1e-4) == "pruned"
         assert choose(8.0, False, 0.0) == "dense"  # whole powers are cheap
 
+    def test_the_environment_overrules_all_but_whole_powers(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv(OVERRIDE, "dense")
+        assert choose(1000.0, False) == choose(1000.0, True, 1e-4) == "dense"
+        monkeypatch.setenv(OVERRIDE, "pruned")
+        assert choose(20.0, False) == choose(20.0, True, 0.5) == "pruned" and choose(8.0, False) == "dense"
+        monkeypatch.setenv(OVERRIDE, "fast")
+        with pytest.raises(DeviceError, match="LINFTUI_CUDA_METHOD must be dense or pruned, got 'fast'"):
+            choose(20.0, False)
+
     @pytest.mark.parametrize("cost", [FORWARD, BACKWARD])
     def test_pruning_costs_more_the_more_survives(self, cost: Cost) -> None:
         slots = [pruned_slots(cost, rate) for rate in (0.0, 1e-4, 1e-3, 1e-2, 0.5)]
@@ -72,6 +83,23 @@ class TestChoice:
             "forward: pruned; backward: special functions + polynomial 6 squared 4 times"
         )
         assert describe(60.0, (0.9, None)).startswith("forward: special functions + polynomial")
+
+
+class TestSurvivors:
+    def test_a_share_is_of_what_was_counted_since_the_reading_before(self) -> None:
+        survivors = Survivors(torch.device("cpu"))
+        assert survivors.read() == (None, None)
+        survivors.counts += torch.tensor([[1, 4], [0, 8]])
+        assert survivors.read() == survivors.rates == (0.25, 0.0) and not survivors.counts.any()
+
+    def test_pruning_that_did_not_pay_is_tried_again_in_time(self) -> None:
+        """Dense kernels count nothing; if the share stayed as it was, nobody would ever look again."""
+        survivors = Survivors(torch.device("cpu"))
+        survivors.counts += torch.tensor([[3, 10], [0, 0]])
+        rates = [survivors.read() for _ in range(80)]
+        assert [choose(1000.0, False, rate) for rate, _ in rates[:2]] == ["dense", "dense"]
+        assert choose(1000.0, False, rates[-1][0]) == "pruned"
+        assert all(backward is None for _, backward in rates)
 
 
 class TestSplits:

@@ -11,6 +11,7 @@ from host_launcher import HostLauncher
 
 from linftui.bench import cuda_ops
 from linftui.bench.cuda_ops import POWERS, Row, schedule_seconds, table
+from linftui.errors import DeviceError
 from linftui.ops.cuda.catalogue import Kernel
 from linftui.ops.cuda.compiler import compile_kernel
 
@@ -38,9 +39,15 @@ def test_the_table_shows_the_share_of_the_limit() -> None:
     assert "1.000    2.000" in text and "2.000    1.000       50%  x" in text
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_without_a_gpu_it_says_so() -> None:
+    with pytest.raises(DeviceError, match="sees no GPU; measure the CPU: --device cpu"):
+        cuda_ops.measure([(3, 4, 5)], 1, lambda _: None)
+
+
 @pytest.mark.slow
 def test_it_runs_and_every_operation_has_a_row(host: HostLauncher, monkeypatch: pytest.MonkeyPatch) -> None:
-    def once(work: Callable[[], object], repeats: int = 1) -> float:
+    def once(work: Callable[[], object], repeats: int) -> float:
         start = time.perf_counter()
         work()
         return time.perf_counter() - start
@@ -51,7 +58,7 @@ def test_it_runs_and_every_operation_has_a_row(host: HostLauncher, monkeypatch: 
     monkeypatch.setattr(cuda_ops, "POWERS", [8.0, 37.3, 300.0])
     rates = {"FADD + FMNMX": 1e12, "LG2 + EX2": 1e11, "issue (FFMA)": 2e12}
     cpu = torch.device("cpu")
-    rows = cuda_ops.measure_operations(cpu, 4, 5, rates)
+    rows = cuda_ops.measure_operations(cpu, (3, 4, 5), 1, rates)
     names = [row.name.split(" [")[0] for row in rows]
     assert names[:5] == ["inf forward", "inf forward + argmax", "inf backward", "bounds", "p = 8 forward"]
     assert names[-3:] == [f"torch.cdist, p = {p}" for p in ("8", "37.3", "inf")] and len(rows) == 13
@@ -59,7 +66,7 @@ def test_it_runs_and_every_operation_has_a_row(host: HostLauncher, monkeypatch: 
         assert row.rate == pytest.approx(3 * 4 * 5 / row.seconds) and row.share is not None
     assert rows[0].share == pytest.approx(rows[0].rate / 1e12)
     assert rows[4].share == pytest.approx(rows[4].rate / 0.5e12)
-    assert all(cuda_ops.measure_net(cpu, p) > 0 for p in (8.0, 37.3, 300.0, math.inf))
+    assert all(cuda_ops.measure_net(cpu, p, 1) > 0 for p in (8.0, 37.3, 300.0, math.inf))
     assert len(host.launches) > 40
 
 

@@ -20,7 +20,7 @@ from distance_problems import (
 )
 from torch import Tensor
 
-from linftui.ops import cuda, reference
+from linftui.ops import backend_name, cuda, inf_dist_bounds, norm_dist, reference
 from linftui.ops.cuda.choice import Method
 
 pytestmark = [
@@ -66,6 +66,31 @@ def test_at_inf_every_bit_is_that_of_the_cpu(shape: tuple[int, int, int]) -> Non
         bounds = reference.inf_dist_bounds(case.x - 0.1, case.x + 0.1, case.weight, outward)
         box = (case.x - 0.1).to(DEVICE), (case.x + 0.1).to(DEVICE)
         assert same(cuda.inf_dist_bounds(*box, gpu.weight, outward), bounds)
+
+
+@pytest.mark.parametrize("p", [1.0, 7.3, 8.0, 37.3, 300.0, INF])
+def test_the_public_operators_use_them(p: float) -> None:
+    """With their gradients, and as torch wants its operators."""
+    case, gpu = problem(37, 41, 130), on_gpu(problem(37, 41, 130))
+    x, weight = gpu.x.requires_grad_(), gpu.weight.requires_grad_()
+    y = norm_dist(x, weight, p)
+    y.backward(gpu.grad)
+    assert torch.equal(y, cuda.norm_dist_forward(x.detach(), weight.detach(), p))
+    here, there = case.x.requires_grad_(), case.weight.requires_grad_()
+    norm_dist(here, there, p).backward(case.grad)
+    assert x.grad is not None and weight.grad is not None and here.grad is not None and there.grad is not None
+    assert torch.allclose(x.grad.cpu(), here.grad, rtol=1e-3, atol=1e-7)
+    assert torch.allclose(weight.grad.cpu(), there.grad, rtol=1e-3, atol=1e-7)
+    torch.library.opcheck(torch.ops.linftui.norm_dist, (x, weight, p if p < INF else 8.0))
+    assert backend_name(x.device).startswith("cuda sm_")
+
+
+def test_certificates_are_those_of_the_cpu() -> None:
+    case = problem(130, 70, 196)
+    gpu = on_gpu(case)
+    bounds = inf_dist_bounds(gpu.x - 0.1, gpu.x + 0.1, gpu.weight)
+    assert same(bounds, inf_dist_bounds(case.x - 0.1, case.x + 0.1, case.weight))
+    assert same((norm_dist(gpu.x, gpu.weight, INF),), (norm_dist(case.x, case.weight, INF),))
 
 
 @pytest.mark.parametrize("shape", SHAPES)

@@ -20,7 +20,7 @@ from distance_problems import (
 from host_launcher import HostLauncher
 from torch import Tensor
 
-from linftui.ops import cuda, reference
+from linftui.ops import cuda, norm_dist, reference, registration
 from linftui.ops.cuda.choice import Method
 from linftui.ops.cuda.exponent import form_of
 
@@ -187,6 +187,40 @@ class TestEdges:
         expected = reference.norm_dist_forward(case.x, case.weight, INF)
         assert torch.equal(cuda.norm_dist_forward(shifted, case.weight, INF), expected)
         assert ("ROWS_ALIGNED", 0) in host.launches[0][0].defines
+
+
+class TestOperators:
+    """What `linftui.ops` and the layers call, with the GPU's kernels behind it."""
+
+    @pytest.fixture(autouse=True)
+    def gpu_kernels(self, host: HostLauncher, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(registration, "backend_for", lambda x: cuda)
+
+    @pytest.mark.parametrize("p", [2.5, 8.0, 37.3, 300.0, INF])
+    def test_values_and_gradients(self, p: float, host: HostLauncher) -> None:
+        case = problem(6, 5, 20)
+        x, weight = case.x.requires_grad_(), case.weight.requires_grad_()
+        y = norm_dist(x, weight, p)
+        y.backward(case.grad)
+        a, b = (t.detach().double().requires_grad_() for t in (x, weight))
+        expected = _reference_dist(a, b, p)
+        expected.backward(case.grad.double())
+        assert relative_error(y.detach(), expected.detach()) <= forward_tolerance(p)
+        assert x.grad is not None and weight.grad is not None and a.grad is not None and b.grad is not None
+        assert max(gradient_errors((x.grad, weight.grad), (a.grad, b.grad))) <= backward_tolerance(p)
+        assert host.launches
+
+    def test_torch_finds_no_fault_with_them(self) -> None:
+        case = problem(3, 4, 8)
+        torch.library.opcheck(torch.ops.linftui.norm_dist, (case.x.requires_grad_(), case.weight, 37.3))
+        torch.library.opcheck(torch.ops.linftui.inf_dist_argmax, (case.x, case.weight))
+        box = case.x.detach(), case.x.detach() + 1
+        torch.library.opcheck(torch.ops.linftui.inf_dist_bounds, (*box, case.weight, True))
+
+
+def _reference_dist(x: Tensor, weight: Tensor, p: float) -> Tensor:
+    d = (x[:, None] - weight).abs()
+    return d.amax(-1) if p == INF else d.pow(p).sum(-1).pow(1 / p)
 
 
 class TestChoice:
