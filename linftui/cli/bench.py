@@ -4,12 +4,15 @@ import os
 import platform
 import sys
 from dataclasses import asdict
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from linftui.cli.options import AsJson
 from linftui.cli.render import columns, print_json
+
+# Those of small machines, and those of the paper's net.
+_SIZES = {"cpu": "128x1024x1024,64x5120x5120", "cuda": "512x5120x5120,512x5120x3072"}
 
 app = typer.Typer(help="Measure linftui on this machine.", rich_markup_mode=None)
 
@@ -17,19 +20,46 @@ app = typer.Typer(help="Measure linftui on this machine.", rich_markup_mode=None
 @app.command()
 def ops(
     sizes: Annotated[
-        str, typer.Option(help="Rows of x, rows of weight, columns of both; several with commas.")
-    ] = "128x1024x1024,64x5120x5120",
+        str | None,
+        typer.Option(
+            help="Rows of x, rows of weight, columns of both; several with commas.",
+            show_default="; on a GPU: ".join(_SIZES.values()),
+        ),
+    ] = None,
+    device: Annotated[Literal["cpu", "cuda"], typer.Option(help="Where: cpu, or cuda.")] = "cpu",
     repeats: Annotated[int, typer.Option(min=1, help="Medians are of so many turns.")] = 5,
     as_json: AsJson = False,
 ) -> None:
-    """Measure every operation against torch.cdist, plain PyTorch and the machine's ceiling, taking turns."""
-    shapes = [_size(size) for size in sizes.split(",")]
+    """Measure every operation against torch.cdist, plain PyTorch and the machine's ceiling, taking turns.
+
+    On a GPU: against the limits of its units and torch.cdist, and the whole training of the paper's net.
+    """
+    shapes = [_size(size) for size in (sizes or _SIZES[device]).split(",")]
+    (_ops_on_gpu if device == "cuda" else _ops_on_cpu)(shapes, repeats, as_json)
+
+
+def _ops_on_gpu(shapes: list[tuple[int, int, int]], repeats: int, as_json: bool) -> None:
+    import torch
+
+    from linftui.bench.cuda_ops import measure, table
+    from linftui.ops import backend_name
+
+    rows = measure(shapes, repeats, _say)
+    machine = f"{torch.cuda.get_device_name()}, torch {torch.__version__}, {backend_name('cuda')}"
+    if as_json:
+        print_json({"machine": machine, "repeats": repeats, "rows": [asdict(row) for row in rows]})
+        return
+    print(machine)
+    print(table(rows))
+
+
+def _ops_on_cpu(shapes: list[tuple[int, int, int]], repeats: int, as_json: bool) -> None:
     import torch
 
     from linftui.bench.ops import measure
     from linftui.ops import backend_name
 
-    figures = measure(shapes, repeats, lambda text: print(f"{text} ...", file=sys.stderr))
+    figures = measure(shapes, repeats, _say)
     machine = f"{_machine()}, torch {torch.__version__}, {torch.get_num_threads()} threads, {backend_name()}"
     if as_json:
         print_json(
@@ -51,6 +81,10 @@ def ops(
     ]
     print(machine)
     print(columns(rows))
+
+
+def _say(text: str) -> None:
+    print(f"{text} ...", file=sys.stderr)
 
 
 def _machine() -> str:
@@ -75,7 +109,7 @@ def dashboard(
     """Measure the dashboard in a terminal of 160 x 45: first paint, redraw, idle and live traffic."""
     from linftui.bench.dashboard import measure
 
-    figures = measure(repeats, lambda text: print(f"{text} ...", file=sys.stderr))
+    figures = measure(repeats, _say)
     machine = _machine()
     if as_json:
         print_json(

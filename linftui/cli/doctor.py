@@ -86,9 +86,23 @@ def _kernels() -> dict[str, Any]:
     return {
         "backend": f"{name}{slow}",
         "torch threads": torch.get_num_threads(),
-        "torch sees a GPU": torch.cuda.is_available(),
+        "backend on GPUs": _gpu_kernels(),
         "arithmetic": arithmetic,
     }
+
+
+def _gpu_kernels() -> str:
+    import torch
+
+    from linftui.errors import DeviceError
+    from linftui.ops import backend_name
+
+    if not torch.cuda.is_available():
+        return f"none: torch {torch.__version__} sees no GPU"
+    try:
+        return ", ".join(sorted({backend_name(f"cuda:{i}") for i in range(torch.cuda.device_count())}))
+    except DeviceError as error:
+        return f"none: {error}"
 
 
 def _data() -> dict[str, Any]:

@@ -1,8 +1,8 @@
 """The distance core, as a library: `norm_dist` and `inf_dist_bounds` on two-dimensional tensors.
 
 One operation carries nearly all the cost of an l-infinity-distance net. `reference` defines it in plain
-PyTorch; `cpu` has compiled kernels for it and `backends` chooses; `registration` makes it a torch operator
-with a gradient and is what everything else calls.
+PyTorch; `cpu` and `cuda` have compiled kernels for it and `backends` chooses; `registration` makes it a torch
+operator with a gradient and is what everything else calls.
 """
 
 from linftui.ops.backends import backend_name

@@ -1,8 +1,8 @@
 """Which implementation computes an operation: chosen by device and dtype, here and nowhere else.
 
-float32 on a CPU goes to the compiled kernels where they were built and this processor can run them;
-everything else goes to the definition. What was chosen has a name, which runs, certificates and
-`linftui doctor` show.
+float32 on a CPU goes to the compiled kernels where they were built and this processor can run them, on an
+NVIDIA GPU to the CUDA kernels; everything else goes to the definition. What was chosen has a name, which
+runs, certificates and `linftui doctor` show.
 """
 
 import warnings
@@ -36,14 +36,44 @@ class Backend(Protocol):
 
 def backend_for(x: Tensor) -> Backend:
     """The implementation for tensors like x."""
-    if x.device.type == "cpu" and x.dtype == torch.float32:
-        return _cpu()[0]
+    if x.dtype == torch.float32:
+        if x.device.type == "cpu":
+            return _cpu()[0]
+        if x.device.type == "cuda":
+            return _cuda()
     return reference
 
 
 def backend_name(device: torch.device | str = "cpu") -> str:
-    """The implementation that float32 tensors on this device get: "cpu-avx512", say, or "reference"."""
-    return _cpu()[1] if torch.device(device).type == "cpu" else "reference"
+    """The implementation that float32 tensors on this device get: "cpu-avx512", say, or "reference".
+
+    Raises:
+        DeviceError: it is a GPU, and what its kernels need is not installed.
+    """
+    device = torch.device(device)
+    if device.type == "cuda":
+        from linftui.ops import cuda
+
+        return cuda.backend_name(device)
+    return _cpu()[1] if device.type == "cpu" else "reference"
+
+
+def kernels_at(p: float, device: torch.device) -> str:
+    """Which kernels a GPU uses at p from now on, by what they have met since the last call; "" on a CPU.
+
+    It waits for the device: for once an epoch, not once a step.
+    """
+    if device.type != "cuda":
+        return ""
+    from linftui.ops import cuda
+
+    return cuda.describe(p, cuda.survivors_of(device).read())
+
+
+def _cuda() -> Backend:
+    from linftui.ops import cuda  # only where there is a GPU: it is never needed elsewhere
+
+    return cuda
 
 
 @lru_cache(maxsize=1)

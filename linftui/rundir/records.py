@@ -67,7 +67,7 @@ class EvalRecord(Record, frozen=True, kw_only=True, tag_field="kind", tag="eval"
 Metric = TrainRecord | EvalRecord
 
 EventName = Literal[
-    "started", "resumed", "checkpoint", "warning", "stop-seen", "stopped", "finished", "failed"
+    "started", "resumed", "kernels", "checkpoint", "warning", "stop-seen", "stopped", "finished", "failed"
 ]
 
 

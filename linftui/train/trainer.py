@@ -18,6 +18,7 @@ from linftui.data.loader import augment, batch_indices, batches_per_epoch, epoch
 from linftui.errors import CheckpointError, TrainingError
 from linftui.nn.models import to_pixels
 from linftui.nn.ranks import world_size
+from linftui.ops.backends import kernels_at
 from linftui.recipe.load import recipe_hash
 from linftui.recipe.schedule import PSchedule, cosine_lr
 from linftui.recipe.schema import Recipe
@@ -104,6 +105,7 @@ class Trainer:
         self._recorded_at = time.monotonic()
         self._images_since_record = 0
         self._told_shortage = False
+        self._kernels = ""
 
     def resume_from(self, checkpoint: LoadedCheckpoint) -> None:
         """Goes back to just where the checkpoint was taken. Raises CheckpointError if it does not fit."""
@@ -166,7 +168,16 @@ class Trainer:
             if order is None or order_epoch != epoch:
                 order = epoch_order(self.recipe.seed, epoch, len(self.dataset.train.labels)).to(self.device)
                 order_epoch = epoch
+                self._choose_kernels()
             self._train_step(epoch, batch_indices(order, batch, self.recipe.batch_size))
+
+    def _choose_kernels(self) -> None:
+        """For the epoch that begins, by what the kernels met in the last; a change is an event."""
+        p = self.schedule.p(self.epoch)
+        kernels = kernels_at(p, self.device)
+        if kernels != self._kernels:
+            self.event("kernels", f"p {p:.4g}: {kernels}")
+            self._kernels = kernels
 
     def _train_step(self, epoch: int, batch: Tensor) -> None:
         n, index = len(batch), own_part(batch)

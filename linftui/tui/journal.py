@@ -13,6 +13,7 @@ EVENT_STYLES = {
     "failed": "$error",
     "finished": "$accent",
     "checkpoint": "$muted",
+    "kernels": "$muted",
 }
 
 

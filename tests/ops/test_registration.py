@@ -8,8 +8,10 @@ from inspect import unwrap
 import pytest
 import torch
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
 
-from linftui.ops import backend_name, inf_dist_bounds, norm_dist
+from linftui.ops import backend_name, cuda, inf_dist_bounds, norm_dist, reference
+from linftui.ops.backends import backend_for, kernels_at
 
 
 def normal(*shape: int) -> Tensor:
@@ -100,3 +102,19 @@ def test_every_floating_dtype_keeps_its_own() -> None:
 def test_the_backend_has_a_name() -> None:
     assert re.fullmatch(r"reference|cpu-(avx512|avx2|sse4|portable)", backend_name())
     assert backend_name("meta") == "reference"
+
+
+def test_the_device_and_the_dtype_decide() -> None:
+    with FakeTensorMode():  # tensors without data, of devices that need not be here
+        of = {
+            (device, dtype): backend_for(torch.empty(2, 3, device=device, dtype=dtype))
+            for device in ("cpu", "cuda", "meta")
+            for dtype in (torch.float32, torch.float64)
+        }
+    assert of.pop(("cuda", torch.float32)) is cuda
+    of.pop(("cpu", torch.float32))  # compiled or not: `backend_name` says which
+    assert set(of.values()) == {reference}
+
+
+def test_a_cpu_has_no_choice_of_kernels_to_tell_of() -> None:
+    assert kernels_at(37.3, torch.device("cpu")) == ""

@@ -1,0 +1,93 @@
+"""Which kernel runs: by p, by size, and by how many elements were seen to survive pruning.
+
+LINFTUI_CUDA_METHOD=dense or =pruned overrides the choice: with it nothing depends on what was measured. Costs
+are in issue slots an element, read off the disassembly (docs/benchmarks.md); only their order matters.
+"""
+
+import os
+from dataclasses import dataclass
+from math import ceil, isinf, sqrt
+from typing import Literal, get_args
+
+from linftui.errors import DeviceError
+from linftui.ops.cuda.exponent import form_of
+
+Method = Literal["dense", "pruned"]
+OVERRIDE = "LINFTUI_CUDA_METHOD"
+
+# Without a measurement: where pruning wins on Gaussian data.
+PRUNED_FORWARD_FROM = 40.0
+PRUNED_BACKWARD_FROM = 75.0
+_JOIN = 2.0  # pieces' worth of time to write and read one more partial result of a tile
+_LANES_WAIT = 3.0  # a warp works off flags as long as its fullest lane: mean + 3 standard deviations
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Slots an element of a dense kernel; those of a pruned one, as its loop and its flags.
+
+    Attributes:
+        dense, loop: slots an element.
+        flag: slots to work off one flag.
+        groups: groups of four elements that a lane flags before it works them off.
+    """
+
+    dense: float
+    loop: float
+    flag: float
+    groups: int
+
+
+FORWARD = Cost(dense=11.0, loop=3.1, flag=105.0, groups=128)
+BACKWARD = Cost(dense=12.6, loop=3.3, flag=130.0, groups=32)
+
+
+def pruned_slots(cost: Cost, rate: float) -> float:
+    """What pruning costs an element where `rate` of the groups are flagged."""
+    flags = cost.groups * rate
+    return cost.loop + min(cost.groups, flags + _LANES_WAIT * sqrt(flags)) * cost.flag / (4 * cost.groups)
+
+
+def choose(p: float, backward: bool, rate: float | None = None) -> Method:
+    """The method at p < inf; `rate` is the share of flagged groups that was last measured near this p."""
+    forced = os.environ.get(OVERRIDE)
+    if forced and forced not in get_args(Method):
+        raise DeviceError(f"{OVERRIDE} must be dense or pruned, got {forced!r}", f"unset {OVERRIDE}")
+    if form_of(p).power:
+        return "dense"
+    if forced:
+        return "dense" if forced == "dense" else "pruned"
+    if rate is None:
+        return "pruned" if p >= (PRUNED_BACKWARD_FROM if backward else PRUNED_FORWARD_FROM) else "dense"
+    cost = BACKWARD if backward else FORWARD
+    return "pruned" if pruned_slots(cost, rate) < cost.dense else "dense"
+
+
+def describe(p: float, rates: tuple[float | None, float | None] = (None, None)) -> str:
+    """The kernels at this p, for a run's metadata: "forward: pruned; backward: special functions"."""
+    if isinf(p):
+        return "forward: maxima; backward: scatter"
+    parts = []
+    for name, backward, rate in (("forward", False, rates[0]), ("backward", True, rates[1])):
+        method = choose(p, backward, rate)
+        parts.append(f"{name}: {method if method == 'pruned' else form_of(p).name}")
+    return "; ".join(parts)
+
+
+def splits(tiles: int, pieces: int, capacity: int, overhead: int) -> int:
+    """Into how many parts to split the long axis, so that the last wave of blocks is nearly full.
+
+    128 x 128 tiles of a 512 x 5120 output are 160 blocks, on 264 places one wave in which 40% stay idle.
+
+    Args:
+        tiles: blocks without a split.
+        pieces: slabs or steps that each of them walks over.
+        capacity: blocks the device runs at once.
+        overhead: what a block costs besides, in pieces.
+    """
+
+    def time(parts: int) -> float:
+        waves = ceil(tiles * parts / capacity)
+        return waves * (ceil(pieces / parts) + overhead) + _JOIN * parts * tiles / capacity
+
+    return min(range(1, min(16, pieces) + 1), key=time)

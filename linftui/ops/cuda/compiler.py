@@ -1,0 +1,110 @@
+"""From CUDA C++ to machine code for one architecture, with NVRTC, once: the result is kept on disk.
+
+The user needs no toolkit and no header, only the `cuda` extra and a driver. Several ranks may start at once:
+each compiles what it misses and renames a finished file into place, so nobody ever reads half of one. The
+folder is the user's own (a cubin is a program); a damaged file is built again.
+"""
+
+import hashlib
+import importlib
+import io
+import os
+import tempfile
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+
+from linftui.errors import DeviceError
+from linftui.ops.cuda.catalogue import Kernel
+
+SOURCES = Path(__file__).parent / "kernels"
+_DIGEST = hashlib.sha256().digest_size
+_HINT = "pip install 'linftui[cuda]' with an NVIDIA driver for CUDA 13, or choose --devices cpu"
+
+
+def cuda_module(name: str) -> Any:
+    """A module of the `cuda` extra, or one sentence about what to do without it."""
+    try:
+        return importlib.import_module(name)
+    except (ImportError, RuntimeError) as error:
+        raise DeviceError(f"the CUDA kernels cannot be used ({error})", _HINT) from error
+
+
+def nvrtc_version() -> tuple[int, int]:
+    """Version of the compiler library; the `cuda` extra brings it."""
+    try:
+        status, major, minor = cuda_module("cuda.bindings.nvrtc").nvrtcVersion()
+    except RuntimeError as error:  # the bindings are there, the library is not
+        raise DeviceError(f"the CUDA kernels cannot be compiled ({error})", _HINT) from error
+    if int(status) != 0:
+        raise DeviceError(f"the CUDA compiler library does not answer ({status})", _HINT)
+    return major, minor
+
+
+def compile_kernel(kernel: Kernel, arch: str) -> tuple[bytes, str]:
+    """Machine code ("cubin") for an architecture such as sm_90, and the compiler's resource report.
+
+    No contraction and no flush to zero anywhere: the kernels at p = inf are part of certificates. The others
+    ask for fused multiply-adds by name.
+    """
+    core = cuda_module("cuda.core")
+    options = core.ProgramOptions(
+        name=kernel.source,
+        arch=arch,
+        std="c++17",
+        fma=False,
+        ftz=False,
+        include_path=[str(SOURCES)],
+        define_macro=[(name, str(value)) for name, value in kernel.defines] or None,
+        ptxas_options=["-v"],
+    )
+    report = io.StringIO()
+    program = core.Program((SOURCES / kernel.source).read_text(), "c++", options)
+    return bytes(program.compile("cubin", logs=report).code), report.getvalue()
+
+
+def cubin(kernel: Kernel, arch: str) -> bytes:
+    """The same from the cache, compiled and kept if it is not there or damaged."""
+    path = cache_folder() / f"{_key(kernel, arch)}.cubin"
+    try:
+        kept = path.read_bytes()
+    except FileNotFoundError:
+        kept = b""
+    digest, code = kept[:_DIGEST], kept[_DIGEST:]
+    if code and hashlib.sha256(code).digest() == digest:
+        return code
+    code = compile_kernel(kernel, arch)[0]
+    with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
+        file.write(hashlib.sha256(code).digest() + code)
+    os.replace(file.name, path)
+    return code
+
+
+def cache_folder() -> Path:
+    """The user's folder of compiled kernels, made with mode 0700; LINFTUI_CACHE moves it."""
+    root = os.environ.get("LINFTUI_CACHE") or platformdirs.user_cache_dir("linftui")
+    folder = Path(root) / "cubins"
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    facts = folder.stat()
+    if facts.st_uid != os.getuid() or facts.st_mode & 0o022:
+        raise DeviceError(
+            f"{folder} belongs to or can be written by others, so programs in it cannot be trusted",
+            "remove it, or name another folder in LINFTUI_CACHE",
+        )
+    return folder
+
+
+def _key(kernel: Kernel, arch: str) -> str:
+    source = (SOURCES / kernel.source).read_bytes()
+    facts = repr((source, kernel.defines, arch, nvrtc_version(), _sources_digest()))
+    return hashlib.sha256(facts.encode()).hexdigest()[:32]
+
+
+@cache
+def _sources_digest() -> str:
+    digest = hashlib.sha256(Path(__file__).read_bytes())  # the options are in here
+    for path in sorted(SOURCES.iterdir()):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()
