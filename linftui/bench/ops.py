@@ -23,7 +23,7 @@ PATIENCE_S = 3.0
 FORWARD_P = [math.inf, 8.0, 12.5, 37.3, 1000.0]
 BACKWARD_P = [math.inf, 8.0, 37.3, 1000.0]
 # torch.cdist takes powers of differences as they are: at larger p they overflow.
-CDIST_P = [math.inf, 8.0, 37.3]
+CDIST_P = [math.inf, 8.0, 12.5, 37.3]
 
 
 @dataclass(frozen=True)

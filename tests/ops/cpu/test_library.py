@@ -8,10 +8,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-import torch
 
-from linftui.ops import backend_name
-from linftui.ops.backends import backend_for
 from linftui.ops.cpu.library import NAMES, variants
 
 REPO = Path(__file__).resolve().parents[3]
@@ -37,13 +34,6 @@ def test_the_first_variant_that_can_run_is_used_unless_another_is_asked_for() ->
 def test_a_variant_that_is_not_there_is_refused() -> None:
     refused = show(LINFTUI_CPU_VARIANT="v9")
     assert refused.returncode != 0 and "LINFTUI_CPU_VARIANT is v9; what can run here: " in refused.stderr
-
-
-def test_float64_goes_to_the_definition_whatever_there_is() -> None:
-    from linftui.ops import reference
-
-    assert backend_for(torch.zeros(1, dtype=torch.float64)) is reference
-    assert backend_name("cuda") == "reference"
 
 
 @pytest.mark.slow
