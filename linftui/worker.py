@@ -277,4 +277,7 @@ def _unforeseen(error: Exception) -> LinftuiError:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    exit_code = main(sys.argv[1:])
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    os._exit(exit_code)  # all is written and synced by now; torch would take half a second to take itself apart

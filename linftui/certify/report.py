@@ -33,8 +33,8 @@ def draw_curve(summary: CertificateSummary, certificate: CertificatePaths) -> No
     matplotlib.use("Agg")
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(6.4, 4.0), layout="constrained")
-    axes = figure.subplots()
+    figure = Figure(figsize=(6.4, 4.0))
+    axes = figure.add_axes((0.1, 0.13, 0.87, 0.78))
     radii, certified = zip(*summary.curve, strict=True)
     axes.step(radii, certified, where="pre", color="#0072b2", label="certified accuracy (p = inf)")
     axes.axhline(summary.clean_accuracy, color="#999999", linestyle=":", label="clean accuracy")

@@ -90,19 +90,21 @@ def read_idx(path: Path, shape: tuple[int, ...]) -> Bytes:
 
     Returns an array of `shape`; raises `DataError` if the file is damaged or has another type or shape.
     """
+    header = struct.pack(f">HBB{len(shape)}I", 0, _IDX_UNSIGNED_BYTE, len(shape), *shape)
+    content = np.empty(math.prod(shape), np.uint8)
     try:
         with gzip.open(path) as file:
-            content = file.read()
+            start, length = file.read(len(header)), file.readinto(content)
+            length += len(file.read())
     except (OSError, EOFError, zlib.error) as error:
         raise _damaged(path, f"cannot be unpacked ({error})") from error
-    header = struct.pack(f">HBB{len(shape)}I", 0, _IDX_UNSIGNED_BYTE, len(shape), *shape)
-    if content[:4] != header[:4]:
+    if start[:4] != header[:4]:
         raise _damaged(path, f"does not start like an idx file of bytes in {len(shape)} dimensions")
-    if content[4 : len(header)] != header[4:]:
+    if start[4:] != header[4:]:
         raise _damaged(path, f"does not have the shape {shape}")
-    if len(content) != len(header) + math.prod(shape):
-        raise _damaged(path, f"holds {len(content)} bytes, not {len(header) + math.prod(shape)}")
-    return np.frombuffer(content, np.uint8, offset=len(header)).reshape(shape)
+    if length != len(content):
+        raise _damaged(path, f"holds {len(header) + length} bytes, not {len(header) + len(content)}")
+    return content.reshape(shape)
 
 
 def read_cifar10(path: Path, count: int = _CIFAR10_BATCH) -> tuple[Bytes, Bytes]:
