@@ -1,5 +1,6 @@
 """What will be started, decided before anything is: devices, ranks, threads, and the command line."""
 
+import importlib.util
 import os
 import re
 import sys
@@ -86,7 +87,8 @@ def plan_devices(spec: str, machine: DeviceSnapshot) -> LaunchPlan:
     `auto` takes the GPU with the most free memory, else the CPU.
 
     Raises:
-        DeviceError: the text is not understood, or asks for more ranks than there are devices.
+        DeviceError: the text is not understood, or asks for more ranks than there are devices, or for a
+            GPU without what its kernels need.
     """
     if spec == "auto":
         freest = max(_usable(machine), key=_free_memory, default=None)
@@ -103,7 +105,19 @@ def plan_devices(spec: str, machine: DeviceSnapshot) -> LaunchPlan:
         raise DeviceError(
             f"--devices {spec!r} is not understood", "use auto, cpu, cpu:N, gpu:N, 0,3 or UUIDs"
         )
+    if chosen[0] != "cpu" and not _compiles_kernels():
+        raise DeviceError(
+            f"--devices {spec} takes a GPU, and what compiles kernels for it is not installed",
+            "pip install 'linftui[cuda]', or choose --devices cpu",
+        )
     return LaunchPlan(devices=chosen, threads=max(1, machine.cores // len(chosen)))
+
+
+def _compiles_kernels() -> bool:
+    try:
+        return importlib.util.find_spec("cuda.core") is not None
+    except ModuleNotFoundError:  # nor the package around it
+        return False
 
 
 def _usable(machine: DeviceSnapshot) -> list[Gpu]:

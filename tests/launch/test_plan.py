@@ -57,6 +57,20 @@ def test_a_gpu_is_named_by_its_number_or_its_uuid(spec: str, uuid: str) -> None:
     assert plan_devices(spec, machine(GPUS)).devices == (uuid,)
 
 
+@pytest.mark.parametrize("missing", ["cuda", "cuda.core"])
+@pytest.mark.parametrize("spec", ["auto", "0"])
+def test_a_gpu_without_what_its_kernels_need_is_refused(
+    spec: str, missing: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(sys.modules, "cuda.core", raising=False)
+    monkeypatch.setitem(sys.modules, missing, None)  # as where it is not installed
+    assert refusal(spec, machine(GPUS)) == (
+        f"--devices {spec} takes a GPU, and what compiles kernels for it is not installed; "
+        "pip install 'linftui[cuda]', or choose --devices cpu"
+    )
+    assert plan_devices("cpu", machine(GPUS)).devices == ("cpu",)
+
+
 def test_the_cpu_can_be_asked_for_where_there_are_gpus() -> None:
     assert plan_devices("cpu", machine(GPUS)).devices == ("cpu",)
 
