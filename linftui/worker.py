@@ -280,4 +280,5 @@ if __name__ == "__main__":
     exit_code = main(sys.argv[1:])
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
-    os._exit(exit_code)  # all is written and synced by now; torch would take half a second to take itself apart
+    # All is written and synced by now; torch would take half a second to take itself apart.
+    os._exit(exit_code)

@@ -94,7 +94,7 @@ def read_idx(path: Path, shape: tuple[int, ...]) -> Bytes:
     content = np.empty(math.prod(shape), np.uint8)
     try:
         with gzip.open(path) as file:
-            start, length = file.read(len(header)), file.readinto(content)
+            start, length = file.read(len(header)), file.readinto(content.data)
             length += len(file.read())
     except (OSError, EOFError, zlib.error) as error:
         raise _damaged(path, f"cannot be unpacked ({error})") from error
