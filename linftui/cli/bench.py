@@ -41,11 +41,12 @@ def ops(
 def _ops_on_gpu(shapes: list[tuple[int, int, int]], repeats: int, as_json: bool) -> None:
     import torch
 
-    from linftui.bench.cuda_ops import measure, table
+    from linftui.bench.cuda_ops import measure, table, this_gpu
     from linftui.ops import backend_name
 
-    rows = measure(shapes, repeats, _say)
-    machine = f"{torch.cuda.get_device_name()}, torch {torch.__version__}, {backend_name('cuda')}"
+    device = this_gpu()
+    rows = measure(device, shapes, repeats, _say)
+    machine = f"{torch.cuda.get_device_name(device)}, torch {torch.__version__}, {backend_name(device)}"
     if as_json:
         print_json({"machine": machine, "repeats": repeats, "rows": [asdict(row) for row in rows]})
         return

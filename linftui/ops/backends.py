@@ -39,7 +39,7 @@ def backend_for(x: Tensor) -> Backend:
     if x.dtype == torch.float32:
         if x.device.type == "cpu":
             return _cpu()[0]
-        if x.device.type == "cuda":
+        if is_nvidia(x.device):
             return _cuda()
     return reference
 
@@ -51,7 +51,7 @@ def backend_name(device: torch.device | str = "cpu") -> str:
         DeviceError: it is a GPU, and what its kernels need is not installed.
     """
     device = torch.device(device)
-    if device.type == "cuda":
+    if is_nvidia(device):
         from linftui.ops import cuda
 
         return cuda.backend_name(device)
@@ -63,11 +63,16 @@ def kernels_at(p: float, device: torch.device) -> str:
 
     It waits for the device: for once an epoch, not once a step.
     """
-    if device.type != "cuda":
+    if not is_nvidia(device):
         return ""
     from linftui.ops import cuda
 
     return cuda.describe(p, cuda.survivors_of(device).read())
+
+
+def is_nvidia(device: torch.device) -> bool:
+    """Whether it is an NVIDIA GPU; torch names AMD's the same."""
+    return device.type == "cuda" and torch.version.hip is None
 
 
 def _cuda() -> Backend:

@@ -7,10 +7,10 @@ static_assert(CHAINS == 16, "bench/cuda_ops.py counts with it");
 
 // One subtraction and one maximum an element, as in fold.cu.
 KERNEL(THREADS, 4)
-limit_fold(float* out, int rounds) {
+limit_fold(const float* in, float* out, int rounds) {
     float value[CHAINS];
-    UNROLL for (int i = 0; i < CHAINS; i++) value[i] = out[threadIdx.x] + i;
-    float x = out[threadIdx.x + THREADS];
+    UNROLL for (int i = 0; i < CHAINS; i++) value[i] = in[threadIdx.x] + i;
+    float x = in[threadIdx.x + THREADS];
     NO_UNROLL for (int round = 0; round < rounds; round++)
         UNROLL for (int i = 0; i < CHAINS; i++) value[i] = fmaxf(value[i], fabsf(x - value[i]));
     float sum = 0;
@@ -20,9 +20,9 @@ limit_fold(float* out, int rounds) {
 
 // The same for two half-precision elements an instruction: what a half-precision core could reach.
 KERNEL(THREADS, 4)
-limit_half(float* out, int rounds) {
-    unsigned value[CHAINS], x = float_bits(out[threadIdx.x + THREADS]);
-    UNROLL for (int i = 0; i < CHAINS; i++) value[i] = float_bits(out[threadIdx.x]) + i;
+limit_half(const float* in, float* out, int rounds) {
+    unsigned value[CHAINS], x = float_bits(in[threadIdx.x + THREADS]);
+    UNROLL for (int i = 0; i < CHAINS; i++) value[i] = float_bits(in[threadIdx.x]) + i;
     NO_UNROLL for (int round = 0; round < rounds; round++)
         UNROLL for (int i = 0; i < CHAINS; i++) {
             unsigned d;
@@ -37,9 +37,9 @@ limit_half(float* out, int rounds) {
 
 // A logarithm and an exponential an element, as a power takes without a polynomial.
 KERNEL(THREADS, 4)
-limit_special(float* out, int rounds) {
+limit_special(const float* in, float* out, int rounds) {
     float value[CHAINS];
-    UNROLL for (int i = 0; i < CHAINS; i++) value[i] = out[threadIdx.x] + i;
+    UNROLL for (int i = 0; i < CHAINS; i++) value[i] = in[threadIdx.x] + i;
     NO_UNROLL for (int round = 0; round < rounds; round++)
         UNROLL for (int i = 0; i < CHAINS; i++) value[i] = exp2_special(log2_special(value[i]));
     float sum = 0;
@@ -49,9 +49,9 @@ limit_special(float* out, int rounds) {
 
 // A fused multiply-add: the rate at which ordinary instructions are issued.
 KERNEL(THREADS, 4)
-limit_issue(float* out, int rounds) {
-    float value[CHAINS], x = out[threadIdx.x + THREADS];
-    UNROLL for (int i = 0; i < CHAINS; i++) value[i] = out[threadIdx.x] + i;
+limit_issue(const float* in, float* out, int rounds) {
+    float value[CHAINS], x = in[threadIdx.x + THREADS];
+    UNROLL for (int i = 0; i < CHAINS; i++) value[i] = in[threadIdx.x] + i;
     NO_UNROLL for (int round = 0; round < rounds; round++)
         UNROLL for (int i = 0; i < CHAINS; i++) value[i] = fmaf(value[i], x, x);
     float sum = 0;

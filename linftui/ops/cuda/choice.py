@@ -1,7 +1,8 @@
 """Which kernel runs: by p, by size, and by how many elements were seen to survive pruning.
 
-LINFTUI_CUDA_METHOD=dense or =pruned overrides the choice: with it nothing depends on what was measured. Costs
-are in issue slots an element, read off the disassembly (docs/benchmarks.md); only their order matters.
+LINFTUI_CUDA_METHOD=dense or =pruned overrides the choice above p = 8: nothing then depends on what was
+measured. Costs are in issue slots an element, read off the disassembly (docs/benchmarks.md); only their order
+matters.
 """
 
 import os
@@ -15,6 +16,7 @@ from linftui.ops.cuda.exponent import form_of
 Method = Literal["dense", "pruned"]
 OVERRIDE = "LINFTUI_CUDA_METHOD"
 
+LEAST_PRUNED = 8.0  # below, nearly everything survives, and the backward's thresholds leave float32
 # Without a measurement: where pruning wins on Gaussian data.
 PRUNED_FORWARD_FROM = 40.0
 PRUNED_BACKWARD_FROM = 75.0
@@ -53,7 +55,7 @@ def choose(p: float, backward: bool, rate: float | None = None) -> Method:
     forced = os.environ.get(OVERRIDE)
     if forced and forced not in get_args(Method):
         raise DeviceError(f"{OVERRIDE} must be dense or pruned, got {forced!r}", f"unset {OVERRIDE}")
-    if form_of(p).power:
+    if form_of(p).power or p < LEAST_PRUNED:
         return "dense"
     if forced:
         return "dense" if forced == "dense" else "pruned"
@@ -64,9 +66,9 @@ def choose(p: float, backward: bool, rate: float | None = None) -> Method:
 
 
 def describe(p: float, rates: tuple[float | None, float | None] = (None, None)) -> str:
-    """The kernels at this p, for a run's metadata: "forward: pruned; backward: special functions"."""
+    """The kernels that train at this p, for people: "forward: pruned; backward: special functions"."""
     if isinf(p):
-        return "forward: maxima; backward: scatter"
+        return "forward: argmax; backward: scatter"
     parts = []
     for name, backward, rate in (("forward", False, rates[0]), ("backward", True, rates[1])):
         method = choose(p, backward, rate)

@@ -10,6 +10,7 @@ import importlib
 import io
 import os
 import tempfile
+import warnings
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,17 @@ def nvrtc_version() -> tuple[int, int]:
     return major, minor
 
 
+def driver_version() -> tuple[int, int]:
+    """The newest CUDA that the installed driver runs."""
+    try:
+        status, version = cuda_module("cuda.bindings.driver").cuDriverGetVersion()
+    except RuntimeError as error:  # there is no driver
+        raise DeviceError(f"the NVIDIA driver does not answer ({error})", _HINT) from error
+    if int(status) != 0:
+        raise DeviceError(f"the NVIDIA driver does not answer ({status})", _HINT)
+    return version // 1000, version % 1000 // 10
+
+
 def compile_kernel(kernel: Kernel, arch: str) -> tuple[bytes, str]:
     """Machine code ("cubin") for an architecture such as sm_90, and the compiler's resource report.
 
@@ -66,20 +78,41 @@ def compile_kernel(kernel: Kernel, arch: str) -> tuple[bytes, str]:
 
 
 def cubin(kernel: Kernel, arch: str) -> bytes:
-    """The same from the cache, compiled and kept if it is not there or damaged."""
-    path = cache_folder() / f"{_key(kernel, arch)}.cubin"
+    """The same from the cache, compiled and kept if it is not there or damaged.
+
+    Where nothing can be kept (no home, a full disk) every process compiles for itself, after a warning.
+    """
+    try:
+        folder = cache_folder()
+    except OSError as error:
+        warnings.warn(f"compiled kernels cannot be kept: {error}", RuntimeWarning, stacklevel=2)
+        return compile_kernel(kernel, arch)[0]
+    path = folder / f"{_key(kernel, arch)}.cubin"
     try:
         kept = path.read_bytes()
-    except FileNotFoundError:
+    except OSError:
         kept = b""
     digest, code = kept[:_DIGEST], kept[_DIGEST:]
     if code and hashlib.sha256(code).digest() == digest:
         return code
     code = compile_kernel(kernel, arch)[0]
-    with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-        file.write(hashlib.sha256(code).digest() + code)
-    os.replace(file.name, path)
+    try:
+        _keep(path, hashlib.sha256(code).digest() + code)
+    except OSError as error:
+        warnings.warn(f"compiled kernels cannot be kept: {error}", RuntimeWarning, stacklevel=2)
     return code
+
+
+def _keep(path: Path, content: bytes) -> None:
+    """Whole or not at all, whoever else writes it."""
+    with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
+        try:
+            file.write(content)
+            file.flush()
+            os.replace(file.name, path)
+        except OSError:
+            os.unlink(file.name)
+            raise
 
 
 def cache_folder() -> Path:

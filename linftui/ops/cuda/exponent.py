@@ -46,20 +46,29 @@ class Exponent:
     def __init__(self, p: float, device: torch.device) -> None:
         self.p = p
         self.form = form_of(p)
-        self.numbers = torch.tensor(numbers_of(p, self.form), dtype=torch.float32, device=device)
+        self.numbers = _on(device, numbers_of(p, self.form))
 
     def update(self, p: float) -> None:
         """Another p in place, for graphs captured with this object; its form must be the same."""
         if form_of(p) != self.form:
             raise ValueError(f"p = {p} needs {form_of(p).name}, this graph has {self.form.name}")
         self.p = p
-        self.numbers.copy_(torch.tensor(numbers_of(p, self.form), dtype=torch.float32))
+        self.numbers.copy_(_on(self.numbers.device, numbers_of(p, self.form)))
 
 
 @lru_cache(maxsize=64)
-def exponent_of(p: float, device: torch.device) -> Exponent:
-    """The exponent of a plain number; kept, so that a captured graph needs no copy to the device."""
+def exponent_of(p: float, device: torch.device, stream: int) -> Exponent:
+    """The exponent of a plain number, kept for the other layers and the backward of a step.
+
+    One a stream: its numbers are copied to the device, and freed, in that stream's order.
+    """
     return Exponent(p, device)
+
+
+def _on(device: torch.device, numbers: list[float]) -> Tensor:
+    """Without waiting for the device: p changes every step while a net trains."""
+    here = torch.tensor(numbers, dtype=torch.float32)
+    return here.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else here
 
 
 def numbers_of(p: float, form: Form) -> list[float]:
@@ -109,5 +118,11 @@ def allowed_error(r: np.ndarray, p: float) -> np.ndarray:
 
 def numbers_for(p: "float | Exponent", device: torch.device) -> tuple[float, Form, Tensor]:
     """The number, form and device numbers of p given either way."""
-    exponent = p if isinstance(p, Exponent) else exponent_of(p, device)
-    return exponent.p, exponent.form, exponent.numbers
+    if not isinstance(p, Exponent):
+        stream = 0
+        if device.type == "cuda":
+            if torch.cuda.is_current_stream_capturing():
+                raise RuntimeError("a graph that is captured needs p as an Exponent: it follows its updates")
+            stream = torch.cuda.current_stream(device).cuda_stream
+        p = exponent_of(p, device, stream)
+    return p.p, p.form, p.numbers

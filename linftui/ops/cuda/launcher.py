@@ -13,12 +13,13 @@ from torch import Tensor
 
 from linftui.errors import DeviceError
 from linftui.ops.cuda.catalogue import Kernel
-from linftui.ops.cuda.compiler import cubin, cuda_module, nvrtc_version
+from linftui.ops.cuda.compiler import cubin, cuda_module, driver_version, nvrtc_version
+from linftui.ops.cuda.survivors import survivors_of
 
 Argument = Tensor | int | None
 Grid = tuple[int, int, int]
 _LEGACY_STREAM = 1  # CU_STREAM_LEGACY
-_HINT = "update the driver to one for CUDA 13, or choose --devices cpu"
+_OLDEST = 8, 0  # Ampere: the kernels copy to shared memory without waiting
 
 
 @runtime_checkable
@@ -36,25 +37,24 @@ class CudaLauncher:
     def __init__(self, device: torch.device) -> None:
         self._core = cuda_module("cuda.core")
         self._device = device
-        properties = torch.cuda.get_device_properties(device)
-        self._arch = f"sm_{properties.major}{properties.minor}"
-        self.multiprocessors = properties.multi_processor_count
+        self._arch = architecture(device)
+        self.multiprocessors = torch.cuda.get_device_properties(device).multi_processor_count
         self._kernels: dict[Kernel, Any] = {}
-        try:
-            with torch.cuda.device(device):
-                self._core.Device(device.index).set_current()
-        except Exception as error:  # cuda.core names its driver errors by a private class
-            raise DeviceError(f"the NVIDIA driver refuses the kernels ({error})", _HINT) from error
+        survivors_of(device)  # now, lest they become part of a captured graph
 
     def __call__(self, kernel: Kernel, grid: Grid, *arguments: Argument) -> None:
         with torch.cuda.device(self._device):
-            if kernel not in self._kernels:
-                self._kernels[kernel] = self._load(kernel)
+            # The guard does nothing on the device that is current already, and a new thread, autograd's too,
+            # may have no context yet.
+            self._core.Device(self._device.index).set_current()
+            loaded = self._kernels.get(kernel) or self._kernels.setdefault(kernel, self._load(kernel))
             config = self._core.LaunchConfig(grid=grid, block=kernel.threads, shmem_size=kernel.shared_bytes)
             stream = self._core.Stream.from_handle(_stream_handle(self._device))
-            self._core.launch(stream, config, self._kernels[kernel], *map(_plain, arguments))
+            self._core.launch(stream, config, loaded, *map(_plain, arguments))
 
     def _load(self, kernel: Kernel) -> Any:
+        if torch.cuda.is_current_stream_capturing():
+            raise RuntimeError(f"{kernel.name} is compiled at its first use: run it once before a capture")
         driver = cuda_module("cuda.bindings.driver")
         loaded = self._core.ObjectCode.from_cubin(cubin(kernel, self._arch)).get_kernel(kernel.entry)
         if kernel.shared_bytes > 48 * 1024:  # more than every kernel may have must be asked for
@@ -100,5 +100,26 @@ def launcher_of(device: torch.device) -> Launcher:
 
 def backend_name(device: torch.device) -> str:
     """For a run's metadata and its certificates: "cuda sm_90, NVRTC 13.5"."""
-    major, minor = torch.cuda.get_device_capability(device)
-    return f"cuda sm_{major}{minor}, NVRTC {'.'.join(map(str, nvrtc_version()))}"
+    return f"cuda {architecture(device)}, NVRTC {'.'.join(map(str, nvrtc_version()))}"
+
+
+def architecture(device: torch.device) -> str:
+    """What to compile for: "sm_90".
+
+    Raises:
+        DeviceError: the GPU or its driver is too old for the kernels, or what compiles them is missing.
+    """
+    capability = torch.cuda.get_device_capability(device)
+    if capability < _OLDEST:
+        raise DeviceError(
+            f"{torch.cuda.get_device_name(device)} (sm_{''.join(map(str, capability))}) is older than sm_80, "
+            "for which the kernels are written",
+            "choose --devices cpu",
+        )
+    theirs, ours = driver_version(), nvrtc_version()[0]
+    if theirs[0] < ours:
+        raise DeviceError(
+            f"the NVIDIA driver is for CUDA {theirs[0]}.{theirs[1]}, the kernels are compiled by CUDA {ours}",
+            "update the driver, or choose --devices cpu",
+        )
+    return f"sm_{''.join(map(str, capability))}"

@@ -62,6 +62,9 @@ class TestChoice:
         assert choose(1000.0, True, 0.5) == "dense" and choose(20.0, True, 1e-4) == "pruned"
         assert choose(8.0, False, 0.0) == "dense"  # whole powers are cheap
 
+    def test_below_8_nothing_is_pruned(self) -> None:
+        assert choose(2.5, False, 1e-6) == choose(7.9, True, 1e-6) == "dense"
+
     def test_the_environment_overrules_all_but_whole_powers(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(OVERRIDE, "dense")
         assert choose(1000.0, False) == choose(1000.0, True, 1e-4) == "dense"
@@ -77,7 +80,7 @@ class TestChoice:
         assert slots == sorted(slots) and slots[0] == cost.loop < cost.dense < slots[-1]
 
     def test_the_metadata_names_the_kernels(self) -> None:
-        assert describe(math.inf) == "forward: maxima; backward: scatter"
+        assert describe(math.inf) == "forward: argmax; backward: scatter"
         assert describe(8.0) == "forward: whole power 8; backward: whole power 8"
         assert describe(60.0) == (
             "forward: pruned; backward: special functions + polynomial 6 squared 4 times"

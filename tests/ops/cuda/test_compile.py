@@ -70,6 +70,12 @@ def test_every_kernel_compiles_within_bounds() -> None:
     check_all([kernel for kernel in KERNELS if kernel not in FEW], 90)
 
 
+@pytest.mark.slow
+def test_rows_that_start_anywhere_compile_for_the_oldest_too() -> None:
+    unaligned = [catalogue.fold(False, False), catalogue.fold(False, True), catalogue.argmax(False)]
+    check_all([*unaligned, catalogue.scan(False), catalogue.power(False, ROOTS)], 80)
+
+
 @pytest.mark.thorough
 @pytest.mark.parametrize("arch", architectures())
 def test_every_kernel_compiles_everywhere(arch: int) -> None:
@@ -84,14 +90,17 @@ def test_every_source_is_compiled() -> None:
 DISASSEMBLER = Path(sysconfig.get_paths()["purelib"]) / "nvidia/cu13/bin/nvdisasm"
 
 
-def instructions(kernel: Kernel, folder: Path) -> list[str]:
-    """The opcodes of the kernel's innermost loop over elements."""
+def disassembly(code: bytes, folder: Path) -> str:
     if not DISASSEMBLER.exists():
         pytest.skip("no nvdisasm here: pip install nvidia-cuda-nvdisasm")
     path = folder / "kernel.cubin"
-    path.write_bytes(compile_kernel(kernel, "sm_90")[0])
-    text = subprocess.run([DISASSEMBLER, "-c", path], capture_output=True, text=True, check=True).stdout
-    return hot_loop(text)
+    path.write_bytes(code)
+    return subprocess.run([DISASSEMBLER, "-c", path], capture_output=True, text=True, check=True).stdout
+
+
+def instructions(kernel: Kernel, folder: Path) -> list[str]:
+    """The opcodes of the kernel's innermost loop over elements."""
+    return hot_loop(disassembly(compile_kernel(kernel, "sm_90")[0], folder))
 
 
 def hot_loop(text: str) -> list[str]:
@@ -155,3 +164,23 @@ def test_the_scan_compares_once_an_element(tmp_path: Path) -> None:
     counts = Counter(instructions(catalogue.scan(True), tmp_path))
     assert counts["FADD"] == counts["FSETP"] == 128
     assert counts["BRA"] == 1 and counts.total() <= 340, counts
+
+
+CERTIFICATE = {
+    "fold_maxima": catalogue.fold(True, False), "fold_maxima of boxes": catalogue.fold(True, True),
+    "argmax_slabs": catalogue.argmax(True), "finish_maxima": catalogue.finish("maxima"),
+    "finish_argmax": catalogue.finish("argmax"), "finish_bounds": catalogue.finish("bounds"),
+}  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("entry", CERTIFICATE)
+def test_what_certificates_rest_on_keeps_denormals_and_contracts_nothing(entry: str, tmp_path: Path) -> None:
+    """A fused multiply-add stands in one place only: 0 v + c, which tells whether v is finite."""
+    text = disassembly(compile_kernel(CERTIFICATE[entry], "sm_90")[0], tmp_path)
+    body = text.split(f".text.{entry.split()[0]}:")[1].split(".section")[0]
+    code = [line[2].strip() for line in re.finditer(r"/\*([0-9a-f]{4,5})\*/\s+(.*?);", body)]
+    # F2I belongs to the division of an output's number by M.
+    assert len(code) > 100 and not [line for line in code if ".FTZ" in line and not line.startswith("F2I")]
+    fused = [line for line in code if "FFMA" in line]
+    assert all(re.fullmatch(r"FFMA R\d+, (RZ, R\d+|R\d+, RZ), R\d+", line) for line in fused), fused

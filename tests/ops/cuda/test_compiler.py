@@ -6,9 +6,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Callable
-from contextlib import nullcontext
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -17,6 +15,7 @@ from linftui.errors import DeviceError
 from linftui.ops.cuda import catalogue, compiler
 from linftui.ops.cuda.launcher import CudaLauncher, backend_name
 
+driver = pytest.importorskip("cuda.bindings.driver", reason="no bindings: pip install 'linftui[cuda]'")
 pytest.importorskip("cuda.bindings.nvrtc", reason="no NVRTC here: pip install 'linftui[cuda]'")
 pytest.importorskip("cuda.core", reason="no cuda-core here: pip install 'linftui[cuda]'")
 
@@ -88,6 +87,28 @@ def test_several_ranks_may_start_at_once(folder: Path) -> None:
     assert [path.suffix for path in folder.iterdir()] == [".cubin"]  # nothing half-written is left
 
 
+def test_where_nothing_can_be_kept_it_is_compiled_with_a_warning(
+    compilations: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("LINFTUI_CACHE", str(tmp_path / "file"))  # a folder cannot be made in it
+    with pytest.warns(RuntimeWarning, match="compiled kernels cannot be kept"):
+        assert compiler.cubin(KERNEL, "sm_90")[:4] == b"\x7fELF"
+    assert compilations == ["pack_pairs sm_90"]
+
+
+def test_a_full_disk_leaves_nothing_behind(
+    folder: Path, compilations: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.warns(RuntimeWarning, match="No space left"):
+        assert compiler.cubin(KERNEL, "sm_90")
+    assert list(folder.iterdir()) == [] and len(compilations) == 1
+
+
 def test_a_folder_others_can_write_is_refused(folder: Path) -> None:
     folder.mkdir(parents=True)
     folder.chmod(0o777)
@@ -123,17 +144,42 @@ def test_without_the_extra_one_sentence_says_what_to_do(
     assert "\n" not in message
 
 
+def told(device: torch.device) -> str:
+    with pytest.raises(DeviceError) as refused:
+        backend_name(device)
+    return str(refused.value)
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a driver here")
-def test_a_driver_that_refuses_is_told_in_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
-    """cuda.core's own failure on a machine without a driver, behind a torch that believes in a GPU."""
-    facts = SimpleNamespace(major=9, minor=0, multi_processor_count=132)
-    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: facts)
-    monkeypatch.setattr(torch.cuda, "device", lambda device: nullcontext())
-    with pytest.raises(DeviceError, match=r"driver refuses the kernels.*--devices cpu"):
-        CudaLauncher(torch.device("cuda", 0))
+class TestGpuThatCannotBeUsed:
+    """As told by a torch that believes in a GPU, and a driver of any age."""
 
+    DEVICE = torch.device("cuda", 0)
 
-def test_the_backend_has_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0))
-    major, minor = compiler.nvrtc_version()
-    assert backend_name(torch.device("cuda", 0)) == f"cuda sm_90, NVRTC {major}.{minor}"
+    @pytest.fixture(autouse=True)
+    def hopper(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0))
+        monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "NVIDIA X")
+
+    def test_no_driver_at_all(self) -> None:
+        assert "the NVIDIA driver does not answer" in told(self.DEVICE) and "--devices cpu" in told(
+            self.DEVICE
+        )
+
+    def test_a_driver_that_is_too_old(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(driver, "cuDriverGetVersion", lambda: (0, 12080))
+        assert told(self.DEVICE) == (
+            "the NVIDIA driver is for CUDA 12.8, the kernels are compiled by CUDA 13; "
+            "update the driver, or choose --devices cpu"
+        )
+
+    def test_a_gpu_that_is_too_old(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (7, 5))
+        assert told(self.DEVICE) == (
+            "NVIDIA X (sm_75) is older than sm_80, for which the kernels are written; choose --devices cpu"
+        )
+
+    def test_where_nothing_is_wrong_the_backend_has_a_name(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(driver, "cuDriverGetVersion", lambda: (0, 13000))
+        major, minor = compiler.nvrtc_version()
+        assert backend_name(self.DEVICE) == f"cuda sm_90, NVRTC {major}.{minor}"

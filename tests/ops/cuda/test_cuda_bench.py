@@ -42,7 +42,7 @@ def test_the_table_shows_the_share_of_the_limit() -> None:
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_without_a_gpu_it_says_so() -> None:
     with pytest.raises(DeviceError, match="sees no GPU; measure the CPU: --device cpu"):
-        cuda_ops.measure([(3, 4, 5)], 1, lambda _: None)
+        cuda_ops.this_gpu()
 
 
 @pytest.mark.slow
@@ -58,7 +58,15 @@ def test_it_runs_and_every_operation_has_a_row(host: HostLauncher, monkeypatch: 
     monkeypatch.setattr(cuda_ops, "POWERS", [8.0, 37.3, 300.0])
     rates = {"FADD + FMNMX": 1e12, "LG2 + EX2": 1e11, "issue (FFMA)": 2e12}
     cpu = torch.device("cpu")
-    rows = cuda_ops.measure_operations(cpu, (3, 4, 5), 1, rates)
+    monkeypatch.setattr(
+        cuda_ops, "measure_limits", lambda *_: {name: Row(name, 1, rate) for name, rate in rates.items()}
+    )
+    every = cuda_ops.measure(cpu, [(3, 4, 5)], 1, lambda _: None)
+    assert [row.name for row in every[-5:]] == [
+        *(f"net, forward + backward, p = {p}" for p in ("8", "37.3", "300", "inf")), "1300 epochs of it"
+    ]  # fmt: skip
+    assert all(row.seconds > 0 for row in every)
+    rows = every[3:-5]
     names = [row.name.split(" [")[0] for row in rows]
     assert names[:5] == ["inf forward", "inf forward + argmax", "inf backward", "bounds", "p = 8 forward"]
     assert names[-3:] == [f"torch.cdist, p = {p}" for p in ("8", "37.3", "inf")] and len(rows) == 13
@@ -66,7 +74,6 @@ def test_it_runs_and_every_operation_has_a_row(host: HostLauncher, monkeypatch: 
         assert row.rate == pytest.approx(3 * 4 * 5 / row.seconds) and row.share is not None
     assert rows[0].share == pytest.approx(rows[0].rate / 1e12)
     assert rows[4].share == pytest.approx(rows[4].rate / 0.5e12)
-    assert all(cuda_ops.measure_net(cpu, p, 1) > 0 for p in (8.0, 37.3, 300.0, math.inf))
     assert len(host.launches) > 40
 
 

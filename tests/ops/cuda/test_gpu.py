@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from threading import Thread
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -66,6 +66,16 @@ def test_at_inf_every_bit_is_that_of_the_cpu(shape: tuple[int, int, int]) -> Non
         bounds = reference.inf_dist_bounds(case.x - 0.1, case.x + 0.1, case.weight, outward)
         box = (case.x - 0.1).to(DEVICE), (case.x + 0.1).to(DEVICE)
         assert same(cuda.inf_dist_bounds(*box, gpu.weight, outward), bounds)
+
+
+def test_denormals_nan_and_infinities_at_inf() -> None:
+    for case in (problem(3, 5, 20, scale=1e-41), spoilt((math.nan, INF, -INF), k=64)):
+        gpu = on_gpu(case)
+        y, argmax = reference.inf_dist_argmax(case.x, case.weight)
+        assert same((cuda.norm_dist_forward(gpu.x, gpu.weight, INF),), (y,))
+        assert same(cuda.inf_dist_argmax(gpu.x, gpu.weight), (y, argmax))
+        bounds = reference.inf_dist_bounds(case.x, case.x, case.weight, True)
+        assert same(cuda.inf_dist_bounds(gpu.x, gpu.x, gpu.weight, True), bounds)
 
 
 @pytest.mark.parametrize("p", [1.0, 7.3, 8.0, 37.3, 300.0, INF])
@@ -137,12 +147,14 @@ Step = Callable[[Problem], tuple[Tensor, ...]]
 
 
 def step_at(p: float) -> Step:
+    exponent = cuda.Exponent(p, torch.device(DEVICE)) if p < INF else p
+
     def step(case: Problem) -> tuple[Tensor, ...]:
         if math.isinf(p):
             y, argmax = cuda.inf_dist_argmax(case.x, case.weight)
             return y, *cuda.inf_dist_backward(case.grad, case.x, case.weight, argmax)
-        y = cuda.norm_dist_forward(case.x, case.weight, p)
-        return y, *cuda.norm_dist_backward(case.grad, case.x, case.weight, y, p)
+        y = cuda.norm_dist_forward(case.x, case.weight, exponent)
+        return y, *cuda.norm_dist_backward(case.grad, case.x, case.weight, y, exponent)
 
     return step
 
@@ -161,15 +173,27 @@ def test_twice_the_same_is_the_same_to_the_bit(p: float) -> None:
 @pytest.mark.parametrize("p", EVERY_KIND)
 def test_a_captured_graph_follows_its_inputs(p: float) -> None:
     case, other = on_gpu(problem(64, 96, 100)), on_gpu(problem(64, 96, 100, scale=2))
-    step_at(p)(case)  # compiles, and puts p on the device
+    step = step_at(p)
+    step(case)  # compiles
     torch.cuda.synchronize()
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
-        captured = step_at(p)(case)
+        captured = step(case)
     case.x.copy_(other.x), case.weight.copy_(other.weight)
     graph.replay()
     torch.cuda.synchronize()
-    assert all(map(torch.equal, captured, step_at(p)(case)))
+    assert all(map(torch.equal, captured, step(case)))
+
+
+def test_a_capture_that_could_not_be_right_is_refused() -> None:
+    case = on_gpu(problem(64, 96, 100))
+    cuda.norm_dist_forward(case.x, case.weight, 12.5)
+    torch.cuda.synchronize()
+    with (
+        pytest.raises(RuntimeError, match="needs p as an Exponent"),
+        torch.cuda.graph(torch.cuda.CUDAGraph()),
+    ):
+        cuda.norm_dist_forward(case.x, case.weight, 12.5)
 
 
 def test_a_captured_graph_follows_p() -> None:
@@ -206,23 +230,30 @@ def test_two_models_at_once() -> None:
     cases = [on_gpu(problem(130, 200, 515)), on_gpu(problem(64, 300, 260))]
     expected = [[step_at(p)(case) for p in EVERY_KIND] for case in cases]
     torch.cuda.synchronize()
-    wrong: list[str] = []
 
-    def model(i: int) -> None:
+    def model(i: int) -> int:
+        right = 0
         with torch.cuda.stream(torch.cuda.Stream()):
             for _ in range(20):
                 for p, answer in zip(EVERY_KIND, expected[i], strict=True):
                     got = step_at(p)(cases[i])
                     torch.cuda.current_stream().synchronize()
-                    if not all(map(torch.equal, got, answer)):
-                        wrong.append(f"model {i}, p = {p}")
+                    right += all(map(torch.equal, got, answer))
+        return right
 
-    threads = [Thread(target=model, args=(i,)) for i in range(2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert not wrong
+    with ThreadPoolExecutor(2) as pool:
+        assert list(pool.map(model, range(2))) == [20 * len(EVERY_KIND)] * 2
+
+
+def test_a_thread_that_torch_has_not_been_in_may_launch() -> None:
+    """Its memory comes from blocks that are free already, so that nothing but a kernel needs a context."""
+    case = on_gpu(problem(5, 7, 33))
+    y = cuda.norm_dist_forward(case.x, case.weight, 37.3)
+    expected = cuda.norm_dist_backward(case.grad, case.x, case.weight, y, 37.3)
+    del expected
+    with ThreadPoolExecutor(1) as pool:
+        got = pool.submit(cuda.norm_dist_backward, case.grad, case.x, case.weight, y, 37.3).result()
+    assert max(gradient_errors(got, case.gradients(37.3))) <= backward_tolerance(37.3)
 
 
 def test_survivors_are_few_on_gaussian_data() -> None:

@@ -146,6 +146,12 @@ class TestFiniteP:
         case.weight[2] = case.x[1] + 1e-6 * torch.rand(40, generator=torch.Generator().manual_seed(0))
         check(case, 8.0, "dense")
 
+    def test_rows_far_from_0_that_are_near_each_other(self) -> None:
+        """What stands beyond N and M must not be taken for a difference: its fourth power would overflow."""
+        x, weight = torch.full((3, 20), 2.0**32), torch.full((3, 20), 2.0**32)
+        x[:, 0] += 512
+        check(Problem(x, weight, torch.ones(3, 3)), 8.0, "dense")
+
     @pytest.mark.parametrize("p", [8.0, 12.5, 37.3, 300.0])
     def test_as_many_inputs_as_the_paper_has(self, p: float) -> None:
         """K = 5120: long sums, thresholds and the polynomial's error added 5120 times."""

@@ -30,5 +30,5 @@ def test_the_curve_is_that_of_the_cpu(
             assert ours.clean_accuracy == pytest.approx(theirs.clean_accuracy, abs=2 / ours.n)
     told = [event.message for event in RunReader(got).events() if event.event == "kernels"]
     assert told[0] == "p 8: forward: whole power 8; backward: whole power 8"
-    assert told[-1] == "p inf: forward: maxima; backward: scatter" and len(told) == len(set(told))
+    assert told[-1] == "p inf: forward: argmax; backward: scatter" and len(told) == len(set(told))
     assert {kernel.source for kernel, _, _ in host.launches} >= {"power.cu", "gradient.cu", "argmax.cu"}

@@ -30,14 +30,17 @@ struct Problem {
         end = begin + steps_a_split < steps ? begin + steps_a_split : steps;
     }
 
+    // Beyond N and M stand the last row's values: a difference of real rows is no larger than a real distance,
+    // so that its power, times an entry of 0, is 0.
     DEVICE float x_at(const float* x, int row) const {
-        return inside && row < n ? x[static_cast<long long>(row) * k + column] : 0;
+        return inside ? x[static_cast<long long>(row < n ? row : n - 1) * k + column] : 0;
     }
 
     DEVICE void weights_at(float (&to)[STEP], const float* weight, int step) const {
-        int row = step * STEP, left = inside && step < end ? m - row : 0;
+        int row = step * STEP, last = m - 1 - row;
         const float* from = weight + static_cast<long long>(row) * k + column;
-        UNROLL for (int j = 0; j < STEP; j++) to[j] = j < left ? from[j * k] : 0;
+        UNROLL for (int j = 0; j < STEP; j++)
+            to[j] = inside && step < end ? from[static_cast<long long>(j < last ? j : last) * k] : 0;
     }
 
     // Leaves this thread's part of a step's gradient to weight for `add_up` after the next barrier.

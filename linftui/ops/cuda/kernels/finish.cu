@@ -26,6 +26,11 @@ DEVICE void repair(bool wrong, long long output, Careful careful) {
 // The larger of two; NaN, once there, stays.
 DEVICE float larger(float a, float b) { return b > a || b != b ? b : a; }
 
+// sum^(1/p); exactly rounded where that is simple and where the root forgives little.
+DEVICE float root(float sum, float p, float inverse_p) {
+    return p == 1 ? sum : p == 2 ? sqrtf(sum) : powf(sum, inverse_p);
+}
+
 template <class Term>
 DEVICE float warp_maximum(int k, float least, Term term) {
     NO_UNROLL for (int i = threadIdx.x % 32; i < k; i += 32) least = larger(least, term(i));
@@ -43,7 +48,7 @@ DEVICE float careful_norm(const float* x, const float* weight, int k, float p, f
     float sum = 0;
     NO_UNROLL for (int i = threadIdx.x % 32; i < k; i += 32) sum += powf(fabsf(x[i] - weight[i]) / largest, p);
     NO_UNROLL for (int lanes = 16; lanes; lanes /= 2) sum += warp_shuffle(sum, lanes);
-    return largest * powf(sum, inverse_p);
+    return largest * root(sum, p, inverse_p);
 }
 
 // The first coordinate at which |d| is `largest` (or NaN, if that is what it is).
@@ -144,7 +149,7 @@ finish_whole_power(const float* x, const float* weight, const float* numbers, co
     float p = numbers[0], inverse_p = numbers[1], sum = 0, least = k * 0x1p-100f;
     if (there) {
         NO_UNROLL for (int split = 0; split < splits; split++) sum += partial[split * outputs + output];
-        y[output] = powf(sum, inverse_p);
+        y[output] = root(sum, p, inverse_p);
     }
     repair(there && !(sum >= least && sum < bits_float(0x7f800000u)), output, [=](long long o) {
         y[o] = careful_norm(x + o / m * k, weight + o % m * k, k, p, inverse_p);
@@ -162,7 +167,7 @@ finish_scaled(const float* x, const float* weight, const float* numbers, const f
         float sum = 0;
         scale = largest[output];
         NO_UNROLL for (int split = 0; split < splits; split++) sum += partial[split * outputs + output];
-        y[output] = isinf(scale) || scale == 0 ? scale : scale * powf(sum, inverse_p);
+        y[output] = isinf(scale) || scale == 0 ? scale : scale * root(sum, p, inverse_p);
     }
     repair(there && scale != 0 && !(scale >= scale_of(scale)), output, [=](long long o) {
         y[o] = careful_norm(x + o / m * k, weight + o % m * k, k, p, inverse_p);
@@ -181,7 +186,7 @@ finish_pruned(const float* x, const float* weight, const float* numbers, const f
         float sum = 0;
         NO_UNROLL for (int split = 0; split < splits; split++)
             sum += partial_sum[split * outputs + output] * powf(partial[split * outputs + output] / scale, p);
-        y[output] = isinf(scale) || scale == 0 ? scale : scale * powf(sum, inverse_p);
+        y[output] = isinf(scale) || scale == 0 ? scale : scale * root(sum, p, inverse_p);
     }
     repair(there && scale != 0 && !(scale >= scale_of(scale)), output, [=](long long o) {
         y[o] = careful_norm(x + o / m * k, weight + o % m * k, k, p, inverse_p);

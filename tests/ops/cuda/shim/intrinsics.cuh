@@ -6,6 +6,7 @@
 #include <barrier>
 #include <bit>
 #include <cmath>
+#include <cstdlib>
 #include <cstring>
 #include <functional>
 #include <limits>
@@ -96,14 +97,30 @@ inline float saturated_fma(float a, float b, float c) {
     return y > 0 ? (y < 1 ? y : 1) : 0;
 }
 
+// A copy lands as late as it may, when it is waited for: until then whoever reads finds NaN or an older slab.
+struct Copy {
+    float* to;
+    const float* from;
+    int bytes, valid;
+};
+
+inline thread_local std::vector<Copy> copies;
+
 inline void copy_async_16(float* to, const float* from, int valid) {
-    std::memset(to, 0, 16);
-    if (valid) std::memcpy(to, from, valid);
+    if (reinterpret_cast<size_t>(to) % 16 || (valid && reinterpret_cast<size_t>(from) % 16)) std::abort();
+    copies.push_back({to, from, 16, valid});
 }
 
-inline void copy_async_4(float* to, const float* from, int valid) { *to = valid ? *from : 0; }
+inline void copy_async_4(float* to, const float* from, int valid) { copies.push_back({to, from, 4, valid}); }
 inline void copies_commit() {}
-inline void copies_wait() {}
+
+inline void copies_wait() {
+    for (const Copy& copy : copies) {
+        std::memset(copy.to, 0, copy.bytes);
+        std::memcpy(copy.to, copy.from, copy.valid);
+    }
+    copies.clear();
+}
 
 inline int first_bit(unsigned mask) { return std::countr_zero(mask); }
 inline int count_bits(unsigned mask) { return std::popcount(mask); }
