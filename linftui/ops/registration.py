@@ -40,6 +40,27 @@ _SCHEMAS: dict[str, tuple[str, Callable[..., Any]]] = {
     ),
 }
 
+
+def _norm_dist_at(x: Tensor, weight: Tensor, p: Tensor) -> Tensor:
+    return backend_for(x).norm_dist_forward(x, weight, _checked(float(p)))
+
+
+def _norm_dist_at_backward(
+    grad: Tensor, x: Tensor, weight: Tensor, y: Tensor, p: Tensor
+) -> tuple[Tensor, Tensor]:
+    backend, number = backend_for(x), float(p)
+    if number < math.inf:
+        return backend.norm_dist_backward(grad, x, weight, y, number)
+    return backend.inf_dist_backward(grad, x, weight, backend.inf_dist_argmax(x, weight)[1])
+
+
+# p as a tensor, read when the operator runs: for torch.compile, whose graph then serves every p.
+_SCHEMAS["norm_dist_at"] = ("(Tensor x, Tensor weight, Tensor p) -> Tensor", _norm_dist_at)
+_SCHEMAS["norm_dist_at_backward"] = (
+    "(Tensor grad, Tensor x, Tensor weight, Tensor y, Tensor p) -> (Tensor, Tensor)",
+    _norm_dist_at_backward,
+)
+
 for _name, (_schema, _implementation) in _SCHEMAS.items():
     torch.library.define(f"linftui::{_name}", _schema)
     torch.library.impl(f"linftui::{_name}", "default", _implementation)
@@ -48,12 +69,14 @@ _OPERATORS = torch.ops.linftui
 
 
 @torch.library.register_fake("linftui::norm_dist")
-def _(x: Tensor, weight: Tensor, p: float) -> Tensor:
+@torch.library.register_fake("linftui::norm_dist_at")
+def _(x: Tensor, weight: Tensor, p: float | Tensor) -> Tensor:
     return x.new_empty(x.shape[0], weight.shape[0])
 
 
 @torch.library.register_fake("linftui::norm_dist_backward")
-def _(grad: Tensor, x: Tensor, weight: Tensor, y: Tensor, p: float) -> tuple[Tensor, Tensor]:
+@torch.library.register_fake("linftui::norm_dist_at_backward")
+def _(grad: Tensor, x: Tensor, weight: Tensor, y: Tensor, p: float | Tensor) -> tuple[Tensor, Tensor]:
     return x.new_empty(x.shape), weight.new_empty(weight.shape)
 
 
@@ -84,6 +107,14 @@ def _norm_gradient(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:
     return *_OPERATORS.norm_dist_backward(grad, x, weight, y, ctx.p), None
 
 
+def _keep_for_norm_at(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor], output: Tensor) -> None:
+    ctx.save_for_backward(*inputs[:2], output, inputs[2])
+
+
+def _norm_at_gradient(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:
+    return *_OPERATORS.norm_dist_at_backward(grad, *ctx.saved_tensors), None
+
+
 def _keep_for_inf(ctx: Any, inputs: tuple[Tensor, Tensor], output: tuple[Tensor, Tensor]) -> None:
     ctx.save_for_backward(*inputs, output[1])
     ctx.mark_non_differentiable(output[1])
@@ -95,8 +126,15 @@ def _inf_gradient(ctx: Any, grad: Tensor, _: Any) -> tuple[Tensor, Tensor]:
     return gradients
 
 
+def _no_second_gradient(ctx: Any, *grads: Tensor) -> None:
+    raise NotImplementedError("the distance has first derivatives only")
+
+
 torch.library.register_autograd("linftui::norm_dist", _norm_gradient, setup_context=_keep_for_norm)
+torch.library.register_autograd("linftui::norm_dist_at", _norm_at_gradient, setup_context=_keep_for_norm_at)
 torch.library.register_autograd("linftui::inf_dist_argmax", _inf_gradient, setup_context=_keep_for_inf)
+for _name in ("norm_dist_backward", "norm_dist_at_backward", "inf_dist_backward"):
+    torch.library.register_autograd(f"linftui::{_name}", _no_second_gradient)
 
 
 def norm_dist(
@@ -107,7 +145,8 @@ def norm_dist(
     Args:
         x: inputs, [N, K], any floating dtype.
         weight: centres, [M, K], of x's dtype and device.
-        p: >= 1 or infinite, as a number or a 0-d tensor; it has no gradient.
+        p: >= 1 or infinite, as a number or a 0-d tensor; it has no gradient. Under torch.compile a tensor
+            is read when the graph runs, so that one graph serves every p.
 
     Returns:
         [N, M], differentiable in x and weight. The gradient is exactly 0 where y is 0 or infinite; at
@@ -116,16 +155,18 @@ def norm_dist(
 
     Raises:
         ValueError: shapes, dtypes or devices do not fit, or p < 1 or NaN.
+        NotImplementedError: a gradient of a gradient is asked for.
 
     Source: Zhang et al., "Towards Certifying l-infinity Robustness using Neural Networks with
     l-inf-dist Neurons", ICML 2021; normalised by the largest difference so that no p overflows.
     """
     _check("x", x, weight)
-    p = float(p)
-    if not p >= 1:
-        raise ValueError(f"p must be >= 1 or infinite, got {p}")
+    if isinstance(p, Tensor) and torch.compiler.is_compiling():
+        at: Tensor = _OPERATORS.norm_dist_at(x, weight, p)
+        return at
+    p = _checked(float(p))
     needs_gradient = torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad)
-    if math.isinf(p) and needs_gradient and x.shape[1] > 0:
+    if p == math.inf and needs_gradient and x.shape[1] > 0:
         y: Tensor = _OPERATORS.inf_dist_argmax(x, weight)[0]
         return y
     out: Tensor = _OPERATORS.norm_dist(x, weight, p)
@@ -159,6 +200,12 @@ def inf_dist_bounds(
         raise ValueError(f"lower and upper differ in shape: {tuple(lower.shape)} and {tuple(upper.shape)}")
     bounds: tuple[Tensor, Tensor] = _OPERATORS.inf_dist_bounds(lower, upper, weight, outward)
     return bounds
+
+
+def _checked(p: float) -> float:
+    if not p >= 1:
+        raise ValueError(f"p must be >= 1 or infinite, got {p}")
+    return p
 
 
 def _check(name: str, x: Tensor, weight: Tensor) -> None:

@@ -2,6 +2,8 @@
 
 import math
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from inspect import unwrap
 
@@ -30,6 +32,10 @@ def normal(*shape: int) -> Tensor:
             lambda: (normal(3, 4), normal(3, 5), normal(4, 5), torch.zeros(3, 4, dtype=torch.int64)),
         ),
         ("inf_dist_bounds", lambda: (normal(3, 5), normal(3, 5) + 1, normal(4, 5), True)),
+        (
+            "norm_dist_at",
+            lambda: (normal(3, 5).requires_grad_(), normal(4, 5).requires_grad_(), torch.tensor(8.0)),
+        ),
     ],
 )
 def test_torch_finds_no_fault_with_the_operator(
@@ -118,3 +124,50 @@ def test_the_device_and_the_dtype_decide() -> None:
 
 def test_a_cpu_has_no_choice_of_kernels_to_tell_of() -> None:
     assert kernels_at(37.3, torch.device("cpu")) == ""
+
+
+# A process of its own: what checks shapes and types here is more than torch.compile can trace.
+COMPILED = """\
+import math, sys, torch
+from linftui.ops import norm_dist
+
+def value_and_gradients(distance, p):
+    a, b = x.clone().requires_grad_(), weight.clone().requires_grad_()
+    y = distance(a, b, p)
+    return y.detach(), *torch.autograd.grad(y.sum(), (a, b))
+
+def counted(graph, inputs):
+    graphs.append(graph)
+    return torch._dynamo.lookup_backend(sys.argv[1])(graph, inputs)
+
+x, weight, graphs = torch.randn(6, 5), torch.randn(4, 5), []
+compiled = torch.compile(norm_dist, fullgraph=True, backend=counted)
+for p in (1.0, 8.0, 12.5, 300.0, math.inf):
+    got = value_and_gradients(compiled, torch.tensor(p))
+    assert all(map(torch.equal, got, value_and_gradients(norm_dist, p))), p
+assert len(graphs) == 1, len(graphs)
+try:
+    compiled(x, weight, torch.tensor(0.5))
+    raise SystemExit("0.5 was taken")
+except ValueError as error:
+    assert "p must be >= 1" in str(error)
+for p in (8.0, 12.5, 37.3, math.inf):  # as a number it is part of the graph, which may be made anew
+    assert torch.equal(compiled(x, weight, p), norm_dist(x, weight, p)), p
+print("one graph")
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["eager", "aot_eager"])
+def test_compiled_there_is_one_graph_for_every_p(backend: str) -> None:
+    program = [sys.executable, "-c", COMPILED, backend]
+    done = subprocess.run(program, capture_output=True, text=True, timeout=200)
+    assert done.stdout == "one graph\n", done.stderr
+
+
+@pytest.mark.parametrize("p", [8.0, math.inf])
+def test_a_gradient_of_a_gradient_is_refused(p: float) -> None:
+    x, weight = normal(3, 5).requires_grad_(), normal(4, 5)
+    (gradient,) = torch.autograd.grad(norm_dist(x, weight, p).sum(), x, create_graph=True)
+    with pytest.raises(NotImplementedError, match="first derivatives only"):
+        gradient.pow(2).sum().backward()
