@@ -23,6 +23,14 @@ def test_a_loss_keeps_its_zeros() -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    "value", [1e-12, 4.56e-4, 1.234e-3, 0.076924, 0.99996, 9.99999, 1234.5, 54321.0, 1e99]
+)
+def test_a_loss_fits_its_column_whole(value: float) -> None:
+    written = text.loss(value)
+    assert len(written) <= 7 and float(written) == pytest.approx(value, rel=0.06)
+
+
 def test_accuracies_are_written_as_the_field_does() -> None:
     assert [text.accuracy(value) for value in (0.84171, 0.0, 1.0, None)] == [".8417", ".0000", "1.0000", "-"]
 
