@@ -43,7 +43,7 @@ def measure(repeats: int, say: Callable[[str], None]) -> list[Figure]:
         figures = _first_paint(many, repeats)
         say("redraw of charts")
         figures += _redraw(repeats)
-        say("idle")
+        say("idle, for 80 s")
         figures += _idle(many)
         say("writing a run of 1,000,000 records")
         long = RunStore(root / "long")

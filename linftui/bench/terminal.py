@@ -29,7 +29,12 @@ class Terminal:
         self._process = subprocess.Popen(
             [sys.executable, *self._program],
             cwd=self._folder,
-            env={**os.environ, "TERM": "xterm-256color", "COLORTERM": "truecolor"},
+            # The size is the terminal's own, whatever the caller's says.
+            env={
+                **{name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")},
+                "TERM": "xterm-256color",
+                "COLORTERM": "truecolor",
+            },
             stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True,
         )  # fmt: skip
         os.close(theirs)

@@ -10,7 +10,7 @@ import shutil
 import time
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from importlib.metadata import version
 from typing import Literal
@@ -43,6 +43,7 @@ Means = Literal["running", "re-estimated"]
 BATCH = 512
 CURVE_POINTS = 16  # from 0 to eps, and as many again beyond
 RENEW_S = 0.5  # seconds between renewals of summary.json
+ABANDONED_S = 86400.0  # a draft that nobody has written to for so long is nobody's any more
 
 
 class StoppedEarly(Exception):
@@ -61,6 +62,7 @@ class Subject:
     images: ImageSet
     limit: int | None
     device: torch.device
+    token: str = field(default_factory=lambda: f"{os.getpid()}-{time.time_ns()}")  # nobody else's
 
     def certificate(self, eps: Fraction) -> CertificatePaths:
         """Where the certificate at this radius goes; a different claim has a different folder."""
@@ -71,7 +73,7 @@ class Subject:
 
     def draft(self, eps: Fraction) -> CertificatePaths:
         """Where this process makes it."""
-        return self.paths.certificate(f".{self.certificate(eps).root.name}.{os.getpid()}.draft")
+        return self.paths.certificate(f".{self.certificate(eps).root.name}.{self.token}.draft")
 
 
 def load_subject(
@@ -116,6 +118,7 @@ def certify(subject: Subject, eps: Fraction, should_stop: Callable[[], bool]) ->
     draft, final = subject.draft(eps), subject.certificate(eps)
     try:
         draft.root.mkdir(parents=True)
+        _tidy_up(final)
         summary = _empty_summary(subject, eps)
         if subject.means != "running":
             save_file(subject.model.state_dict(), draft.model)
@@ -136,6 +139,13 @@ def certify(subject: Subject, eps: Fraction, should_stop: Callable[[], bool]) ->
     finally:
         shutil.rmtree(draft.root, ignore_errors=True)
     return summary
+
+
+def _tidy_up(final: CertificatePaths) -> None:
+    """Removes what processes that were killed have left of this certificate."""
+    for left in final.root.parent.glob(f".{final.root.name}.*"):
+        if time.time() - left.stat().st_mtime > ABANDONED_S:
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def _pass_over_images(

@@ -2,6 +2,7 @@
 
 import os
 import platform
+import re
 import sys
 from dataclasses import asdict
 from typing import Annotated, Literal
@@ -13,6 +14,8 @@ from linftui.cli.render import columns, print_json
 
 # Those of small machines, and those of the paper's net.
 _SIZES = {"cpu": "128x1024x1024,64x5120x5120", "cuda": "512x5120x5120,512x5120x3072"}
+
+_MOST_ELEMENTS = 10**12  # half a minute of a GPU, minutes of a CPU, for each operation
 
 app = typer.Typer(help="Measure linftui on this machine.", rich_markup_mode=None)
 
@@ -34,7 +37,7 @@ def ops(
 
     On a GPU: against the limits of its units and torch.cdist, and the whole training of the paper's net.
     """
-    shapes = [_size(size) for size in (sizes or _SIZES[device]).split(",")]
+    shapes = [_size(size) for size in (_SIZES[device] if sizes is None else sizes).split(",")]
     (_ops_on_gpu if device == "cuda" else _ops_on_cpu)(shapes, repeats, as_json)
 
 
@@ -93,12 +96,12 @@ def _machine() -> str:
 
 
 def _size(text: str) -> tuple[int, int, int]:
-    try:
-        n, m, k = (int(part) for part in text.strip().split("x"))
-    except ValueError:
-        n = m = k = 0
-    if min(n, m, k) < 1:
+    found = re.fullmatch(r"([1-9][0-9]{0,6})x([1-9][0-9]{0,6})x([1-9][0-9]{0,6})", text.strip())
+    if not found:
         raise typer.BadParameter(f"a size is like 128x1024x1024, got {text!r}", param_hint="--sizes")
+    n, m, k = (int(part) for part in found.groups())
+    if n * m * k > _MOST_ELEMENTS:
+        raise typer.BadParameter(f"{text} has more than {_MOST_ELEMENTS:.0e} elements", param_hint="--sizes")
     return n, m, k
 
 

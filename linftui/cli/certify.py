@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from linftui.cli.options import AsJson, Devices, RunNames, RunsDir
-from linftui.cli.render import clean, columns, duration, fraction, print_json, warn
+from linftui.cli.render import clean, columns, duration, fail, fraction, print_json, warn
 from linftui.errors import UsageError
 from linftui.launch.certification import Certification
 from linftui.rundir.paths import CertificatePaths
@@ -64,14 +64,19 @@ def certify(
             interrupted, code = _follow(certification, len(wanted))
         finally:
             certification.close()
+        whole = 0
         for certificate, summary in certification.progress().certificates:
             if summary is not None and summary.complete:
                 _show(certificate, summary, as_json)
+                whole += 1
         if interrupted:
             print("stopped; what was not certified to its end is discarded", file=sys.stderr)
             return 130
         if code:
             raise certification.failure(code)
+        if whole < len(wanted):
+            fail(f"somebody stopped it: {whole} of {len(wanted)} certificates of {paths.id} are whole")
+            return 143
     return 0
 
 

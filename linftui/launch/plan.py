@@ -5,6 +5,7 @@ import os
 import re
 import sys
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 
 from linftui.devices import DeviceSnapshot
@@ -84,7 +85,7 @@ class LaunchPlan:
 def plan_devices(spec: str, machine: DeviceSnapshot) -> LaunchPlan:
     """Turns `--devices` into a plan: auto | cpu | cpu:N | gpu:N | 0,3 | UUID,...
 
-    `auto` takes the GPU with the most free memory, else the CPU.
+    `auto` takes the GPU with the most free memory, else, or with a torch for CPUs, the CPU.
 
     Raises:
         DeviceError: the text is not understood, or asks for more ranks than there are devices, or for a
@@ -92,7 +93,7 @@ def plan_devices(spec: str, machine: DeviceSnapshot) -> LaunchPlan:
     """
     if spec == "auto":
         freest = max(_usable(machine), key=_free_memory, default=None)
-        chosen: tuple[str, ...] = ("cpu",) if freest is None else (freest.uuid,)
+        chosen: tuple[str, ...] = ("cpu",) if freest is None or _torch_is_for_cpus() else (freest.uuid,)
     elif spec == "cpu":
         chosen = ("cpu",)
     elif counted := _COUNTED.fullmatch(spec):
@@ -105,12 +106,22 @@ def plan_devices(spec: str, machine: DeviceSnapshot) -> LaunchPlan:
         raise DeviceError(
             f"--devices {spec!r} is not understood", "use auto, cpu, cpu:N, gpu:N, 0,3 or UUIDs"
         )
+    if chosen[0] != "cpu" and _torch_is_for_cpus():
+        raise DeviceError(
+            f"--devices {spec} takes a GPU, and torch {version('torch')} is built for CPUs alone",
+            "install a torch for CUDA, or choose --devices cpu",
+        )
     if chosen[0] != "cpu" and not _compiles_kernels():
         raise DeviceError(
             f"--devices {spec} takes a GPU, and what compiles kernels for it is not installed",
             "pip install 'linftui[cuda]', or choose --devices cpu",
         )
     return LaunchPlan(devices=chosen, threads=max(1, machine.cores // len(chosen)))
+
+
+def _torch_is_for_cpus() -> bool:
+    """By its name, as importing it takes a second."""
+    return version("torch").endswith("+cpu")
 
 
 def _compiles_kernels() -> bool:

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from linftui.ops.backends import backend_for
 
@@ -49,7 +50,7 @@ def _norm_dist_at_backward(
     grad: Tensor, x: Tensor, weight: Tensor, y: Tensor, p: Tensor
 ) -> tuple[Tensor, Tensor]:
     backend, number = backend_for(x), float(p)
-    if number < math.inf:
+    if number < math.inf or x.shape[1] == 0:
         return backend.norm_dist_backward(grad, x, weight, y, number)
     return backend.inf_dist_backward(grad, x, weight, backend.inf_dist_argmax(x, weight)[1])
 
@@ -155,14 +156,15 @@ def norm_dist(
 
     Raises:
         ValueError: shapes, dtypes or devices do not fit, or p < 1 or NaN.
-        NotImplementedError: a gradient of a gradient is asked for.
+        NotImplementedError: a gradient of a gradient, or a forward-mode derivative, is asked for.
 
     Source: Zhang et al., "Towards Certifying l-infinity Robustness using Neural Networks with
     l-inf-dist Neurons", ICML 2021; normalised by the largest difference so that no p overflows.
     """
     _check("x", x, weight)
+    _refuse_tangents(x, weight)
     if isinstance(p, Tensor) and torch.compiler.is_compiling():
-        at: Tensor = _OPERATORS.norm_dist_at(x, weight, p)
+        at: Tensor = _OPERATORS.norm_dist_at(x, weight, p.detach())
         return at
     p = _checked(float(p))
     needs_gradient = torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad)
@@ -198,8 +200,15 @@ def inf_dist_bounds(
     _check("upper", upper, weight)
     if lower.shape != upper.shape:
         raise ValueError(f"lower and upper differ in shape: {tuple(lower.shape)} and {tuple(upper.shape)}")
-    bounds: tuple[Tensor, Tensor] = _OPERATORS.inf_dist_bounds(lower, upper, weight, outward)
+    with torch.no_grad():
+        bounds: tuple[Tensor, Tensor] = _OPERATORS.inf_dist_bounds(lower, upper, weight, outward)
     return bounds
+
+
+def _refuse_tangents(*tensors: Tensor) -> None:
+    """Torch would take an operator without forward-mode derivatives for one whose derivatives are 0."""
+    if forward_ad._current_level >= 0 and any(forward_ad.unpack_dual(t).tangent is not None for t in tensors):
+        raise NotImplementedError("the distance has no forward-mode derivatives; use reverse mode")
 
 
 def _checked(p: float) -> float:

@@ -1,5 +1,6 @@
 """The dashboard itself: what is known of the runs, the screens it is shown on, and what keys set going."""
 
+import termios
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -33,6 +34,7 @@ from linftui.tui.screens.runs import RunsScreen
 from linftui.tui.text import clean
 from linftui.tui.theme import THEME
 
+LOOK_AT_TERMINAL_S = 2.0  # whether it is still there
 TOASTS = 2  # so many at once: more would hide a small terminal
 
 
@@ -68,10 +70,19 @@ class Dashboard(BackgroundApp):
         if self._first is not None:
             self.open_run(self._first)
         self.poller.start()
+        if not self.is_headless:
+            self.set_interval(LOOK_AT_TERMINAL_S, self._leave_a_lost_terminal)
 
     def on_unmount(self) -> None:
         """Nobody listens any more."""
         self.poller.stop()
+
+    def _leave_a_lost_terminal(self) -> None:
+        """SIGHUP tells of its end, but not where it is ignored; the input would be read, empty, for ever."""
+        try:
+            termios.tcgetattr(0)
+        except termios.error:
+            self.exit()
 
     @staticmethod
     def now() -> float:

@@ -1,6 +1,7 @@
 """Certificates as files: what they say, that they add up, are whole or not there, and keep to one claim."""
 
 import copy
+import os
 import shutil
 from collections import Counter
 from collections.abc import Callable
@@ -190,6 +191,18 @@ class TestWhole:
         again = certify(subject, EPS, never)
         assert again.created > first.created and timeless(again) == timeless(first)
         assert [path.name for path in subject.paths.certificates.iterdir()] == ["step-00000360-eps-0.1"]
+
+    def test_what_a_killed_process_left_is_removed_a_day_later(self, subject: Subject) -> None:
+        old, new = (subject.paths.certificates / f".step-00000360-eps-0.1.{n}-1.draft" for n in (1, 2))
+        other = subject.paths.certificates / ".step-00000360-eps-0.12.1-1.draft"
+        for folder in (old, new, other):
+            folder.mkdir(parents=True)
+            (folder / "samples.jsonl").touch()
+        for folder in (old, other):
+            os.utime(folder, (0, 0))
+        certify(subject, EPS, never)
+        left = {path.name for path in subject.paths.certificates.iterdir()}
+        assert left == {other.name, new.name, "step-00000360-eps-0.1"}
 
     def test_a_forged_certificate_is_no_part_of_a_new_one(self, subject: Subject) -> None:
         honest = certify(subject, EPS, never)

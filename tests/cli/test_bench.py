@@ -9,10 +9,15 @@ import pytest
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
 
-@pytest.mark.parametrize("size", ["8x8", "8x0x8", "8x8x8x8", "many"])
+@pytest.mark.parametrize("size", ["8x8", "8x0x8", "8x8x8x8", "many", "", "1_0x1x1"])
 def test_a_size_that_is_none_is_refused(linftui: Command, size: str) -> None:
     refused = linftui("bench", "ops", "--sizes", size)
     assert refused.returncode == 2 and "a size is like 128x1024x1024" in refused.stderr
+
+
+def test_a_size_that_nobody_waits_for_is_refused(linftui: Command) -> None:
+    refused = linftui("bench", "ops", "--sizes", "9999999x9999999x9999999")
+    assert refused.returncode == 2 and "more than 1e+12 elements" in refused.stderr
 
 
 def test_every_operation_is_measured_against_its_rivals(linftui: Command) -> None:

@@ -1,6 +1,7 @@
 """`linftui certify` in real processes: what it prints, what it leaves behind, what stops it."""
 
 import json
+import re
 import shutil
 import signal
 import subprocess
@@ -10,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from cli_processes import start
 
@@ -167,6 +169,21 @@ def test_ctrl_c_keeps_the_certificates_that_are_whole_and_nothing_else(copied_ru
     lines = json_lines(again.stdout)
     assert len(lines) == len(radii)
     assert [line for line in lines if line["n"] != 40] == []
+
+
+@pytest.mark.slow
+def test_a_certification_that_somebody_else_stops_is_not_taken_for_done(copied_run: Path) -> None:
+    radii = [f"{k}/100" for k in range(1, 25)]
+    with start(copied_run.parents[1], "certify", "tiny-run", "--eps", ",".join(radii)) as process:
+        while not complete_certificates(copied_run) and process.poll() is None:
+            time.sleep(0.02)
+        [worker] = psutil.Process(process.pid).children()
+        worker.terminate()
+        _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 143
+    assert re.fullmatch(
+        r"linftui: somebody stopped it: \d+ of 24 certificates of tiny-run are whole\n", stderr
+    )
 
 
 def complete_certificates(run: Path) -> int:

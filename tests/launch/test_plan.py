@@ -8,6 +8,7 @@ import pytest
 
 from linftui.devices import DeviceSnapshot, Gpu
 from linftui.errors import DeviceError
+from linftui.launch import plan
 from linftui.launch.plan import LaunchPlan, plan_devices
 
 GIB = 1 << 30
@@ -24,6 +25,21 @@ def machine(gpus: tuple[Gpu, ...] = (), cores: int = 4) -> DeviceSnapshot:
     problem = "" if gpus else "NVML: Driver Not Loaded"
     return DeviceSnapshot(
         cores, memory_total=8 * GIB, memory_available=4 * GIB, gpus=gpus, gpu_problem=problem
+    )
+
+
+@pytest.fixture(autouse=True)
+def torch_for_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whichever is here; each test may say otherwise."""
+    monkeypatch.setattr(plan, "version", lambda package: "2.13.0")
+
+
+def test_a_torch_for_cpus_has_no_use_for_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plan, "version", lambda package: "2.13.0+cpu")
+    assert plan_devices("auto", machine(GPUS)).devices == ("cpu",)
+    assert refusal("gpu:1", machine(GPUS)) == (
+        "--devices gpu:1 takes a GPU, and torch 2.13.0+cpu is built for CPUs alone; "
+        "install a torch for CUDA, or choose --devices cpu"
     )
 
 

@@ -141,6 +141,8 @@ def counted(graph, inputs):
     return torch._dynamo.lookup_backend(sys.argv[1])(graph, inputs)
 
 x, weight, graphs = torch.randn(6, 5), torch.randn(4, 5), []
+empty = torch.zeros(3, 0, requires_grad=True)
+torch.compile(norm_dist)(empty, torch.zeros(2, 0), torch.tensor(math.inf)).sum().backward()
 compiled = torch.compile(norm_dist, fullgraph=True, backend=counted)
 for p in (1.0, 8.0, 12.5, 300.0, math.inf):
     got = value_and_gradients(compiled, torch.tensor(p))
@@ -171,3 +173,20 @@ def test_a_gradient_of_a_gradient_is_refused(p: float) -> None:
     (gradient,) = torch.autograd.grad(norm_dist(x, weight, p).sum(), x, create_graph=True)
     with pytest.raises(NotImplementedError, match="first derivatives only"):
         gradient.pow(2).sum().backward()
+
+
+@pytest.mark.filterwarnings("ignore")  # torch.func's own
+def test_forward_mode_is_refused() -> None:
+    x, weight = normal(3, 5), normal(4, 5)
+    with pytest.raises(NotImplementedError, match="no forward-mode derivatives"):
+        torch.func.jvp(lambda a: norm_dist(a, weight, 8.0), (x,), (x,))
+    with torch.autograd.forward_ad.dual_level():
+        dual = torch.autograd.forward_ad.make_dual(x, x)
+        with pytest.raises(NotImplementedError, match="no forward-mode derivatives"):
+            norm_dist(dual, weight, math.inf)
+        assert norm_dist(x, weight, math.inf).isfinite().all()
+
+
+def test_bounds_have_no_gradient() -> None:
+    x = normal(3, 5).requires_grad_()
+    assert not any(end.requires_grad for end in inf_dist_bounds(x, x + 1, normal(4, 5)))

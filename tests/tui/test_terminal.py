@@ -1,6 +1,7 @@
 """All of it in a real terminal, by keys alone: launch, watch, leave, come back, stop, resume, certify."""
 
 import os
+import pty
 import re
 import shutil
 import subprocess
@@ -190,3 +191,23 @@ def test_a_run_is_launched_watched_left_stopped_resumed_and_certified_by_keys(
     wait_for(lambda: "Certify watched" not in tmux.screen())
     tmux.type("q")
     assert "Traceback" not in tmux.wait_for("ready>")
+
+
+def test_a_terminal_that_is_gone_ends_the_dashboard_even_where_nobody_says_so(tmp_path: Path) -> None:
+    """Where it does not control the session no SIGHUP comes; reading its end for ever would fill a core."""
+    (tmp_path / "runs").mkdir()
+    ours, theirs = pty.openpty()
+    program = [sys.executable, "-m", "linftui", "--runs-dir", str(tmp_path / "runs")]
+    dashboard = subprocess.Popen(
+        program, stdin=theirs, stdout=theirs, stderr=theirs, cwd=tmp_path, start_new_session=True,
+        env={**os.environ, "TERM": "xterm-256color"},
+    )  # fmt: skip
+    os.close(theirs)
+    try:
+        shown = b""
+        while b"no runs" not in shown.lower():
+            shown = shown[-4096:] + os.read(ours, 4096)
+        os.close(ours)
+        dashboard.wait(timeout=60)
+    finally:
+        dashboard.kill()
