@@ -50,6 +50,9 @@ def measure(sizes: list[tuple[int, int, int]], repeats: int, say: Callable[[str]
     figures = []
     for n, m, k in sizes:
         size = f"{n}x{m}x{k}"
+        say(f"{size}, warming up")
+        for job in _jobs(min(n, 32), min(m, 32), min(k, 32)).values():
+            job()  # threads start, libraries load, powers are fitted
         jobs = _jobs(n, m, k)
         times: dict[tuple[str, str], list[float]] = {key: [] for key in jobs}
         for turn in range(repeats):

@@ -41,7 +41,7 @@ def check_arithmetic(device: torch.device) -> None:
     Raises:
         CertificationError: denormals are flushed, or rounding is not to nearest.
     """
-    n = 1 << 21  # enough that every thread of torch's pool takes a part
+    n = 32768 * max(64, torch.get_num_threads())  # every thread of torch's pool takes a part: 32768 at least
 
     def filled(value: float) -> Tensor:
         return torch.full((n,), value, dtype=torch.float32, device=device)
