@@ -14,8 +14,6 @@ from torch import Tensor
 
 from linftui.ops import reference
 
-SLOW = "linftui was installed without its compiled CPU kernels"
-
 
 @runtime_checkable
 class Backend(Protocol):
@@ -78,12 +76,13 @@ def _cuda() -> Backend:
 
 @lru_cache(maxsize=1)
 def _cpu() -> tuple[Backend, str]:
-    from linftui.ops.cpu.library import library
+    from linftui.ops.cpu.library import library, load
 
     found = library()
     if found is None:
+        why = load()[1] or "none of the CPU kernels that linftui was compiled with can run here"
         warnings.warn(
-            f"{SLOW}: plain PyTorch is used, correct and slow (install a C++ compiler and reinstall linftui)",
+            f"{why}: plain PyTorch is used, correct and slow (install a C++ compiler and reinstall linftui)",
             RuntimeWarning,
             stacklevel=2,
         )

@@ -6,7 +6,6 @@ it. The library must be loaded after torch: both then share torch's OpenMP threa
 
 import ctypes
 import os
-import platform
 from collections.abc import Callable
 from ctypes import POINTER, c_double, c_float, c_int, c_int32, c_int64, c_void_p
 from functools import lru_cache
@@ -16,12 +15,12 @@ from typing import Any
 import torch  # noqa: F401  (its OpenMP must be there first)
 
 import linftui
+from linftui.errors import UsageError
 from linftui.ops.cpu.power import Power
 
 FILE = "liblinftui_cpu.so"
 FORCE = "LINFTUI_CPU_VARIANT"
-# In order of preference: the x86-64 level that a variant is compiled for, and what people call it.
-NAMES = {"v4": "avx512", "v3": "avx2", "v2": "sse4", "portable": "portable"}
+VARIANTS = ("avx512", "avx2", "sse4", "portable")  # in order of preference
 
 
 class PowerFit(ctypes.Structure):
@@ -64,7 +63,7 @@ class Library:
 
     Args:
         loaded: the shared library.
-        variant: a key of `NAMES`.
+        variant: one of `VARIANTS`.
     """
 
     def __init__(self, loaded: ctypes.CDLL, variant: str) -> None:
@@ -78,21 +77,32 @@ class Library:
     @property
     def name(self) -> str:
         """As told to people: cpu-avx512."""
-        return f"cpu-{NAMES[self.variant]}"
+        return f"cpu-{self.variant}"
+
+
+@lru_cache(maxsize=1)
+def load() -> tuple[ctypes.CDLL | None, str]:
+    """The shared library; or None, and why there is none."""
+    # An editable installation has two folders: the sources, and where compiled files go.
+    files = [Path(folder) / "ops" / "cpu" / FILE for folder in linftui.__path__]
+    file = next((file for file in files if file.is_file()), None)
+    if file is None:
+        return None, "linftui was installed without its compiled CPU kernels"
+    try:
+        return ctypes.CDLL(str(file)), ""
+    except OSError as error:  # compiled for a newer C library, say
+        return None, f"linftui cannot load its compiled CPU kernels ({error})"
 
 
 @lru_cache(maxsize=1)
 def variants() -> dict[str, Library]:
     """What this machine can run of what was compiled, the fastest first; empty without a library."""
-    # An editable installation has two folders: the sources, and where compiled files go.
-    files = [Path(folder) / "ops" / "cpu" / FILE for folder in linftui.__path__]
-    file = next((file for file in files if file.is_file()), None)
-    if file is None:
+    loaded, _ = load()
+    if loaded is None:
         return {}
-    loaded = ctypes.CDLL(str(file))
     return {
         variant: Library(loaded, variant)
-        for variant in NAMES
+        for variant in VARIANTS
         if hasattr(loaded, f"linftui_{variant}_ceiling") and loaded.linftui_supports(variant.encode())
     }
 
@@ -102,13 +112,15 @@ def library() -> Library | None:
     """The variant in use, or None where there is no compiled library.
 
     Raises:
-        ValueError: LINFTUI_CPU_VARIANT names one that is not here or that this processor cannot run.
+        UsageError: LINFTUI_CPU_VARIANT names one that is not known, not here, or not for this processor.
     """
     found = variants()
     forced = os.environ.get(FORCE)
     if not forced:
         return next(iter(found.values()), None)
     if forced not in found:
-        here = ", ".join(found) or f"none (no compiled library for {platform.machine()})"
-        raise ValueError(f"{FORCE} is {forced}; what can run here: {here}")
+        raise UsageError(
+            f"{FORCE} is {forced}, which " + ("cannot run here" if forced in VARIANTS else "is not known"),
+            f"known are {', '.join(VARIANTS)}; here can run {', '.join(found) or 'none'}",
+        )
     return found[forced]

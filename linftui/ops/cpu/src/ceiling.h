@@ -6,8 +6,10 @@
 // Makes the compiler think that a register may have changed, or it would see that every round is the same.
 #if defined(__x86_64__)
 #define LINFTUI_FORGET(v) asm volatile("" : "+v"(v))
-#else
+#elif defined(__aarch64__)
 #define LINFTUI_FORGET(v) asm volatile("" : "+w"(v))
+#else
+#define LINFTUI_FORGET(v) asm volatile("" : "+m"(v))
 #endif
 
 namespace {

@@ -12,6 +12,8 @@
 #if defined(__x86_64__) && !defined(LINFTUI_PORTABLE)
 #define LINFTUI_X86 1
 #include <immintrin.h>
+#elif defined(__aarch64__)
+#include <arm_neon.h>
 #endif
 
 namespace {
@@ -101,8 +103,19 @@ inline V multiply_add(V a, V b, V c) {
   return _mm512_fmadd_ps(a, b, c);
 #elif defined(LINFTUI_AVX2)
   return _mm256_fmadd_ps(a, b, c);
+#elif defined(__aarch64__)
+  return (V)vfmaq_f32((float32x4_t)c, (float32x4_t)a, (float32x4_t)b);
 #else
   return a * b + c;
+#endif
+}
+
+// a * b + c in the lanes where z < limit, 0 in the others.
+inline V multiply_add_below(V z, V limit, V a, V b, V c) {
+#if defined(LINFTUI_AVX512)
+  return _mm512_maskz_fmadd_ps(_mm512_cmp_ps_mask(z, limit, _CMP_LT_OQ), a, b, c);
+#else
+  return (V)((z < limit) & (I)multiply_add(a, b, c));
 #endif
 }
 
@@ -172,9 +185,10 @@ inline V4 fold_four(V a, V b, V c, V d) {
 #else
   const V4 p = a, q = b, r = c, s = d;
 #endif
-  const V4 pq = Fold::of(__builtin_shufflevector(p, q, 0, 4, 1, 5), __builtin_shufflevector(p, q, 2, 6, 3, 7));
-  const V4 rs = Fold::of(__builtin_shufflevector(r, s, 0, 4, 1, 5), __builtin_shufflevector(r, s, 2, 6, 3, 7));
-  return Fold::of(__builtin_shufflevector(pq, rs, 0, 1, 4, 5), __builtin_shufflevector(pq, rs, 2, 3, 6, 7));
+  // Spelled out: the builtins for shuffles are not those of every compiler.
+  const V4 pq = Fold::of(V4{p[0], q[0], p[1], q[1]}, V4{p[2], q[2], p[3], q[3]});
+  const V4 rs = Fold::of(V4{r[0], s[0], r[1], s[1]}, V4{r[2], s[2], r[3], s[3]});
+  return Fold::of(V4{pq[0], pq[1], rs[0], rs[1]}, V4{pq[2], pq[3], rs[2], rs[3]});
 #endif
 }
 
