@@ -1,7 +1,8 @@
 """The functions of `linftui.ops.reference` on float32 tensors of a CPU, by the compiled kernels.
 
 The kernels take finite numbers and distances that are not absurdly small. They notice anything else (a NaN,
-an infinity, a distance between 0 and 2^-100), and then the whole call is the definition's.
+an infinity, a distance between 0 and 2^-100), and then the whole call is the definition's; so it is at a
+finite p beyond `GREATEST_P`, and where memory for the kernels' own use runs out.
 """
 
 import math
@@ -12,7 +13,7 @@ from torch import Tensor
 
 from linftui.ops import reference
 from linftui.ops.cpu.library import Library, PowerFit
-from linftui.ops.cpu.power import drop_below, near, power
+from linftui.ops.cpu.power import GREATEST_P, drop_below, near, power
 
 
 class CpuKernels:
@@ -34,7 +35,7 @@ class CpuKernels:
 
     def norm_dist_forward(self, x: Tensor, weight: Tensor, p: float) -> Tensor:
         """y[n, m] = ||x_n - w_m||_p."""
-        if _empty(x, weight):
+        if _empty(x, weight) or GREATEST_P < p < math.inf:
             return reference.norm_dist_forward(x, weight, p)
         x, weight = x.contiguous(), weight.contiguous()
         y = x.new_empty(x.shape[0], weight.shape[0])
@@ -49,7 +50,7 @@ class CpuKernels:
         self, grad: Tensor, x: Tensor, weight: Tensor, y: Tensor, p: float
     ) -> tuple[Tensor, Tensor]:
         """Gradients to x and weight at finite p."""
-        if _empty(x, weight):
+        if _empty(x, weight) or p > GREATEST_P:
             return reference.norm_dist_backward(grad, x, weight, y, p)
         grad, x, weight, y = (tensor.contiguous() for tensor in (grad, x, weight, y))
         gradients = torch.empty_like(x), torch.empty_like(weight)

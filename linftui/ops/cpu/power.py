@@ -1,6 +1,6 @@
 """How the CPU kernels compute r^q for a ratio 0 <= r <= 1, decided here on the host for each q.
 
-- A whole q for which the kernels have products: by products.
+- A whole q up to 8: by products.
 - q >= 11.5: r^q = P(z)^(2^k) with z = c (1 - r) and c = q / 2^k in [2, 4). P approximates (1 - z / c)^c, a
   function so smooth that degree 6, 5, 4 or 3 suffices as q grows; squaring it k times costs k multiplications
   and neither a logarithm nor an exponential. P is fitted here in float64 and its error measured before use.
@@ -17,18 +17,22 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-WHOLE = frozenset({0, 1, 2, 3, 4, 7, 8})  # exponents that the kernels know as products
+GREATEST_P = 1e4  # above, a float32 power is too rough: the definition serves
+MOST_WHOLE = 8
 LEAST_SQUARED = 11.5
 # From here on most vectors of columns hold no term that counts, so that looking first pays; measured.
 LEAST_LOOKING_FORWARD, LEAST_LOOKING_BACKWARD = 200.0, 200.0
 # A term of a sum may be left out below 2^-30 of the largest: 5,000 of them move the distance by 5e-6 / p.
 NEAR_BITS = 30.0
-# A term of a gradient may be left out below 1e-13, which Adam's eps of 1e-10 hides, or 2^-60 of |grad|.
-DROP_ABSOLUTE, DROP_BITS = 1e-13, 60.0
-# P follows r^q down to 2^-44; from there on the power stays what it is.
+# P follows r^q down to 2^-44; below, the power is 0.
 FITTED_BITS = 44.0
-# Limits of the error of P^(2^k), relative to r^q where r^q > 2^-10 and > 2^-30.
-MOST_ERROR_NEAR_1, MOST_ERROR_BELOW = 2.5e-5, 2e-2
+# So a term of a gradient is left out below 2^-44 of |grad|; where looking pays, below 1e-13 too, which Adam's
+# eps of 1e-10 hides. As long as |grad| <= 1 nothing above 1e-13 is left out.
+DROP_ABSOLUTE = 1e-13
+# The width of the largest net: so many equal small terms beside one of 1 may make a sum.
+MANY = 5120
+# Limits of the error of P^(2^k) where r^q > 2^-30: as the root of such a sum shows it, and relative to r^q.
+MOST_ERROR_OF_ROOT, MOST_ERROR = 3.5e-7, 2e-2
 
 
 @dataclass(frozen=True)
@@ -50,22 +54,27 @@ class Power:
 @lru_cache(maxsize=64)
 def power(q: float) -> Power:
     """How to compute r^q, q >= 0."""
-    if q in WHOLE:
+    if q <= MOST_WHOLE and q.is_integer():
         return Power(q, "whole")
     if q >= LEAST_SQUARED:
         fitted = fit(q)
-        near_1, below = error(fitted)
-        if near_1 <= MOST_ERROR_NEAR_1 and below <= MOST_ERROR_BELOW:
+        of_root, greatest = error(fitted)
+        if of_root <= MOST_ERROR_OF_ROOT and greatest <= MOST_ERROR:
             return fitted
     return Power(q, "logarithmic")
 
 
-# Places to fit at, as bits s of r^q = 2^-s, dense at both ends; and how much an error at each counts: the
-# more the larger the power, for small terms matter only where there are no others.
+def _share(bits: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The part of a sum that many terms 2^-bits make beside one of 1."""
+    return 1 / (1 + np.exp2(bits) / MANY)
+
+
+# Places to fit at, as bits s of r^q = 2^-s, dense at both ends. An error counts by the share of such terms, to
+# a power below 1 so that the small terms of a gradient are not forgotten.
 _FIT_BITS = FITTED_BITS * (1 - np.cos(np.pi * (np.arange(48) + 0.5) / 48)) / 2
-_FIT_WEIGHTS = np.exp2(-0.35 * _FIT_BITS)
+_FIT_WEIGHTS = _share(_FIT_BITS) ** 0.7
 _CHECK_BITS = np.linspace(0, 30, 121)
-_CHECK_NEAR_1 = _CHECK_BITS <= 10
+_CHECK_SHARES = _share(_CHECK_BITS)
 
 
 def fit(q: float) -> Power:
@@ -82,12 +91,16 @@ def fit(q: float) -> Power:
 
 
 def error(fitted: Power) -> tuple[float, float]:
-    """The largest relative error of the fitted power where r^q > 2^-10, and where it is > 2^-30."""
-    z = fitted.c * (1 - np.exp2(-_CHECK_BITS / fitted.q))
-    executed = np.array(fitted.coefficients[::-1], np.float32).astype(np.float64)
-    value = np.polyval(executed, z)
-    relative = np.abs(value ** (2.0**fitted.squarings) * np.exp2(_CHECK_BITS) - 1)
-    return float(relative[_CHECK_NEAR_1].max()), float(relative.max())
+    """By how much many equal terms put a root off, and the largest relative error of a power; in float32."""
+    c = np.float32(fitted.c)
+    z = (c - float(c) * np.exp2(-_CHECK_BITS / fitted.q)).astype(np.float32)
+    value = np.zeros_like(z)
+    for coefficient in np.array(fitted.coefficients[::-1], np.float32):
+        value = value * z + coefficient
+    for _ in range(fitted.squarings):
+        value = value * value
+    relative = np.abs(value * np.exp2(_CHECK_BITS) - 1)
+    return float((relative * _CHECK_SHARES).max()) / fitted.q, float(relative.max())
 
 
 def near(p: float) -> float:
@@ -104,7 +117,7 @@ def drop_below(q: float) -> NDArray[np.float32] | None:
     if q < LEAST_LOOKING_BACKWARD:
         return None
     greatest = np.arange(256) - 126  # |grad| is below two to this power
-    bits = np.minimum(greatest - math.log2(DROP_ABSOLUTE), DROP_BITS)
+    bits = np.minimum(greatest - math.log2(DROP_ABSOLUTE), FITTED_BITS)
     ratios: NDArray[np.float32] = np.exp2(-bits / q).astype(np.float32)
     ratios[0], ratios[255] = np.inf, -1
     return ratios

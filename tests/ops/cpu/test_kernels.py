@@ -16,13 +16,9 @@ INF = math.inf
 VARIANTS = list(variants())
 # p for each way to take a power: products, logarithms, each number of squarings, near terms alone.
 EVERY_P = [
-    1.0,
+    *map(float, range(1, 10)),
     1.5,
-    2.0,
-    3.0,
-    4.0,
     5.5,
-    8.0,
     11.5,
     12.5,
     20.0,
@@ -33,6 +29,7 @@ EVERY_P = [
     199.0,
     300.0,
     1000.0,
+    1e4,
 ]
 # Within one block of columns, over several, and sizes that fill no tile.
 SHAPES = [(5, 10, 17), (3, 10, 1), (4, 10, 3), (33, 70, 100), (7, 3, 2100), (130, 100, 600)]
@@ -56,11 +53,18 @@ def shapes(draw: st.DrawFn) -> tuple[int, int, int]:
 
 
 def same(ours: tuple[Tensor, ...], theirs: tuple[Tensor, ...]) -> bool:
-    return all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
+    """Bit for bit: -0 is not 0."""
+    pairs = zip(ours, theirs, strict=True)
+    return all(torch.equal(a.view(torch.int32), b.view(torch.int32)) for a, b in pairs)
+
+
+def backward_tolerance(p: float) -> float:
+    """Of the largest gradient; a rounding of |d| / y counts p times."""
+    return 3e-5 if p <= 100 else 3e-4 * max(1, p / 1000)
 
 
 class TestAtInf:
-    """Not a bit differs from the definition."""
+    """Not a bit differs from the definition, but for the sign of a bound of 0 that is not rounded outward."""
 
     @pytest.mark.parametrize("shape", SHAPES)
     @pytest.mark.parametrize("ties", [False, True])
@@ -77,7 +81,9 @@ class TestAtInf:
         upper = x + normal(n, k, seed=3).abs()
         for outward in (False, True):
             box = (x, upper, weight, outward)
-            assert same(kernels.inf_dist_bounds(*box), reference.inf_dist_bounds(*box))
+            ours, theirs = kernels.inf_dist_bounds(*box), reference.inf_dist_bounds(*box)
+            assert all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
+            assert same(ours, theirs) or not outward
 
     @settings(deadline=None, max_examples=60)
     @given(shape=shapes(), data=st.data())
@@ -114,11 +120,13 @@ class TestAtFiniteP:
                 ours = kernels.norm_dist_backward(grad, x, weight, y, p)
                 right = reference.norm_dist_backward(grad.double(), x.double(), weight.double(), exact, p)
                 for a, b in zip(ours, right, strict=True):
-                    assert (a - b).abs().max() <= (3e-5 if p <= 100 else 3e-4) * b.abs().max()
+                    assert (a - b).abs().max() <= backward_tolerance(p) * b.abs().max()
 
     @pytest.mark.parametrize("p", [1.0, 8.0, 12.5, 37.3, 1000.0])
     def test_threads_do_not_change_a_bit(self, kernels: CpuKernels, p: float) -> None:
+        """Not even where a pair is equal, which is no case for powers of the plain differences."""
         x, weight, grad = normal(70, 300), normal(90, 300, seed=1), normal(70, 90, seed=2)
+        x[69] = weight[89]
         threads, results = torch.get_num_threads(), []
         try:
             for count in (1, 2, 3):
@@ -185,7 +193,7 @@ def test_a_convolution_with_groups_is_the_same_operation_on_unfolded_images(p: f
     """y[n, o, i, j] is the distance of a patch of the group's channels to the filter."""
     from linftui.ops import norm_dist
 
-    images, filters, groups = normal(2, 4, 6, 5), normal(6, 2, 3, 3, seed=1), 2
+    images, filters, groups = normal(2, 4, 6, 5).requires_grad_(), normal(6, 2, 3, 3, seed=1), 2
     patches = torch.nn.functional.unfold(images, 3, padding=1)  # [N, C * 9, L]
     outputs = []
     for part, own in zip(patches.chunk(groups, 1), filters.chunk(groups), strict=True):
@@ -196,3 +204,7 @@ def test_a_convolution_with_groups_is_the_same_operation_on_unfolded_images(p: f
     patch = padded[1, 2:4, 2:5, 1:4]  # where output (1, 4, 2, 1) of the second group looks
     expected = torch.linalg.vector_norm(patch - filters[4], p)
     assert torch.isclose(y[1, 4, 2, 1], expected, rtol=1e-6)
+    ours, theirs = (
+        torch.autograd.grad(value, images, retain_graph=True)[0] for value in (y[1, 4, 2, 1], expected)
+    )
+    assert torch.allclose(ours, theirs, rtol=1e-4, atol=1e-6) and ours.any() and not ours[:, :2].any()

@@ -26,5 +26,6 @@ def test_the_curve_is_that_with_every_term(
         if isinstance(ours, TrainRecord) and isinstance(theirs, TrainRecord)
     ]
     assert len(pairs) == 60 and pairs[-1][0].loss < 0.9 * pairs[0][0].loss
+    assert any(ours.loss != theirs.loss for ours, theirs in pairs)  # or nothing was left out
     for ours, theirs in pairs:
         assert ours.loss == pytest.approx(theirs.loss, rel=1e-5)

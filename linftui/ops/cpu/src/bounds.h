@@ -48,12 +48,16 @@ inline __attribute__((always_inline)) void bounds_tile(const Packed& tile, int f
   }
 }
 
+struct BoundsSpace {
+  Packing packing;
+  PerTile<V4> most, least;
+};
+
 // Returns 1 where a row of the task holds a NaN or an infinity; the bounds are then of no use.
 inline int bounds_task(const Matrix& lower, const Matrix& upper, const Matrix& weight, const Task& task, bool outward,
-                       float* low, float* high) {
-  PerTile<V4> most, least;
-  const bool finite = over_tiles<2>({lower, upper}, weight, task, true, [&](const Packed& tile) {
-    V4 *most_so_far = most.of(tile), *least_so_far = least.of(tile);
+                       BoundsSpace& space, float* low, float* high) {
+  const bool finite = over_tiles<2>({lower, upper}, weight, task, true, space.packing, [&](const Packed& tile) {
+    V4 *most_so_far = space.most.of(tile), *least_so_far = space.least.of(tile);
     for (int m = 0; m < TM; m += TM_BOUNDS) {
       V4 more[TM_BOUNDS], less[TM_BOUNDS];
       bounds_tile(tile, m, more, less);
@@ -64,7 +68,7 @@ inline int bounds_task(const Matrix& lower, const Matrix& upper, const Matrix& w
     }
   });
   over_outputs(task, [&](int64_t n, int64_t m, const Place& place) {
-    const float l = most.of(place), h = -least.of(place), below = outward ? next_down(l) : l;
+    const float l = space.most.of(place), h = -space.least.of(place), below = outward ? next_down(l) : l;
     low[n * weight.rows + m] = below > 0 ? below : 0;
     high[n * weight.rows + m] = outward ? next_up(h) : h;
   });

@@ -9,6 +9,11 @@ namespace {
 
 constexpr int64_t SEARCHED = 256;  // columns: a maximum is known to lie in one block of so many
 
+struct InfSpace {
+  Packing packing;
+  PerTile<V4> largest;
+  PerTile<I4> block;
+};
 
 // Maxima of |x - w| over packed vectors: of each weight row against the TN rows of x.
 inline __attribute__((always_inline)) void abs_max_tile(const float* x, const float* w, int64_t vectors, V4* largest) {
@@ -29,8 +34,9 @@ inline __attribute__((always_inline)) void abs_max_tile(const float* x, const fl
 }
 
 // Maxima over all columns. Returns whether all entries were finite; the maxima are of no use otherwise.
-inline bool largest_differences(const Matrix& x, const Matrix& weight, const Task& task, PerTile<V4>& largest) {
-  return over_tiles<1>({x}, weight, task, true, [&](const Packed& tile) {
+inline bool largest_differences(const Matrix& x, const Matrix& weight, const Task& task, Packing& packing,
+                                PerTile<V4>& largest) {
+  return over_tiles<1>({x}, weight, task, true, packing, [&](const Packed& tile) {
     V4 here[TM], *so_far = largest.of(tile);
     abs_max_tile(tile.x, tile.w, tile.vectors, here);
     for (int m = 0; m < TM; ++m) so_far[m] = tile.begin > 0 ? Max::of(so_far[m], here[m]) : here[m];
@@ -38,10 +44,10 @@ inline bool largest_differences(const Matrix& x, const Matrix& weight, const Tas
 }
 
 // y[n, m] of a task. Returns 1 where a row holds a NaN or an infinity; y is then of no use.
-inline int inf_forward_task(const Matrix& x, const Matrix& weight, const Task& task, float* y) {
-  PerTile<V4> largest;
-  const bool finite = largest_differences(x, weight, task, largest);
-  over_outputs(task, [&](int64_t n, int64_t m, const Place& place) { y[n * weight.rows + m] = largest.of(place); });
+inline int inf_forward_task(const Matrix& x, const Matrix& weight, const Task& task, InfSpace& space, float* y) {
+  const bool finite = largest_differences(x, weight, task, space.packing, space.largest);
+  over_outputs(task,
+               [&](int64_t n, int64_t m, const Place& place) { y[n * weight.rows + m] = space.largest.of(place); });
   return !finite;
 }
 
@@ -60,12 +66,11 @@ inline int64_t first_attained(const float* x, const float* w, int64_t begin, int
 
 // As inf_forward_task, and the first column that attains each maximum: the maxima of short blocks are compared in
 // order, then the block that won is searched.
-inline int inf_argmax_task(const Matrix& x, const Matrix& weight, const Task& task, float* y, int64_t* argmax) {
-  PerTile<V4> largest;
-  PerTile<I4> block;
-  const bool finite = over_tiles<1>({x}, weight, task, true, [&](const Packed& tile) {
-    V4* most = largest.of(tile);
-    I4* where = block.of(tile);
+inline int inf_argmax_task(const Matrix& x, const Matrix& weight, const Task& task, InfSpace& space, float* y,
+                           int64_t* argmax) {
+  const bool finite = over_tiles<1>({x}, weight, task, true, space.packing, [&](const Packed& tile) {
+    V4* most = space.largest.of(tile);
+    I4* where = space.block.of(tile);
     for (int64_t v = 0; v < tile.vectors; v += SEARCHED / W) {
       V4 here[TM];
       abs_max_tile(tile.x + v * TN * W, tile.w + v * TM * W, smaller(SEARCHED / W, tile.vectors - v), here);
@@ -78,8 +83,8 @@ inline int inf_argmax_task(const Matrix& x, const Matrix& weight, const Task& ta
     }
   });
   over_outputs(task, [&](int64_t n, int64_t m, const Place& place) {
-    const float value = largest.of(place);
-    const int64_t begin = block.of(place);
+    const float value = space.largest.of(place);
+    const int64_t begin = space.block.of(place);
     y[n * weight.rows + m] = value;
     argmax[n * weight.rows + m] =
         first_attained(x.row(n), weight.row(m), begin, smaller(begin + SEARCHED, x.k), value);

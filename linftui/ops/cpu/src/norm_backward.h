@@ -123,31 +123,39 @@ inline void backward_slab(const NormBackward& op, const Power& power, int64_t k0
 }
 
 template <bool Drop, class Power>
-inline void norm_backward(const NormBackward& op, const Power& power, int threads) {
+inline int norm_backward(const NormBackward& op, const Power& power, int threads) {
   const int64_t K = op.x.k, vectors = ceil_div(K, W);
   threads = useful_threads(threads, op.x.rows * op.weight.rows * K);
   int64_t slabs = ceil_div(vectors, PANELS);
   while (slabs < vectors && slabs % threads != 0) ++slabs;
-#pragma omp parallel for num_threads(threads) schedule(static)
-  for (int64_t i = 0; i < slabs; ++i) {
-    const int64_t k0 = vectors * i / slabs * W, k1 = smaller(vectors * (i + 1) / slabs * W, K);
-    Slab slab;
-    backward_slab<Drop>(op, power, k0, k1 - k0, slab);
+  int status = 0;
+#pragma omp parallel num_threads(threads) reduction(| : status)
+  {
+    const OnHeap<Slab> slab;
+#pragma omp for schedule(static)
+    for (int64_t i = 0; i < slabs; ++i) {
+      const int64_t k0 = vectors * i / slabs * W, k1 = smaller(vectors * (i + 1) / slabs * W, K);
+      if (slab.at == nullptr)
+        status = 1;
+      else
+        backward_slab<Drop>(op, power, k0, k1 - k0, *slab.at);
+    }
   }
+  return status;
 }
 
-// The least and the greatest y that are not 0. Returns 1 where one is a NaN, an infinity or too small.
-inline int range_of_distances(const float* y, int64_t count, float& least, float& greatest) {
-  float low = __builtin_inff(), high = 0;
-  int not_finite = 0;
-  for (int64_t i = 0; i < count; ++i) {
-    const float v = y[i];
-    not_finite |= !(v < __builtin_inff());
-    low = v > 0 && v < low ? v : low;
-    high = v > high ? v : high;
+// The range of many numbers, and whether all are finite.
+inline Range range_of(const float* values, int64_t count, bool& finite) {
+  const V none = broadcast(__builtin_inff());
+  V least = none, greatest = {}, spoilt = {};
+  for (int64_t i = 0; i < count; i += W) {
+    const V v = absolute(i + W <= count ? load(values + i) : load_part(values + i, static_cast<int>(count - i), 0));
+    least = minimum(choose(v > 0, v, none), least);
+    greatest = maximum(v, greatest);  // the second where the first is a NaN
+    spoilt = multiply_add(v, V{}, spoilt);
   }
-  least = low, greatest = high;
-  return not_finite | (low < SMALLEST);
+  finite = equal(spoilt, spoilt) == (1u << W) - 1;
+  return {fold_four<Min>(least, least, least, least)[0], fold_four<Max>(greatest, greatest, greatest, greatest)[0]};
 }
 
 }  // namespace

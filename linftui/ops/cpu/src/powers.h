@@ -2,8 +2,8 @@
 //
 // Each type has `scale(largest)`: the factor that belongs to a difference `largest` whose ratio is 1;
 // `add(sum, d, scale)`: sum + r^q; `with_sign_of(d, scale)`: r^q with the sign of d, 0 where d is 0, to be multiplied
-// by `flow(grad, largest)`. Which one serves
-// a given q is decided on the host (`linftui/ops/cpu/power.py`), where the polynomial of `Squared` is fitted too.
+// by `flow(grad, largest)`. SCALED tells whether there is a scale at all. Which type serves a given q is decided on
+// the host (`linftui/ops/cpu/power.py`), where the polynomial of `Squared` is fitted too.
 #pragma once
 
 #include "logarithms.h"
@@ -37,7 +37,7 @@ inline __attribute__((always_inline)) Number whole_power(Number r) {
 // A whole q. Without `Scaled` the difference itself is raised, where the caller knows that it stays in range.
 template <int Q, bool Scaled>
 struct Whole {
-  static constexpr bool MAY_DROP = false;
+  static constexpr bool MAY_DROP = false, SCALED = Scaled;
   explicit Whole(const PowerFit&) {}
   static float scale(float largest) { return 1 / largest; }
   static float flow(float grad, float largest) { return Scaled ? grad : grad * whole_power<Q>(1 / largest); }
@@ -59,7 +59,7 @@ struct Whole {
 
 // Any q, by way of the logarithm.
 struct Logarithmic {
-  static constexpr bool MAY_DROP = false;
+  static constexpr bool MAY_DROP = false, SCALED = true;
   explicit Logarithmic(const PowerFit& fit) : q(static_cast<float>(fit.q)) {}
   static float scale(float largest) { return 1 / largest; }
   static float flow(float grad, float) { return grad; }
@@ -72,22 +72,22 @@ struct Logarithmic {
   float q;
 };
 
-// r^q = P(z)^(2^K) with z = c (1 - r), c = q / 2^K, and P of low degree: no logarithm, no exponential. Below the
-// ratio at which r^q < 2^-44 z stays where it is: what is added there is below that too. K = 0 means that the
-// number of squarings is only known as the program runs.
+// r^q = P(z)^(2^K) with z = c (1 - r), c = q / 2^K, and P of low degree: no logarithm, no exponential. From z_max
+// on, where r^q < 2^-44, the power is 0. K = 0 means that the number of squarings is only known as the program runs.
 template <int Degree, int K>
 struct Squared {
-  static constexpr bool MAY_DROP = Degree == 3;  // large q alone
+  static constexpr bool MAY_DROP = Degree == 3, SCALED = true;  // dropping pays for large q alone
   explicit Squared(const PowerFit& fit) : c(fit.c), z_max(broadcast(fit.z_max)), squarings(fit.squarings) {
     for (int i = 0; i <= Degree; ++i) coefficients[i] = broadcast(fit.coefficients[i]);
   }
   float scale(float largest) const { return -c / largest; }
   static float flow(float grad, float) { return grad; }
   __attribute__((always_inline)) V root(V d, V scale) const {
-    const V z = minimum(multiply_add(absolute(d), scale, V{} + c), z_max);
+    const V z = multiply_add(absolute(d), scale, V{} + c);
     V power = coefficients[Degree];
 #pragma GCC unroll 8
-    for (int i = Degree - 1; i >= 0; --i) power = multiply_add(power, z, coefficients[i]);
+    for (int i = Degree - 1; i > 0; --i) power = multiply_add(power, z, coefficients[i]);
+    power = multiply_add_below(z, z_max, power, z, coefficients[0]);  // 0 before it is squared: never a denormal
     const int times = K > 0 ? K : squarings;
 #pragma GCC unroll 8
     for (int i = 1; i < times; ++i) power = power * power;
@@ -116,19 +116,21 @@ inline int with_power(const PowerFit& fit, Use use) {
       case 2: return use(Whole<2, true>(fit));
       case 3: return use(Whole<3, true>(fit));
       case 4: return use(Whole<4, true>(fit));
+      case 5: return use(Whole<5, true>(fit));
+      case 6: return use(Whole<6, true>(fit));
       case 7: return use(Whole<7, true>(fit));
       case 8: return use(Whole<8, true>(fit));
     }
   }
   if (fit.kind == SQUARED) {
-    switch (10 * fit.degree + fit.squarings) {
-      case 62: return use(Squared<6, 2>(fit));
-      case 53: return use(Squared<5, 3>(fit));
-      case 44: return use(Squared<4, 4>(fit));
-      case 35: return use(Squared<3, 5>(fit));
-      case 36: return use(Squared<3, 6>(fit));
-      case 37: return use(Squared<3, 7>(fit));
-      case 38: return use(Squared<3, 8>(fit));
+    switch (100 * fit.degree + fit.squarings) {
+      case 602: return use(Squared<6, 2>(fit));
+      case 503: return use(Squared<5, 3>(fit));
+      case 404: return use(Squared<4, 4>(fit));
+      case 305: return use(Squared<3, 5>(fit));
+      case 306: return use(Squared<3, 6>(fit));
+      case 307: return use(Squared<3, 7>(fit));
+      case 308: return use(Squared<3, 8>(fit));
       default: return use(Squared<3, 0>(fit));
     }
   }
@@ -144,16 +146,25 @@ inline bool with_raw_power(const PowerFit& fit, Use use) {
     case 2: use(Whole<2, false>(fit)); return true;
     case 3: use(Whole<3, false>(fit)); return true;
     case 4: use(Whole<4, false>(fit)); return true;
+    case 5: use(Whole<5, false>(fit)); return true;
+    case 6: use(Whole<6, false>(fit)); return true;
     case 7: use(Whole<7, false>(fit)); return true;
     case 8: use(Whole<8, false>(fit)); return true;
   }
   return false;
 }
 
-// Whether r^q and r^(q + 1) of differences up to `greatest`, and 1 / least^q, are floats with bits to spare.
-inline bool raw_powers_stay_in_range(const PowerFit& fit, float least, float greatest) {
-  const double bits = 100 / (fit.q + 1);
-  return least > __builtin_exp2(-bits) && greatest < __builtin_exp2(bits);
+// The least and the greatest magnitude among numbers that are not 0; a NaN counts for neither.
+struct Range {
+  float least, greatest;
+};
+
+// Whether d^q of differences up to y, and grad / y^q, are floats with bits to spare. What the gradients far below the
+// greatest lose then is below 2^-80.
+inline bool raw_powers_stay_in_range(const PowerFit& fit, const Range& y, const Range& grad) {
+  const double bits = 80 / (fit.q + 1);
+  return y.least > __builtin_exp2(-bits) && y.greatest < __builtin_exp2(bits) && grad.greatest > 0x1p-40f &&
+         grad.greatest < 0x1p+50f;
 }
 
 }  // namespace

@@ -4,7 +4,7 @@
 // in an order that depends on K alone, so the result is the same whatever the number of threads.
 #pragma once
 
-#include <omp.h>
+#include <cstdlib>
 
 #include "simd.h"
 
@@ -32,8 +32,15 @@ inline int useful_threads(int threads, int64_t elements) {
   return most < threads ? static_cast<int>(most) : threads;
 }
 
-// Does every task and returns the disjunction of what they return.
-template <class Work>
+// What a thread needs while it works, on the heap, for the stack of a thread may be small; null where memory is out.
+template <class Space>
+struct OnHeap {
+  Space* const at = static_cast<Space*>(aligned_alloc(64, (sizeof(Space) + 63) / 64 * 64));
+  ~OnHeap() { free(at); }
+};
+
+// Does every task, in a Space of the thread, and returns the disjunction of what they return, 1 without memory.
+template <class Space, class Work>
 inline int for_each_task(const Matrix& x, const Matrix& weight, int threads, Work work) {
   if (x.rows == 0 || weight.rows == 0) return 0;
   const int64_t tiles = ceil_div(weight.rows, TM);
@@ -42,12 +49,16 @@ inline int for_each_task(const Matrix& x, const Matrix& weight, int threads, Wor
   while (groups < tiles && groups * blocks % threads != 0) ++groups;
   while (blocks < ceil_div(x.rows, TN) && groups * blocks % threads != 0) ++blocks;
   int status = 0;
-#pragma omp parallel for num_threads(threads) schedule(static) reduction(| : status)
-  for (int64_t i = 0; i < groups * blocks; ++i) {
-    const int64_t group = i % groups, block = i / groups, quads = ceil_div(x.rows, TN);
-    const Task task = {quads * block / blocks * TN, smaller(quads * (block + 1) / blocks * TN, x.rows),
-                       tiles * group / groups * TM, smaller(tiles * (group + 1) / groups * TM, weight.rows)};
-    if (task.n0 < task.n1) status |= work(task);
+#pragma omp parallel num_threads(threads) reduction(| : status)
+  {
+    const OnHeap<Space> space;
+#pragma omp for schedule(static)
+    for (int64_t i = 0; i < groups * blocks; ++i) {
+      const int64_t group = i % groups, block = i / groups, quads = ceil_div(x.rows, TN);
+      const Task task = {quads * block / blocks * TN, smaller(quads * (block + 1) / blocks * TN, x.rows),
+                         tiles * group / groups * TM, smaller(tiles * (group + 1) / groups * TM, weight.rows)};
+      if (task.n0 < task.n1) status |= space.at == nullptr ? 1 : work(task, *space.at);
+    }
   }
   return status;
 }
@@ -67,6 +78,11 @@ inline void pack(const float* const (&rows)[Count], int64_t begin, int64_t end, 
     }
 }
 
+// The tiles of x and the one of weight that are at hand, as `pack` leaves them.
+struct Packing {
+  alignas(64) float x[ROWS_OF_X / TN][K_BLOCK * TN], w[K_BLOCK * TM];
+};
+
 // A tile that is at hand: its place in the task, and columns [begin, begin + W * vectors) of its rows as `pack` leaves
 // them; x has TN rows of each source.
 struct Packed {
@@ -77,9 +93,9 @@ struct Packed {
 // Calls use(packed) for every tile of a task and every block of columns, the blocks in order. Past the last row that
 // one is repeated, and what comes of it is not to be stored. Returns whether all entries were finite.
 template <int Sources, class Use>
-inline bool over_tiles(const Matrix (&x)[Sources], const Matrix& weight, const Task& task, bool repeat, Use use) {
+inline bool over_tiles(const Matrix (&x)[Sources], const Matrix& weight, const Task& task, bool repeat,
+                       Packing& packing, Use use) {
   constexpr int64_t COLUMNS = K_BLOCK / Sources;
-  alignas(64) float xs[ROWS_OF_X / TN][COLUMNS * Sources * TN], ws[COLUMNS * TM];
   const int64_t n_tiles = ceil_div(task.n1 - task.n0, TN), m_tiles = ceil_div(task.m1 - task.m0, TM);
   V spoilt = {};
   for (int64_t begin = 0; begin < weight.k; begin += COLUMNS) {
@@ -88,14 +104,14 @@ inline bool over_tiles(const Matrix (&x)[Sources], const Matrix& weight, const T
       const float* rows[Sources * TN];
       for (int i = 0; i < Sources * TN; ++i)
         rows[i] = x[i / TN].row(smaller(task.n0 + tile * TN + i % TN, x[0].rows - 1));
-      pack(rows, begin, end, repeat, xs[tile], spoilt);
+      pack(rows, begin, end, repeat, packing.x[tile], spoilt);
     }
     for (int64_t tile = 0; tile < m_tiles; ++tile) {
       const float* rows[TM];
       for (int i = 0; i < TM; ++i) rows[i] = weight.row(smaller(task.m0 + tile * TM + i, weight.rows - 1));
-      pack(rows, begin, end, repeat, ws, spoilt);
+      pack(rows, begin, end, repeat, packing.w, spoilt);
       for (int64_t n_tile = 0; n_tile < n_tiles; ++n_tile)
-        use(Packed{tile, n_tile, begin, ceil_div(end - begin, W), xs[n_tile], ws});
+        use(Packed{tile, n_tile, begin, ceil_div(end - begin, W), packing.x[n_tile], packing.w});
     }
   }
   return equal(spoilt, spoilt) == (1u << W) - 1;
