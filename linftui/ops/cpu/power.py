@@ -24,7 +24,7 @@ LEAST_SQUARED = 11.5
 LEAST_LOOKING_FORWARD, LEAST_LOOKING_BACKWARD = 200.0, 200.0
 # A term of a sum may be left out below 2^-30 of the largest: 5,000 of them move the distance by 5e-6 / p.
 NEAR_BITS = 30.0
-# P follows r^q down to 2^-44; below, the power is 0.
+# P follows r^q down to 2^-44; below, a gradient's power is 0.
 FITTED_BITS = 44.0
 # So a term of a gradient is left out below 2^-44 of |grad|; where looking pays, below 1e-13 too, which Adam's
 # eps of 1e-10 hides. As long as |grad| <= 1 nothing above 1e-13 is left out.
@@ -69,8 +69,8 @@ def _share(bits: NDArray[np.float64]) -> NDArray[np.float64]:
     return 1 / (1 + np.exp2(bits) / MANY)
 
 
-# Places to fit at, as bits s of r^q = 2^-s, dense at both ends. An error counts by the share of such terms, to
-# a power below 1 so that the small terms of a gradient are not forgotten.
+# Places to fit at, as bits s of r^q = 2^-s, dense at both ends. An error counts by the share of such terms,
+# to a power below 1 so that the small terms of a gradient are not forgotten.
 _FIT_BITS = FITTED_BITS * (1 - np.cos(np.pi * (np.arange(48) + 0.5) / 48)) / 2
 _FIT_WEIGHTS = _share(_FIT_BITS) ** 0.7
 _CHECK_BITS = np.linspace(0, 30, 121)

@@ -65,16 +65,16 @@ inline void fill_scales(const Task& task, const Power& power, NormSpace& space) 
 // y from the largest differences and sums of their powers. At p near 1 a sum may be infinite with its root; at a
 // large p it may be below 1 by a rounding, its root never. With `missing` only where y is a NaN. Returns 1 where a
 // distance is too small to have had a scale.
-inline int store_roots(const Matrix& weight, const Task& task, const PowerFit& fit, bool missing, const NormSpace& space,
-                       float* y) {
+inline int store_roots(const Matrix& weight, const Task& task, const PowerFit& fit, bool missing,
+                       const NormSpace& space, float* y) {
   const double inverse_p = 1 / fit.q;
   int too_small = 0;
   over_outputs(task, [&](int64_t n, int64_t m, const Place& place) {
     float& to = y[n * weight.rows + m];
-    if (missing && to == to) return;
     const float s = space.largest.of(place), root = times_root(s, space.sum.of(place), inverse_p);
-    to = root > s && s < __builtin_inff() ? root : s;
-    too_small |= s > 0 && s < SMALLEST;
+    const bool wanted = !missing || to != to;
+    to = wanted ? (root > s && s < __builtin_inff() ? root : s) : to;  // always a store, so that roots are vectors
+    too_small |= wanted & (s > 0) & (s < SMALLEST);
   });
   return too_small;
 }

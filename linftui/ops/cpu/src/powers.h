@@ -73,7 +73,8 @@ struct Logarithmic {
 };
 
 // r^q = P(z)^(2^K) with z = c (1 - r), c = q / 2^K, and P of low degree: no logarithm, no exponential. From z_max
-// on, where r^q < 2^-44, the power is 0. K = 0 means that the number of squarings is only known as the program runs.
+// on, where r^q < 2^-44, a gradient's power is 0 and a sum's is what it is at z_max, which takes less time. K = 0 means
+// that the number of squarings is only known as the program runs.
 template <int Degree, int K>
 struct Squared {
   static constexpr bool MAY_DROP = Degree == 3, SCALED = true;  // dropping pays for large q alone
@@ -82,23 +83,28 @@ struct Squared {
   }
   float scale(float largest) const { return -c / largest; }
   static float flow(float grad, float) { return grad; }
+  template <bool Gradient>
   __attribute__((always_inline)) V root(V d, V scale) const {
-    const V z = multiply_add(absolute(d), scale, V{} + c);
+    V z = multiply_add(absolute(d), scale, V{} + c);
+    if constexpr (!Gradient) z = minimum(z, z_max);
     V power = coefficients[Degree];
 #pragma GCC unroll 8
     for (int i = Degree - 1; i > 0; --i) power = multiply_add(power, z, coefficients[i]);
-    power = multiply_add_below(z, z_max, power, z, coefficients[0]);  // 0 before it is squared: never a denormal
+    if constexpr (Gradient)  // 0 before it is squared: never a denormal
+      power = multiply_add_below(z, z_max, power, z, coefficients[0]);
+    else
+      power = multiply_add(power, z, coefficients[0]);
     const int times = K > 0 ? K : squarings;
 #pragma GCC unroll 8
     for (int i = 1; i < times; ++i) power = power * power;
     return power;
   }
   __attribute__((always_inline)) V add(V sum, V d, V scale) const {
-    const V half = root(d, scale);
+    const V half = root<false>(d, scale);
     return multiply_add(half, half, sum);
   }
   __attribute__((always_inline)) V with_sign_of(V d, V scale) const {
-    const V half = root(d, scale);
+    const V half = root<true>(d, scale);
     return with_sign(half * half, d);
   }
   float c;
