@@ -100,7 +100,7 @@ COLUMNS = (
     Column("epoch", "epoch", EPOCH, _epoch, lambda run: _ordered(share_done(run)), descending=True),
     Column("eta", "eta", 6, _eta, None, from_width=106),
     Column("p", "p", 5, _p, lambda run: _ordered(run.p), descending=True),
-    Column("loss", "loss", 7, lambda row, _: loss(row.summary.loss), lambda run: _ordered(run.loss)),
+    Column("loss", "loss", 6, lambda row, _: loss(row.summary.loss), lambda run: _ordered(run.loss)),
     Column(
         "certified", "certified", 10, _certified,
         lambda run: _ordered(run.certified_accuracy), descending=True,
