@@ -278,7 +278,8 @@ def _unforeseen(error: Exception) -> LinftuiError:
 
 if __name__ == "__main__":
     exit_code = main(sys.argv[1:])
-    for stream in (sys.stdout, sys.stderr):
-        stream.flush()
+    with contextlib.suppress(OSError):  # a full disk changes nothing of how it ended
+        sys.stdout.flush()
+        sys.stderr.flush()
     # All is written and synced by now; torch would take half a second to take itself apart.
     os._exit(exit_code)

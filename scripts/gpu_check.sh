@@ -5,7 +5,8 @@
 # Needs Python with torch for CUDA, cuda-core, pytest and what linftui itself imports; compute-sanitizer and ncu
 # where they are installed. Without a network: put missing packages as wheels into wheels/ (ignored by git), e.g.
 #   pip download --no-deps --only-binary :all: --python-version 3.12 -d wheels \
-#       msgspec pyyaml platformdirs jaxtyping wadler-lindig pooch textual
+#       msgspec pyyaml platformdirs jaxtyping wadler-lindig pooch typer annotated-doc shellingham rich \
+#       markdown-it-py mdurl pygments psutil nvidia-ml-py
 # Full logs, and bench.json, go to the folder in $OUT, or build/gpu-check.
 set -uo pipefail
 cd "$(dirname "$0")/.."

@@ -4,12 +4,12 @@ Samples are appended batch by batch and summary.json is renewed as it goes, in a
 certificates, so progress can be watched from the run directory; a certificate is whole or not there.
 """
 
+import contextlib
 import itertools
 import os
 import shutil
 import time
 from collections.abc import Callable
-from contextlib import closing
 from dataclasses import dataclass, field
 from fractions import Fraction
 from importlib.metadata import version
@@ -143,9 +143,10 @@ def certify(subject: Subject, eps: Fraction, should_stop: Callable[[], bool]) ->
 
 def _tidy_up(final: CertificatePaths) -> None:
     """Removes what processes that were killed have left of this certificate."""
-    for left in final.root.parent.glob(f".{final.root.name}.*"):
-        if time.time() - left.stat().st_mtime > ABANDONED_S:
-            shutil.rmtree(left, ignore_errors=True)
+    for left in final.root.parent.glob(f".{final.root.name}.*.draft"):
+        with contextlib.suppress(OSError):  # its owner may be alive, and finish it just now
+            if time.time() - left.lstat().st_mtime > ABANDONED_S:
+                shutil.rmtree(left, ignore_errors=True)
 
 
 def _pass_over_images(
@@ -158,7 +159,7 @@ def _pass_over_images(
     """The pass proper: a verdict for every image, appended batch by batch, the summary renewed beside."""
     images, done, non_finite = subject.images, list[SampleRecord](), 0
     started, renewed = time.monotonic(), 0.0
-    with closing(LineAppender(draft.samples)) as samples:
+    with contextlib.closing(LineAppender(draft.samples)) as samples:
         for rows in map(slice, range(0, summary.total, BATCH), range(BATCH, summary.total + BATCH, BATCH)):
             if should_stop():
                 raise StoppedEarly(f"stopped after {len(done):,} of {summary.total:,} images")

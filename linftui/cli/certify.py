@@ -75,7 +75,8 @@ def certify(
         if code:
             raise certification.failure(code)
         if whole < len(wanted):
-            fail(f"somebody stopped it: {whole} of {len(wanted)} certificates of {paths.id} are whole")
+            why = certification.progress().error or "some cannot be found"
+            fail(f"{why}: {whole} of {len(wanted)} certificates of {paths.id} are whole")
             return 143
     return 0
 

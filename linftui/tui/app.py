@@ -1,5 +1,6 @@
 """The dashboard itself: what is known of the runs, the screens it is shown on, and what keys set going."""
 
+import os
 import termios
 import time
 from collections.abc import Iterable
@@ -70,7 +71,7 @@ class Dashboard(BackgroundApp):
         if self._first is not None:
             self.open_run(self._first)
         self.poller.start()
-        if not self.is_headless:
+        if not self.is_headless and os.isatty(0):
             self.set_interval(LOOK_AT_TERMINAL_S, self._leave_a_lost_terminal)
 
     def on_unmount(self) -> None:

@@ -26,7 +26,7 @@ def loss(value: float | None) -> str:
     """A loss in at most 6 cells, with its zeros at the end, so that a changing one keeps its place."""
     if value is None or not 0 < value < math.inf:
         return number(value)
-    if not 1e-3 <= value < 1e4:
+    if not 1e-3 <= value < 9999.5:
         return f"{value:.0e}"
     return f"{value:.4f}" if value < 1 else f"{value:#.4g}".rstrip(".")
 

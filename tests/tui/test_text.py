@@ -24,7 +24,7 @@ def test_a_loss_keeps_its_zeros() -> None:
 
 
 @pytest.mark.parametrize(
-    "value", [1e-12, 4.56e-4, 1.234e-3, 0.076924, 0.99996, 9.99999, 1234.5, 54321.0, 1e99]
+    "value", [1e-12, 4.56e-4, 1.234e-3, 0.076924, 0.99996, 9.99999, 1234.5, 9999.7, 54321.0, 1e99]
 )
 def test_a_loss_fits_its_column_whole(value: float) -> None:
     written = text.loss(value)

@@ -32,9 +32,9 @@ def norm_dist_backward(
     grad, x, weight, y = (tensor.contiguous() for tensor in (grad, x, weight, y))
     if y.numel() == 0 or x.shape[1] == 0:
         return torch.zeros_like(x), torch.zeros_like(weight)
+    work = _Backward(x, weight)
     number, form, numbers = numbers_for(p, x.device)
     rate = survivors_of(x.device).rates[1]
-    work = _Backward(x, weight)
     if (method or choose(number, True, rate)) == "pruned":
         thresholds = work.packed(1)
         floor = x.new_empty(1)

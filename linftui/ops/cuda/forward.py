@@ -75,6 +75,7 @@ def norm_dist_forward(
         return x.new_zeros(x.shape[0], weight.shape[0])
     if not isinstance(p, Exponent) and math.isinf(p):
         return _maxima(x, weight, finished=True)
+    launcher_of(x.device)  # before anything is made that must not be part of a captured graph
     number, form, numbers = numbers_for(p, x.device)
     rate = survivors_of(x.device).rates[0]
     if (method or choose(number, False, rate)) == "pruned":
