@@ -12,7 +12,7 @@ from linftui.cli.options import AsJson, Devices, RunNames, RunsDir
 from linftui.cli.render import clean, columns, duration, fail, fraction, print_json, warn
 from linftui.errors import UsageError
 from linftui.launch.certification import Certification
-from linftui.rundir.paths import CertificatePaths
+from linftui.rundir.paths import CertificatePaths, RunPaths
 from linftui.rundir.records import CertificateSummary
 
 POLL_S = 0.2
@@ -60,24 +60,31 @@ def certify(
         fetch_with_progress(recipe.data.dataset, recipe.data.root)
         wanted = list(dict.fromkeys(radii or [recipe.eps.test]))
         certification = Certification(paths, plan, wanted, checkpoint, means, limit)
-        try:
-            interrupted, code = _follow(certification, len(wanted))
-        finally:
-            certification.close()
-        whole = 0
-        for certificate, summary in certification.progress().certificates:
-            if summary is not None and summary.complete:
-                _show(certificate, summary, as_json)
-                whole += 1
-        if interrupted:
-            print("stopped; what was not certified to its end is discarded", file=sys.stderr)
-            return 130
-        if code:
-            raise certification.failure(code)
-        if whole < len(wanted):
-            why = certification.progress().error or "some cannot be found"
-            fail(f"{why}: {whole} of {len(wanted)} certificates of {paths.id} are whole")
-            return 143
+        if code := _certify_run(certification, paths, len(wanted), as_json):
+            return code
+    return 0
+
+
+def _certify_run(certification: Certification, paths: RunPaths, radii: int, as_json: bool) -> int:
+    """Follows one run's certification to its end and prints what is whole; the exit code."""
+    try:
+        interrupted, code = _follow(certification, radii)
+    finally:
+        certification.close()
+    progress, whole = certification.progress(), 0
+    for certificate, summary in progress.certificates:
+        if summary is not None and summary.complete:
+            _show(certificate, summary, as_json)
+            whole += 1
+    if interrupted:
+        print("stopped; what was not certified to its end is discarded", file=sys.stderr)
+        return 130
+    if code:
+        raise certification.failure(code)
+    if whole < radii:
+        why = progress.error or "some cannot be found"
+        fail(f"{why}: {whole} of {radii} certificates of {paths.id} are whole")
+        return 143
     return 0
 
 
