@@ -41,7 +41,7 @@ class Cost:
 
 
 FORWARD = Cost(dense=11.0, loop=3.1, flag=105.0, groups=128)
-BACKWARD = Cost(dense=12.6, loop=3.3, flag=130.0, groups=32)
+BACKWARD = Cost(dense=12.7, loop=3.5, flag=130.0, groups=32)
 
 
 def pruned_slots(cost: Cost, rate: float) -> float:
