@@ -18,6 +18,20 @@ from torch.autograd import forward_ad
 
 from linftui.ops.backends import backend_for
 
+
+def _norm_dist_at(x: Tensor, weight: Tensor, p: Tensor) -> Tensor:
+    return backend_for(x).norm_dist_forward(x, weight, _checked(float(p)))
+
+
+def _norm_dist_at_backward(
+    grad: Tensor, x: Tensor, weight: Tensor, y: Tensor, p: Tensor
+) -> tuple[Tensor, Tensor]:
+    backend, number = backend_for(x), float(p)
+    if number < math.inf or x.shape[1] == 0:
+        return backend.norm_dist_backward(grad, x, weight, y, number)
+    return backend.inf_dist_backward(grad, x, weight, backend.inf_dist_argmax(x, weight)[1])
+
+
 _SCHEMAS: dict[str, tuple[str, Callable[..., Any]]] = {
     "norm_dist": (
         "(Tensor x, Tensor weight, float p) -> Tensor",
@@ -39,28 +53,13 @@ _SCHEMAS: dict[str, tuple[str, Callable[..., Any]]] = {
         "(Tensor lower, Tensor upper, Tensor weight, bool outward) -> (Tensor, Tensor)",
         lambda lower, upper, weight, out: backend_for(lower).inf_dist_bounds(lower, upper, weight, out),
     ),
+    # p as a tensor, read when the operator runs: for torch.compile, whose graph then serves every p.
+    "norm_dist_at": ("(Tensor x, Tensor weight, Tensor p) -> Tensor", _norm_dist_at),
+    "norm_dist_at_backward": (
+        "(Tensor grad, Tensor x, Tensor weight, Tensor y, Tensor p) -> (Tensor, Tensor)",
+        _norm_dist_at_backward,
+    ),
 }
-
-
-def _norm_dist_at(x: Tensor, weight: Tensor, p: Tensor) -> Tensor:
-    return backend_for(x).norm_dist_forward(x, weight, _checked(float(p)))
-
-
-def _norm_dist_at_backward(
-    grad: Tensor, x: Tensor, weight: Tensor, y: Tensor, p: Tensor
-) -> tuple[Tensor, Tensor]:
-    backend, number = backend_for(x), float(p)
-    if number < math.inf or x.shape[1] == 0:
-        return backend.norm_dist_backward(grad, x, weight, y, number)
-    return backend.inf_dist_backward(grad, x, weight, backend.inf_dist_argmax(x, weight)[1])
-
-
-# p as a tensor, read when the operator runs: for torch.compile, whose graph then serves every p.
-_SCHEMAS["norm_dist_at"] = ("(Tensor x, Tensor weight, Tensor p) -> Tensor", _norm_dist_at)
-_SCHEMAS["norm_dist_at_backward"] = (
-    "(Tensor grad, Tensor x, Tensor weight, Tensor y, Tensor p) -> (Tensor, Tensor)",
-    _norm_dist_at_backward,
-)
 
 for _name, (_schema, _implementation) in _SCHEMAS.items():
     torch.library.define(f"linftui::{_name}", _schema)

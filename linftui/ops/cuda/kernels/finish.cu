@@ -156,39 +156,42 @@ finish_whole_power(const float* x, const float* weight, const float* numbers, co
     });
 }
 
+// The distance from the largest difference and a sum of powers in its units; once more where such a unit leaves
+// float32, or is NaN.
+DEVICE void store_scaled(const float* x, const float* weight, float* y, Pair pair, float scale, float sum, int m,
+                         int k, float p, float inverse_p) {
+    if (pair.there) y[pair.output] = isinf(scale) || scale == 0 ? scale : scale * root(sum, p, inverse_p);
+    repair(pair.there && scale != 0 && !(scale >= scale_of(scale)), pair.output, [=](long long o) {
+        y[o] = careful_norm(x + o / m * k, weight + o % m * k, k, p, inverse_p);
+    });
+}
+
 // Sums scaled by the largest difference, which `largest` holds; y may be the same array.
 KERNEL(FINISH_THREADS, 4)
 finish_scaled(const float* x, const float* weight, const float* numbers, const float* largest,
               const float* partial, float* y, int n, int m, int k, int splits) {
-    auto [output, there] = pair_of_thread(n, m);
+    Pair pair = pair_of_thread(n, m);
     long long outputs = static_cast<long long>(n) * m;
-    float p = numbers[0], inverse_p = numbers[1], scale = 0;
-    if (there) {
-        float sum = 0;
-        scale = largest[output];
-        NO_UNROLL for (int split = 0; split < splits; split++) sum += partial[split * outputs + output];
-        y[output] = isinf(scale) || scale == 0 ? scale : scale * root(sum, p, inverse_p);
+    float scale = 0, sum = 0;
+    if (pair.there) {
+        scale = largest[pair.output];
+        NO_UNROLL for (int split = 0; split < splits; split++) sum += partial[split * outputs + pair.output];
     }
-    repair(there && scale != 0 && !(scale >= scale_of(scale)), output, [=](long long o) {
-        y[o] = careful_norm(x + o / m * k, weight + o % m * k, k, p, inverse_p);
-    });
+    store_scaled(x, weight, y, pair, scale, sum, m, k, numbers[0], numbers[1]);
 }
 
 // Splits that each have their own largest difference and a sum in its units.
 KERNEL(FINISH_THREADS, 4)
 finish_pruned(const float* x, const float* weight, const float* numbers, const float* partial,
               const float* partial_sum, float* y, int n, int m, int k, int splits) {
-    auto [output, there] = pair_of_thread(n, m);
+    Pair pair = pair_of_thread(n, m);
     long long outputs = static_cast<long long>(n) * m;
-    float p = numbers[0], inverse_p = numbers[1], scale = 0;
-    if (there) {
-        NO_UNROLL for (int split = 0; split < splits; split++) scale = larger(scale, partial[split * outputs + output]);
-        float sum = 0;
+    float p = numbers[0], scale = 0, sum = 0;
+    if (pair.there) {
         NO_UNROLL for (int split = 0; split < splits; split++)
-            sum += partial_sum[split * outputs + output] * powf(partial[split * outputs + output] / scale, p);
-        y[output] = isinf(scale) || scale == 0 ? scale : scale * root(sum, p, inverse_p);
+            scale = larger(scale, partial[split * outputs + pair.output]);
+        NO_UNROLL for (int split = 0; split < splits; split++)
+            sum += partial_sum[split * outputs + pair.output] * powf(partial[split * outputs + pair.output] / scale, p);
     }
-    repair(there && scale != 0 && !(scale >= scale_of(scale)), output, [=](long long o) {
-        y[o] = careful_norm(x + o / m * k, weight + o % m * k, k, p, inverse_p);
-    });
+    store_scaled(x, weight, y, pair, scale, sum, m, k, p, numbers[1]);
 }

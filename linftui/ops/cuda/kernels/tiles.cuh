@@ -4,6 +4,8 @@
 // A row of a slab takes 20 floats: 8 rows read as float4 then fall on 8 different quarters of the banks, and
 // every row starts at a multiple of 16 bytes. What lies beyond N, M or K is zero on both sides, so its
 // difference is 0, which changes no maximum of absolutes and no sum of powers.
+//
+// The loop over slabs stands in every kernel: handed to a template, it made scan.cu spill registers on sm_100.
 #pragma once
 #include <intrinsics.cuh>
 
