@@ -64,8 +64,7 @@ def norm_dist_backward(
     grad = torch.where(y.isnan(), y, grad)  # at p = 1 a power is 1 even of NaN
     for rows in _chunks(x.shape[0], weight.numel()):
         d = _differences(x[rows], weight)
-        ratios = d.abs().div_(y[rows, :, None]).clamp_(max=1)  # rounding may leave y below the largest |d|
-        terms = ratios.pow_(p - 1).mul_(d.sign_()).mul_(grad[rows, :, None])
+        terms = d.abs().div_(y[rows, :, None]).pow_(p - 1).mul_(d.sign_()).mul_(grad[rows, :, None])
         terms.masked_fill_(flat[rows, :, None], 0)
         grad_x[rows] = terms.sum(1)
         grad_weight -= terms.sum(0)

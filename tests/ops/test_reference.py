@@ -222,6 +222,13 @@ class TestBackward:
             grad_weight[m, k] -= flow
         assert np.array_equal(x.grad.numpy(), grad_x) and np.array_equal(weight.grad.numpy(), grad_weight)
 
+    @pytest.mark.parametrize("p", [100.0, 1e3, 1e4, 1e7, 1e8])
+    def test_no_coordinate_takes_more_than_the_whole_gradient(self, p: float) -> None:
+        """It would, were y an ulp below the largest difference: their ratio is raised to the power p - 1."""
+        x, weight = normal(200, 33, seed=3).requires_grad_(), normal(1, 33, seed=4)
+        norm_dist(x, weight, p).sum().backward()
+        assert 0.99 < x.grad.abs().max() <= 1 + 1e-7 * min(p, 1e4)
+
 
 class TestBounds:
     @pytest.mark.parametrize("outward", [False, True])

@@ -63,8 +63,9 @@ def relative_error(y: Tensor, expected: Tensor) -> float:
 
 
 def gradient_errors(got: tuple[Tensor, Tensor], expected: tuple[Tensor, Tensor]) -> list[float]:
-    """Largest error over largest gradient, of x and of weight."""
-    return [float((a.double() - b).abs().max() / b.abs().max()) for a, b in zip(got, expected, strict=True)]
+    """Largest error over largest gradient, of x and of weight; infinite for a NaN, which max() may lose."""
+    errors = [(a.double() - b).abs().max() / b.abs().max() for a, b in zip(got, expected, strict=True)]
+    return [float(error.nan_to_num(INF)) for error in errors]
 
 
 def spoilt(values: tuple[float, ...], k: int = 21) -> Problem:

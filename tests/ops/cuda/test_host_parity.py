@@ -229,6 +229,28 @@ def _reference_dist(x: Tensor, weight: Tensor, p: float) -> Tensor:
     return d.amax(-1) if p == INF else d.pow(p).sum(-1).pow(1 / p)
 
 
+ONCE = [(37.3, "dense"), (8.0, "dense"), (300.0, "pruned"), (INF, None)]
+
+
+class TestNothingIsDoneTwice:
+    """What fast kernels decline is computed again with care, which would hide a fast kernel that is wrong."""
+
+    @pytest.mark.parametrize(("p", "method"), ONCE)
+    def test_of_ordinary_numbers_the_fast_kernels_decline_none(
+        self, p: float, method: Method | None, host: HostLauncher
+    ) -> None:
+        case = problem(5, 7, 33)
+        cuda.norm_dist_forward(case.x, case.weight, p, method)
+        if p == INF:
+            cuda.inf_dist_argmax(case.x, case.weight)
+            cuda.inf_dist_bounds(case.x - 1, case.x + 1, case.weight, True)
+        fast = [launch for launch in host.launches if launch[0].source != "finish.cu"]
+        assert {kernel.source for kernel, _, _ in fast} <= {"fold.cu", "argmax.cu", "power.cu", "scan.cu"}
+        for kernel, _, arguments in fast:
+            results = [a for a in arguments if isinstance(a, Tensor) and a.is_floating_point()]
+            assert all(result.isfinite().all() for result in results), kernel.name
+
+
 class TestChoice:
     def test_the_method_follows_p_and_what_was_measured(self, host: HostLauncher) -> None:
         case = problem(3, 4, 40)
