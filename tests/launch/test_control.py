@@ -6,6 +6,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from msgspec import structs
@@ -37,6 +38,8 @@ ELSEWHERE = structs.replace(this_host(), boot_id="another boot")
 
 
 def described(process: subprocess.Popen[bytes], role: str = "rank-0") -> ProcessRecord:
+    while process.poll() is None and not Path(f"/proc/{process.pid}/cmdline").read_bytes():
+        pass  # Popen returns a moment before its process has the name that it is known by
     record = describe_process(process.pid, role)
     assert record is not None
     return record
