@@ -58,6 +58,9 @@ def _ops_on_gpu(shapes: list[tuple[int, int, int]], repeats: int, as_json: bool)
 
 
 def _ops_on_cpu(shapes: list[tuple[int, int, int]], repeats: int, as_json: bool) -> None:
+    from linftui.launch.plan import HUGE_PAGES
+
+    os.environ.update({**HUGE_PAGES, **os.environ})  # as a run has them; torch looks when it is first used
     import torch
 
     from linftui.bench.ops import measure

@@ -1,6 +1,7 @@
 """What `--devices` means on machines with and without GPUs, and what a worker is then told."""
 
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -182,6 +183,35 @@ def test_a_worker_on_a_gpu_sees_that_one_only_in_the_order_of_the_bus(
     assert environment["CUDA_DEVICE_ORDER"] == "PCI_BUS_ID"
     assert environment["LINFTUI_TEST_MARK"] == "kept"
     assert os.environ["CUDA_VISIBLE_DEVICES"] == "7"  # ours is untouched
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    not Path("/sys/kernel/mm/transparent_hugepage").exists(), reason="this kernel has no huge pages"
+)
+@pytest.mark.parametrize("chosen", [None, "0"])
+def test_large_tensors_of_a_worker_ask_for_huge_pages(
+    chosen: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("THP_MEM_ALLOC_ENABLE", raising=False)
+    if chosen is not None:
+        monkeypatch.setenv("THP_MEM_ALLOC_ENABLE", chosen)
+    program = """
+import torch
+large = torch.ones(1 << 24)
+address, mapped = large.data_ptr(), False
+for line in open("/proc/self/smaps"):
+    ends = line.split(maxsplit=1)[0].split("-")
+    if len(ends) == 2:
+        mapped = int(ends[0], 16) <= address < int(ends[1], 16)
+    elif mapped and line.startswith("VmFlags:"):
+        print("hg" in line.split())
+"""
+    environment = LaunchPlan(devices=("cpu",), threads=1).environment()
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=environment, capture_output=True, text=True, timeout=120
+    )
+    assert done.stdout == f"{chosen is None}\n", done.stderr
 
 
 def test_one_rank_is_the_worker_itself(tmp_path: Path) -> None:

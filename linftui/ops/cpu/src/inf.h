@@ -55,10 +55,8 @@ inline int inf_forward_task(const Matrix& x, const Matrix& weight, const Task& t
 inline int64_t first_attained(const float* x, const float* w, int64_t begin, int64_t end, float largest) {
   const V wanted = broadcast(largest);
   for (int64_t k = begin; k < end; k += W) {
-    const int n = static_cast<int>(smaller(W, end - k));
-    const V xs = n == W ? load(x + k) : load_part(x + k, n, x[k]);
-    const V ws = n == W ? load(w + k) : load_part(w + k, n, w[k]);
-    const uint32_t here = equal(absolute(xs - ws), wanted);
+    const V d = load_first(end - k, x + k, x[k]) - load_first(end - k, w + k, w[k]);
+    const uint32_t here = equal(absolute(d), wanted);
     if (here != 0) return k + __builtin_ctz(here);
   }
   return end;

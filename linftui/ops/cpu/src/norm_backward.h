@@ -22,15 +22,15 @@ struct Panels {
     for (int64_t row = 0; row < rows; ++row) {
       const float* values = from.row(smaller(row0 + row, from.rows - 1)) + k0;
       for (int64_t k = 0; k < columns; k += W)
-        store(at[k / W][row], k + W <= columns ? load(values + k)
-                                                : load_part(values + k, static_cast<int>(columns - k), 0));
+        store(at[k / W][row], load_first(columns - k, values + k, 0));
     }
   }
   void write(float* to, int64_t K, int64_t row0, int64_t rows, int64_t k0, int64_t columns) const {
-    for (int64_t row = 0; row < rows; ++row)
+    for (int64_t row = 0; row < rows; ++row) {
+      float* values = to + (row0 + row) * K + k0;
       for (int64_t k = 0; k < columns; k += W)
-        memcpy(to + (row0 + row) * K + k0 + k, at[k / W][row],
-               sizeof(float) * static_cast<size_t>(smaller(W, columns - k)));
+        store_first(columns - k, values + k, load(at[k / W][row]));
+    }
   }
 };
 
@@ -57,10 +57,12 @@ inline void fill_pairs(const NormBackward& op, const Power& power, int64_t n0, i
   for (int i = 0; i < TB; ++i) {
     const bool real = n0 + i < op.x.rows;
     const int64_t from = smaller(n0 + i, op.x.rows - 1) * op.weight.rows + m0;
-    for (int64_t m = 0; m < rows; ++m) {
-      const float y = op.y[from + m], divisor = y > 0 ? y : 1, grad = power.flow(op.grad[from + m], divisor);
-      pairs.scale[i][m] = y > 0 ? power.scale(divisor) : 0;
-      pairs.flow[i][m] = real && y > 0 ? grad : 0;
+    for (int64_t m = 0; m < rows; m += W) {
+      const V y = load_first(rows - m, op.y + from + m, 0), grad = load_first(rows - m, op.grad + from + m, 0);
+      const I differ = y > 0;
+      const V divisor = choose(differ, y, broadcast(1));
+      store(pairs.scale[i] + m, choose(differ, power.scale(divisor), V{}));
+      store(pairs.flow[i] + m, choose(differ, real ? power.flow(grad, divisor) : V{}, V{}));
     }
     if (op.drop_below == nullptr) continue;
     for (int64_t m = 0; m < rows; ++m) {
@@ -149,7 +151,7 @@ inline Range range_of(const float* values, int64_t count, bool& finite) {
   const V none = broadcast(__builtin_inff());
   V least = none, greatest = {}, spoilt = {};
   for (int64_t i = 0; i < count; i += W) {
-    const V v = absolute(i + W <= count ? load(values + i) : load_part(values + i, static_cast<int>(count - i), 0));
+    const V v = absolute(load_first(count - i, values + i, 0));
     least = minimum(choose(v > 0, v, none), least);
     greatest = maximum(v, greatest);  // the second where the first is a NaN
     spoilt = multiply_add(v, V{}, spoilt);

@@ -110,8 +110,7 @@ template <class Power>
 inline V sum_near(const float* x, const float* w, int64_t begin, int64_t end, const Power& power, V wanted, V scale,
                   V sum) {
   for (int64_t k = begin; k < end; k += W) {
-    const int n = static_cast<int>(smaller(W, end - k));
-    const V d = n == W ? load(x + k) - load(w + k) : load_part(x + k, n, 0) - load_part(w + k, n, 0);
+    const V d = load_first(end - k, x + k, 0) - load_first(end - k, w + k, 0);
     if (greater(absolute(d), wanted) != 0) sum = power.add(sum, d, scale);
   }
   return sum;

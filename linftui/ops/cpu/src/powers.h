@@ -39,8 +39,11 @@ template <int Q, bool Scaled>
 struct Whole {
   static constexpr bool MAY_DROP = false, SCALED = Scaled;
   explicit Whole(const PowerFit&) {}
-  static float scale(float largest) { return 1 / largest; }
-  static float flow(float grad, float largest) { return Scaled ? grad : grad * whole_power<Q>(1 / largest); }
+  template <class Number>
+  static Number scale(Number largest) {
+    return 1.0f / largest;
+  }
+  static V flow(V grad, V largest) { return Scaled ? grad : grad * whole_power<Q>(1.0f / largest); }
   static __attribute__((always_inline)) V add(V sum, V d, V scale) {
     const V r = Scaled ? d * scale : d;
     if constexpr (Q % 2 == 0) {
@@ -61,8 +64,11 @@ struct Whole {
 struct Logarithmic {
   static constexpr bool MAY_DROP = false, SCALED = true;
   explicit Logarithmic(const PowerFit& fit) : q(static_cast<float>(fit.q)) {}
-  static float scale(float largest) { return 1 / largest; }
-  static float flow(float grad, float) { return grad; }
+  template <class Number>
+  static Number scale(Number largest) {
+    return 1.0f / largest;
+  }
+  static V flow(V grad, V) { return grad; }
   __attribute__((always_inline)) V of(V d, V scale) const {
     const V r = absolute(d) * scale;
     return (V)((r > 0) & (I)exp2_of(minimum(log2_of(r) * q, V{})));
@@ -81,8 +87,11 @@ struct Squared {
   explicit Squared(const PowerFit& fit) : c(fit.c), z_max(broadcast(fit.z_max)), squarings(fit.squarings) {
     for (int i = 0; i <= Degree; ++i) coefficients[i] = broadcast(fit.coefficients[i]);
   }
-  float scale(float largest) const { return -c / largest; }
-  static float flow(float grad, float) { return grad; }
+  template <class Number>
+  Number scale(Number largest) const {
+    return -c / largest;
+  }
+  static V flow(V grad, V) { return grad; }
   template <bool Gradient>
   __attribute__((always_inline)) V root(V d, V scale) const {
     V z = multiply_add(absolute(d), scale, V{} + c);

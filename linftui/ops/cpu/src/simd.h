@@ -45,8 +45,9 @@ inline V load(const float* from) { return *reinterpret_cast<const Unaligned*>(fr
 inline void store(float* to, V v) { *reinterpret_cast<Unaligned*>(to) = v; }
 inline V broadcast(float value) { return value - V{}; }  // not V{} + value: that changes -0
 
-// The first `n` < W floats; the other lanes hold `fill`.
-inline V load_part(const float* from, int n, float fill) {
+// The first `n` floats; where n < W, the other lanes hold `fill`.
+inline V load_first(int64_t n, const float* from, float fill) {
+  if (n >= W) return load(from);
 #if defined(LINFTUI_AVX512)
   return _mm512_mask_loadu_ps(_mm512_set1_ps(fill), static_cast<__mmask16>((1u << n) - 1), from);
 #else
@@ -54,6 +55,15 @@ inline V load_part(const float* from, int n, float fill) {
   for (int i = 0; i < W; ++i) lanes[i] = i < n ? from[i] : fill;
   return load(lanes);
 #endif
+}
+
+// Stores the first `n` lanes, at most W.
+inline void store_first(int64_t n, float* to, V v) {
+  if (n >= W) {
+    store(to, v);
+    return;
+  }
+  for (int i = 0; i < n; ++i) to[i] = v[i];
 }
 
 inline V absolute(V v) { return (V)((I)v & 0x7fffffff); }

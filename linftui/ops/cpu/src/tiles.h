@@ -72,7 +72,7 @@ inline void pack(const float* const (&rows)[Count], int64_t begin, int64_t end, 
   for (int64_t k = begin; k < end; k += W)
     for (int i = 0; i < Count; ++i, to += W) {
       const float* from = rows[i] + k;
-      const V v = k + W <= end ? load(from) : load_part(from, static_cast<int>(end - k), repeat ? *from : 0);
+      const V v = load_first(end - k, from, repeat ? *from : 0);
       spoilt = multiply_add(v, V{}, spoilt);
       store(to, v);
     }
