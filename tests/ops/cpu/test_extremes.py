@@ -134,6 +134,20 @@ def test_no_gradient_where_there_is_no_difference(kernels: CpuKernels, p: float)
     assert grad_x.any() and grad_weight.any()
 
 
+@pytest.mark.parametrize("p", [1.0, 5.0, 8.0, 9.5, 12.5, 37.3, 300.0, 1000.0])
+@pytest.mark.parametrize("given", [1.0, INF, math.nan])
+def test_an_equal_pair_has_no_gradient_whatever_is_given(kernels: CpuKernels, p: float, given: float) -> None:
+    x, weight, grad = normal(9, 40), normal(11, 40, seed=1), normal(9, 11, seed=2)
+    x[4] = weight[10]
+    grad[4, 10] = given
+    y = kernels.norm_dist_forward(x, weight, p)
+    with_it = kernels.norm_dist_backward(grad, x, weight, y, p)
+    grad[4, 10] = 0
+    without = kernels.norm_dist_backward(grad, x, weight, y, p)
+    assert y[4, 10] == 0
+    torch.testing.assert_close(with_it, without, rtol=0, atol=1e-5)
+
+
 @pytest.mark.parametrize("p", [2.0, 5.0, 8.0, 12.5, 37.3])
 @pytest.mark.parametrize("size", [1e-35, 1e-15, 1e13, 1e30])
 @pytest.mark.parametrize("distance", [1e-4, 1.0, 3e2])
