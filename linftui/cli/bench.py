@@ -58,9 +58,11 @@ def _ops_on_gpu(shapes: list[tuple[int, int, int]], repeats: int, as_json: bool)
 
 
 def _ops_on_cpu(shapes: list[tuple[int, int, int]], repeats: int, as_json: bool) -> None:
-    from linftui.launch.plan import HUGE_PAGES
+    from linftui.launch.plan import with_huge_pages
 
-    os.environ.update({**HUGE_PAGES, **os.environ})  # as a run has them; torch looks when it is first used
+    as_a_run = with_huge_pages(os.environ)
+    if as_a_run != os.environ:  # the C library looks once, when a process starts
+        os.execve(sys.executable, [sys.executable, "-P", "-m", "linftui", *sys.argv[1:]], as_a_run)
     import torch
 
     from linftui.bench.ops import measure

@@ -4,6 +4,7 @@ import importlib.util
 import os
 import re
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -11,10 +12,6 @@ from pathlib import Path
 from linftui.devices import DeviceSnapshot
 from linftui.errors import DeviceError
 from linftui.rundir.records import Gpu
-
-# Linux then backs large tensors with pages of 2 MiB. The gradient of 5120 x 5120 weights, given back and
-# asked for anew at each step, is 25,600 small pages, whose first touch takes a fifth of a step at p = inf.
-HUGE_PAGES = {"THP_MEM_ALLOC_ENABLE": "1"}
 
 _COUNTED = re.compile(r"(cpu|gpu):(\d{1,4})")
 _LISTED = re.compile(r"(\d+|GPU-[0-9A-Za-z-]+)(,(\d+|GPU-[0-9A-Za-z-]+))*")
@@ -69,8 +66,7 @@ class LaunchPlan:
         """The worker's environment: it sees its own devices only, in the order that NVML lists them."""
         visible = "" if self.torch_device == "cpu" else ",".join(self.devices)
         return {
-            **HUGE_PAGES,  # unless whoever starts it knows better
-            **os.environ,
+            **with_huge_pages(os.environ),
             "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
             "CUDA_VISIBLE_DEVICES": visible,
             "PYTHONUNBUFFERED": "1",
@@ -85,6 +81,20 @@ class LaunchPlan:
             "NCCL_SOCKET_IFNAME": "lo",
             "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1",
         }
+
+
+def with_huge_pages(environment: Mapping[str, str]) -> dict[str, str]:
+    """An environment whose processes ask Linux for pages of 2 MiB, unless it already says whether they do.
+
+    The gradient of 5120 x 5120 weights, given back and asked for anew at each step, is 25,600 small pages,
+    and touching them first takes a quarter of a step at p = inf. torch's own THP_MEM_ALLOC_ENABLE helps as
+    much there, but has tensors of 2 to 32 MiB, which would be reused, come from Linux each time. A libc
+    other than glibc, or one before 2.35, takes no notice.
+    """
+    tunables = environment.get("GLIBC_TUNABLES", "")
+    if "glibc.malloc.hugetlb=" in tunables:
+        return dict(environment)
+    return {**environment, "GLIBC_TUNABLES": ":".join(filter(None, (tunables, "glibc.malloc.hugetlb=1")))}
 
 
 def plan_devices(spec: str, machine: DeviceSnapshot) -> LaunchPlan:

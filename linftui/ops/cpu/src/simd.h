@@ -45,7 +45,7 @@ inline V load(const float* from) { return *reinterpret_cast<const Unaligned*>(fr
 inline void store(float* to, V v) { *reinterpret_cast<Unaligned*>(to) = v; }
 inline V broadcast(float value) { return value - V{}; }  // not V{} + value: that changes -0
 
-// The first `n` floats; where n < W, the other lanes hold `fill`.
+// The first `n` floats, at most W; where they are fewer, the other lanes hold `fill`.
 inline V load_first(int64_t n, const float* from, float fill) {
   if (n >= W) return load(from);
 #if defined(LINFTUI_AVX512)
