@@ -3,8 +3,10 @@
 import json
 import subprocess
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
+from cli_processes import start
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -29,3 +31,17 @@ def test_every_operation_is_measured_against_its_rivals(linftui: Command) -> Non
     best = figures["4x8x16", "p = 37.3, forward and backward"]
     assert best["cdist"] > 0 and best["reference"] > 0 and best["elements_per_s"] > 0
     assert figures["2x3x5", "p = 1000, forward"]["cdist"] is None
+
+
+@pytest.mark.parametrize(
+    ("given", "taken"), [("", "glibc.malloc.hugetlb=1"), ("glibc.malloc.hugetlb=0",) * 2]
+)
+def test_it_measures_with_the_pages_of_a_run_unless_told_otherwise(
+    given: str, taken: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GLIBC_TUNABLES", given)
+    with start(tmp_path, "bench", "ops", "--sizes", "2x3x5", "--repeats", "1000000") as process:
+        assert process.stderr is not None
+        assert process.stderr.readline() == "2x3x5, warming up ...\n"
+        environment = Path(f"/proc/{process.pid}/environ").read_text().split("\0")
+    assert f"GLIBC_TUNABLES={taken}" in environment

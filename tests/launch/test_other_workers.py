@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from attempts import finish
 from msgspec import structs
 
 from linftui.errors import WorkerError
@@ -16,13 +17,6 @@ from linftui.rundir.reader import read_record
 from linftui.rundir.records import ExitRecord, StateRecord
 from linftui.rundir.store import RunStore
 from linftui.rundir.writer import write_record
-
-
-def finish(supervisor: Supervisor) -> ExitRecord:
-    """Supervises an attempt to its end, which pytest's own limit ends at last."""
-    while (ended := supervisor.poll(0.1)) is None:
-        pass
-    return ended
 
 
 class Script(LaunchPlan):

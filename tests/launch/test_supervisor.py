@@ -17,6 +17,7 @@ from pathlib import Path
 import psutil
 import pytest
 import torch
+from attempts import PATIENCE_S, finish
 from msgspec import structs
 
 from linftui.devices import usable_cores
@@ -44,7 +45,6 @@ from linftui.rundir.writer import write_record
 from linftui.train.checkpoint import load_latest
 
 PLAN, TWO = (LaunchPlan(devices=("cpu",) * ranks, threads=1) for ranks in (1, 2))
-PATIENCE_S = 200.0  # far beyond what anything here takes, even on a busy machine
 
 # Two images a batch: an evaluation takes half a second, so that there is time to interfere. Same weights.
 SLOW = ["evaluation.batch_size=2", "evaluation.reestimate_means=true", "log.every_steps=1"]
@@ -67,14 +67,6 @@ def watch(supervisor: Supervisor, enough: Callable[[], object]) -> None:
         return enough()
 
     wait_for(polled)
-
-
-def finish(supervisor: Supervisor) -> ExitRecord:
-    """Supervises an attempt to its end."""
-    deadline = time.monotonic() + PATIENCE_S
-    while (ended := supervisor.poll(0.1)) is None:
-        assert time.monotonic() < deadline, "the worker does not end"
-    return ended
 
 
 def step_of(paths: RunPaths) -> int:
