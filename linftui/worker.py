@@ -22,34 +22,45 @@ from msgspec import structs
 from linftui.errors import CheckpointError, DeviceError, LinftuiError, TrainingError, WorkerError
 from linftui.recipe.load import recipe_hash
 from linftui.recipe.schema import parse_fraction
-from linftui.rundir.liveness import describe_process, this_host
+from linftui.rundir.liveness import describe_process, folder_identity, this_host
 from linftui.rundir.paths import CertifyLogPaths, RunPaths
-from linftui.rundir.records import CertifyTask, ErrorRecord, MemberRecord
+from linftui.rundir.records import CertifyTask, ErrorRecord, MemberRecord, RankReport, encode
+from linftui.rundir.stopping import WARNING_SIGNALS
 from linftui.rundir.store import read_meta, read_recipe
 from linftui.rundir.writer import write_record
 
 # A rank that waits for others who are gone cannot save any more; without its supervisor it ends itself.
 ORPHAN_PATIENCE_S = 20.0
 
+BEAT_S = 5.0  # how often a rank shows that it lives
+
+LONGEST_REPORT = 4096  # bytes; so much is written to a pipe at once or not at all
+
+
+def _open_pipe(name: str, flags: int) -> int:
+    """One end of the starter's pipe "<pid>:<descriptor>:<inode>". Raises WorkerError where that is gone."""
+    pid, descriptor, inode = map(int, name.split(":"))
+    try:
+        opened = os.open(f"/proc/{pid}/fd/{descriptor}", flags | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        raise WorkerError("the supervisor is gone") from error
+    if os.fstat(opened).st_ino != inode:
+        raise WorkerError("the supervisor is gone")
+    return opened
+
 
 class SupervisorPipe:
     """The reading end of the supervisor's pipe, whose end of file is the supervisor's death.
 
     Args:
-        name: "<pid>:<descriptor>:<inode>", as `linftui.launch.worker_process.LifePipe` gives it.
+        name: as `linftui.launch.worker_process.LifePipe` gives it.
 
     Raises:
         WorkerError: the supervisor is gone already.
     """
 
     def __init__(self, name: str) -> None:
-        pid, descriptor, inode = map(int, name.split(":"))
-        try:
-            self._fd = os.open(f"/proc/{pid}/fd/{descriptor}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        except OSError as error:
-            raise WorkerError("the supervisor is gone") from error
-        if os.fstat(self._fd).st_ino != inode:
-            raise WorkerError("the supervisor is gone")
+        self._fd = _open_pipe(name, os.O_RDONLY)
 
     def closed(self) -> bool:
         """Whether the supervisor is gone."""
@@ -71,12 +82,49 @@ class SupervisorPipe:
         os._exit(1)
 
 
+class Reporter:
+    """The writing end of the pipe on which a rank reports: a full disk does not silence it.
+
+    Args:
+        name: as `linftui.launch.reports.RankReports` gives it; None: nobody listens.
+        rank: who reports.
+
+    Raises:
+        WorkerError: the supervisor is gone already.
+    """
+
+    def __init__(self, name: str | None, rank: int) -> None:
+        self._rank = rank
+        self._fd = None if name is None else _open_pipe(name, os.O_WRONLY)
+
+    def show_life(self) -> None:
+        """From now on says every few seconds that this process is not frozen."""
+        if self._fd is not None:
+            threading.Thread(target=self._beat, daemon=True).start()
+
+    def fail(self, error: ErrorRecord) -> None:
+        """Says why this rank fails; a long message is cut."""
+        short = structs.replace(error, message=error.message[:1000], hint=error.hint[:500])
+        self._write(RankReport(rank=self._rank, error=short))
+
+    def _beat(self) -> None:
+        while True:
+            self._write(RankReport(rank=self._rank))
+            time.sleep(BEAT_S)
+
+    def _write(self, report: RankReport) -> None:
+        line = encode(report) + b"\n"
+        if self._fd is not None and len(line) <= LONGEST_REPORT:
+            with contextlib.suppress(OSError):  # a supervisor that is gone, or does not read
+                os.write(self._fd, line)
+
+
 class StopFlag:
     """Whether it is time to stop: a request in the run directory, a signal, or the starter's death."""
 
     def __init__(self, pipe: SupervisorPipe | None, request: Path | None) -> None:
         self._pipe, self._request, self._set = pipe, request, False
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in (signal.SIGTERM, signal.SIGINT, *WARNING_SIGNALS):
             signal.signal(number, self._on_signal)
 
     def _on_signal(self, *_: object) -> None:
@@ -89,6 +137,12 @@ class StopFlag:
             or (self._pipe is not None and self._pipe.closed())
         )
         return self._set
+
+
+def _log(text: str) -> None:
+    """Writes to the log, unless its disk is full: that must not change how the work ends."""
+    with contextlib.suppress(OSError):
+        print(text, flush=True)
 
 
 def train(options: argparse.Namespace, pipe: SupervisorPipe | None) -> None:
@@ -111,10 +165,10 @@ def _train_rank(options: argparse.Namespace, device_name: str, should_stop: Stop
 
     paths, device = RunPaths(options.run), torch.device(device_name)
     recipe = read_recipe(paths)
-    if is_first():
-        write_record(paths.meta, structs.replace(read_meta(paths), kernel_backend=backend_name(device)))
     dataset = build_dataset(recipe, device)
-    trainer = Trainer(recipe, dataset, paths, options.attempt, should_stop)
+    trainer = Trainer(recipe, dataset, paths, options.attempt, should_stop, options.nonce)
+    if is_first():  # which the trainer has found to own the run
+        write_record(paths.meta, structs.replace(read_meta(paths), kernel_backend=backend_name(device)))
     if options.checkpoint is None:
         checkpoint, skipped = load_latest(paths, device)
     else:
@@ -135,7 +189,7 @@ def _train_rank(options: argparse.Namespace, device_name: str, should_stop: Stop
     except TrainingError as error:
         trainer.event("failed", str(error))
         raise
-    print(f"{outcome} at step {trainer.step:,}")
+    _log(f"{outcome} at step {trainer.step:,}")
 
 
 def certify_run(options: argparse.Namespace, pipe: SupervisorPipe | None) -> None:
@@ -149,7 +203,7 @@ def certify_run(options: argparse.Namespace, pipe: SupervisorPipe | None) -> Non
     radii = [parse_fraction(text) for text in options.eps.split(",")]
     subject, warnings = load_subject(paths, options.checkpoint, options.means, options.limit, device)
     for warning in warnings:
-        print(f"warning: {warning}")
+        _log(f"warning: {warning}")
     task_file = CertifyLogPaths(options.logs).task
     task = CertifyTask(
         certificates=[subject.certificate(eps).root.name for eps in radii],
@@ -162,9 +216,9 @@ def certify_run(options: argparse.Namespace, pipe: SupervisorPipe | None) -> Non
         for done, eps in enumerate(radii, start=1):
             summary = certify(subject, eps, should_stop)
             write_record(task_file, structs.replace(task, done=done))
-            print(f"eps {summary.eps_exact}: certified {summary.certified_accuracy:.4f} of {summary.n:,}")
+            _log(f"eps {summary.eps_exact}: certified {summary.certified_accuracy:.4f} of {summary.n:,}")
     except StoppedEarly as stopped:
-        print(stopped)
+        _log(str(stopped))
 
 
 def parse_arguments(arguments: list[str]) -> argparse.Namespace:
@@ -173,13 +227,15 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     commands = parser.add_subparsers(required=True)
     for name, action in (("train", train), ("certify", certify_run)):
         command = commands.add_parser(name)
-        command.set_defaults(action=action, logs=None, attempt=None, rendezvous=None)
+        command.set_defaults(action=action, logs=None, attempt=None, rendezvous=None, report_pipe=None)
         command.add_argument("run", type=Path)
         command.add_argument("--device", required=True)
         command.add_argument("--threads", type=int, required=True)
         command.add_argument("--supervisor-pipe")
         if name == "train":
             command.add_argument("--attempt", type=int, required=True)
+            command.add_argument("--nonce", required=True)
+            command.add_argument("--report-pipe")
             command.add_argument("--checkpoint")
             command.add_argument("--rendezvous", type=Path)
         else:
@@ -194,24 +250,31 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
 def main(arguments: list[str]) -> int:
     """Runs one task and returns the exit code; 0 also where it was asked to stop and did."""
     options = parse_arguments(arguments)
+    for number in WARNING_SIGNALS:  # until there is something to save
+        signal.signal(number, signal.SIG_IGN)
     rank = 0 if options.rendezvous is None else int(os.environ["RANK"])
     if options.rendezvous is not None:
         _announce_rank(RunPaths(options.run), options.attempt, rank)
     if options.logs is not None:
-        _announce_certification(CertifyLogPaths(options.logs), alone=options.supervisor_pipe is None)
+        _announce_certification(
+            options.run, CertifyLogPaths(options.logs), alone=options.supervisor_pipe is None
+        )
     faulthandler.enable()
+    faulthandler.register(signal.SIGQUIT)  # its supervisor asks what a rank is doing that seems to hang
     error_file = (
         RunPaths(options.run).error(options.attempt, rank)
         if options.logs is None
         else CertifyLogPaths(options.logs).error
     )
+    reporter = None
     try:
         pipe = None if options.supervisor_pipe is None else SupervisorPipe(options.supervisor_pipe)
+        reporter = Reporter(options.report_pipe, rank)
+        reporter.show_life()
         if pipe is not None and options.rendezvous is not None:
             pipe.end_process_once_closed(ORPHAN_PATIENCE_S)
         return _do(options, pipe)
     except Exception as error:
-        traceback.print_exc()
         told = error if isinstance(error, LinftuiError) else _unforeseen(error)
         record = ErrorRecord(
             error=type(error).__name__,
@@ -220,8 +283,11 @@ def main(arguments: list[str]) -> int:
             exit_code=told.exit_code,
             time=time.time(),
         )
-        with contextlib.suppress(LinftuiError):  # the disk is full, say; the log has the traceback
+        if reporter is not None:
+            reporter.fail(record)
+        with contextlib.suppress(LinftuiError):  # the disk is full, say
             write_record(error_file, record)
+        _log(traceback.format_exc())
         return told.exit_code
 
 
@@ -234,10 +300,11 @@ def _announce_rank(paths: RunPaths, attempt: int, rank: int) -> None:
             os.dup2(log.fileno(), stream.fileno())
     me = describe_process(os.getpid(), f"rank-{rank}")
     if me is not None:
-        write_record(paths.member(attempt, rank), MemberRecord(host=this_host(), process=me))
+        member = MemberRecord(host=this_host(), process=me, folder=folder_identity(paths.root))
+        write_record(paths.member(attempt, rank), member)
 
 
-def _announce_certification(logs: CertifyLogPaths, *, alone: bool) -> None:
+def _announce_certification(run: Path, logs: CertifyLogPaths, *, alone: bool) -> None:
     """Says which process certifies; one that is to live alone becomes nobody's child.
 
     The process that was started then leaves with 0 once its child has said so.
@@ -250,7 +317,8 @@ def _announce_certification(logs: CertifyLogPaths, *, alone: bool) -> None:
         os.close(said)
     me = describe_process(os.getpid(), "certify")
     if me is not None:
-        write_record(logs.worker, MemberRecord(host=this_host(), process=me))
+        member = MemberRecord(host=this_host(), process=me, folder=folder_identity(run))
+        write_record(logs.worker, member)
     if alone:
         os.write(saying, b"!")
         os.close(saying)

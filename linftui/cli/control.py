@@ -15,6 +15,7 @@ from linftui.errors import LinftuiError, RunDirectoryError, UsageError
 from linftui.rundir.paths import RunPaths
 
 POLL_S = 0.1
+SUPERVISOR_LATE_S = 5.0  # so long after a stop's deadline a supervisor has ended its run, or never will
 LOG_BYTES = 1 << 20
 
 
@@ -42,7 +43,7 @@ def stop(
         stages = stop_stages(paths, [])
         again = stages is not None and stages.killed
         print(clean(f"{paths.id}: {'asked to end at once' if again else 'stop requested'}"), flush=True)
-    return code if no_wait else max([code, *map(_wait_for_stop, asked)])
+    return code if no_wait else max([code, *(_wait_for_stop(paths, deadline) for paths in asked)])
 
 
 def _found(names: list[str], runs_dir: Path) -> list[RunPaths]:
@@ -53,16 +54,22 @@ def _found(names: list[str], runs_dir: Path) -> list[RunPaths]:
     return list({paths.root.resolve(): paths for paths in map(store.find, names)}.values())
 
 
-def _wait_for_stop(paths: RunPaths) -> int:
-    """Tells each stage of a stop once it is reached."""
+def _wait_for_stop(paths: RunPaths, deadline_s: float) -> int:
+    """Tells each stage of a stop once it is reached; ends a run whose supervisor does not at the deadline."""
+    from linftui.launch.control import stop_run
     from linftui.rundir.reader import RunReader, read_record
     from linftui.rundir.records import EventRecord, ExitRecord
-    from linftui.rundir.state import run_state
+    from linftui.rundir.state import GOING_ON, run_state
     from linftui.rundir.stopping import stop_stages
 
     reader, events, told = RunReader(paths), list[EventRecord](), set[str]()
+    give_up = time.monotonic() + deadline_s + SUPERVISOR_LATE_S
     while True:
         state = run_state(paths)
+        if state in GOING_ON and time.monotonic() > give_up:
+            print(clean(f"{paths.id}: its supervisor does not answer, asked to end at once"), flush=True)
+            stop_run(paths, "linftui stop")
+            give_up = float("inf")
         events += reader.events()
         stages = stop_stages(paths, events)
         reached = []
@@ -74,7 +81,7 @@ def _wait_for_stop(paths: RunPaths) -> int:
             if stage not in told:
                 print(clean(f"{paths.id}: {stage}"), flush=True)
                 told.add(stage)
-        if state not in ("starting", "running", "stopping"):
+        if state not in GOING_ON:
             ended = read_record(paths.exit, ExitRecord)
             why = f", {ended.message}" if ended is not None and ended.message else ""
             print(clean(f"{paths.id}: {state}{why}"), flush=True)

@@ -8,16 +8,15 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal
 
-from linftui.errors import DeviceError, LinftuiError, RunDirectoryError, WorkerError
-from linftui.launch.control import send_signal
+from linftui.errors import DeviceError, LinftuiError, RunDirectoryError, RunStateError, WorkerError
+from linftui.launch.control import send_signal, works_for
 from linftui.launch.plan import LaunchPlan
 from linftui.launch.worker_process import LifePipe, WorkerProcess
 from linftui.recipe.schema import format_fraction
-from linftui.rundir.liveness import is_alive, this_host
+from linftui.rundir.liveness import is_here, is_same_folder, life, seconds_silent
 from linftui.rundir.paths import CertificatePaths, CertifyLogPaths, RunPaths
 from linftui.rundir.reader import read_record
 from linftui.rundir.records import CertificateSummary, CertifyTask, ErrorRecord, MemberRecord
-from linftui.rundir.state import SILENCE_S, seconds_silent
 from linftui.rundir.writer import cannot_write
 
 _NAME = re.compile(r"\.?[A-Za-z0-9][A-Za-z0-9._-]{0,199}")  # a certificate's folder, or its draft's
@@ -103,14 +102,18 @@ def certifications(paths: RunPaths) -> list[CertificationProgress]:
     ]
 
 
-def stop_certification(logs: CertifyLogPaths) -> None:
+def stop_certification(paths: RunPaths, logs: CertifyLogPaths) -> None:
     """Lets a certification stop after the batch it is at; certificates that are whole by then are kept.
 
     Raises:
-        LinftuiError: its record is damaged, or it belongs to another user.
+        LinftuiError: its record is damaged, it runs on another host, or it belongs to another user.
     """
     worker = read_record(logs.worker, MemberRecord)
-    if worker is not None and worker.host == this_host():
+    if worker is None:
+        return
+    if not is_here(worker.host):
+        raise RunStateError(f"the certification runs on {worker.host.name}", "stop it there")
+    if works_for(worker.process, paths):
         send_signal(worker.process, signal.SIGTERM)
 
 
@@ -136,14 +139,10 @@ def _progress(paths: RunPaths, logs: CertifyLogPaths) -> CertificationProgress:
 
 def _is_going_on(logs: CertifyLogPaths, paths: RunPaths) -> bool:
     worker = read_record(logs.worker, MemberRecord)
-    if worker is None:
-        return False
-    if worker.host == this_host():
-        return is_alive(worker.process)
-    if worker.host.name == this_host().name and worker.host.boot_id != this_host().boot_id:
-        return False  # this machine has started anew since
-    # Another machine's processes cannot be looked at, only what they write.
-    return seconds_silent([logs.task, logs.log, *paths.certificates.glob(".*/summary.json")]) < SILENCE_S
+    if worker is None or not is_same_folder(worker.folder, paths.root, worker.host):
+        return False  # never begun, or going on in the folder that this one is a copy of
+    written = [logs.task, logs.log, *paths.certificates.glob(".*/summary.json")]
+    return life(worker.host, [worker.process], seconds_silent(written)) == "alive"
 
 
 def _certificates(

@@ -1,27 +1,33 @@
 """Asking a run to stop, ending its processes, and making sure that nobody is left of an earlier attempt."""
 
+import contextlib
 import os
 import signal
 import time
-from pathlib import Path
 
 from linftui.errors import RunStateError
-from linftui.rundir.liveness import describe_process, is_alive, this_host
+from linftui.launch.lock import sole_supervisor
+from linftui.rundir.liveness import is_alive, is_here
 from linftui.rundir.paths import RunPaths
 from linftui.rundir.reader import read_record
-from linftui.rundir.records import MemberRecord, ProcessRecord, StateRecord, StopRequest
-from linftui.rundir.state import run_state
+from linftui.rundir.records import ExitRecord, MemberRecord, ProcessRecord, StateRecord, StopRequest
+from linftui.rundir.state import GOING_ON, run_state
 from linftui.rundir.writer import write_record
 
 ORPHAN_GRACE_S = 30.0  # a rank whose supervisor died gets so long to save and leave
 STOP_DEADLINE_S = 120.0
+SUPERVISOR_GRACE_S = 3.0  # a supervisor whose ranks were ended gets so long to say so
+
+_MODULES = (b"linftui.worker", b"linftui.launch.supervisor")
 
 
 def stop_run(paths: RunPaths, by: str, deadline_s: float = STOP_DEADLINE_S) -> None:
     """Asks a run to save and stop; asked again, ends it at once, and the last checkpoint counts.
 
+    A run without ranks is ended once more where its supervisor is still there: it is frozen, or cannot write.
+
     Args:
-        by: who asks, for those who read of it.
+        by: who asks, for those who read it.
         deadline_s: the supervisor ends the attempt if it has not stopped after so many seconds.
 
     Raises:
@@ -29,24 +35,26 @@ def stop_run(paths: RunPaths, by: str, deadline_s: float = STOP_DEADLINE_S) -> N
     """
     going_on = run_state(paths)
     state = read_record(paths.state, StateRecord)
-    if state is None or going_on not in ("starting", "running", "stopping"):
+    stuck = state is not None and going_on == "crashed" and _supervisor(state) is not None
+    if state is None or not (stuck or going_on in GOING_ON):
         raise RunStateError(f"{paths.id} is {going_on}: there is nothing to stop")
     request = StopRequest(attempt=state.attempt, time=time.time(), by=by, deadline_s=deadline_s)
-    if not paths.stop_request(state.attempt).exists():
+    if not stuck and not paths.stop_request(state.attempt).exists():
         write_record(paths.stop_request(state.attempt), request)
         return
     try:
         write_record(paths.kill_request(state.attempt), request)
     finally:  # on a full disk too
-        if state.host == this_host():  # else its supervisor sees the request
-            end_members(_recorded(state))
-            end_members(announced_ranks(paths, state.attempt))
+        if is_here(state.host):  # else its supervisor sees the request
+            end_members(paths, _recorded(state))
+            end_members(paths, announced_ranks(paths, state.attempt))
+            _end_frozen_supervisor(paths, state)
 
 
 def announced_ranks(paths: RunPaths, attempt: int) -> list[ProcessRecord]:
-    """The ranks of an attempt, of this host, that have told which processes they are."""
+    """The ranks of an attempt, of this host, that have said which processes they are."""
     told = [read_record(path, MemberRecord) for path in sorted(paths.logs(attempt).glob("member-*.json"))]
-    return [member.process for member in told if member is not None and member.host == this_host()]
+    return [member.process for member in told if member is not None and is_here(member.host)]
 
 
 def _members(paths: RunPaths, state: StateRecord) -> list[ProcessRecord]:
@@ -60,17 +68,92 @@ def _recorded(state: StateRecord) -> list[ProcessRecord]:
     return [member for member in state.members if member.role != "supervisor"]
 
 
-def end_members(processes: list[ProcessRecord]) -> None:
-    """Kills processes of a run, each only if it is provably the recorded one, linftui's, and our own."""
-    for process in filter(_is_ours, filter(is_alive, processes)):
-        send_signal(process, signal.SIGKILL)
+def _supervisor(state: StateRecord) -> ProcessRecord | None:
+    """The current attempt's supervisor, if it is alive on this host and not this process."""
+    if not is_here(state.host):
+        return None
+    known = (member for member in state.members if member.role == "supervisor")
+    return next((member for member in known if is_alive(member) and member.pid != os.getpid()), None)
+
+
+def _end_frozen_supervisor(paths: RunPaths, state: StateRecord) -> None:
+    """Ends a supervisor that does not notice that its ranks were ended, and writes exit.json in its place."""
+    supervisor = _supervisor(state)
+    if supervisor is None or not works_for(supervisor, paths) or _leaves(supervisor, SUPERVISOR_GRACE_S):
+        return
+    end_members(paths, [supervisor])
+    if not _leaves(supervisor, SUPERVISOR_GRACE_S):  # the kernel itself waits, for a file system that hangs
+        raise RunStateError(f"process {supervisor.pid} of {paths.id} cannot be ended", "look for it with ps")
+    with contextlib.closing(sole_supervisor(paths)):
+        if run_state(paths) == "crashed":  # without a last word
+            message = "ended without saving; its supervisor did not answer"
+            write_record(
+                paths.exit,
+                ExitRecord(
+                    attempt=state.attempt, outcome="stopped", code=-9, time=time.time(), message=message
+                ),
+            )
+
+
+def _leaves(process: ProcessRecord, patience_s: float) -> bool:
+    """Whether a process is gone, at once or within so many seconds."""
+    give_up = time.monotonic() + patience_s
+    while is_alive(process):
+        if time.monotonic() > give_up:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+def end_members(paths: RunPaths, processes: list[ProcessRecord]) -> None:
+    """Kills processes of a run, each only if it is provably the recorded one, and works for this run.
+
+    Raises:
+        RunStateError: one belongs to another user; the others are ended all the same.
+    """
+    end_processes([process for process in processes if works_for(process, paths)])
+
+
+def end_processes(processes: list[ProcessRecord]) -> None:
+    """The same for those that are known to work for a run, because one has started them."""
+    refused = None
+    for process in processes:
+        try:
+            send_signal(process, signal.SIGKILL)
+        except RunStateError as error:
+            refused = error
+    if refused is not None:
+        raise refused
+
+
+def works_for(process: ProcessRecord, paths: RunPaths) -> bool:
+    """Whether a process runs linftui's worker or supervisor on this very folder, by its own command line.
+
+    A stranger's state.json may name any process of ours, such as an editor that has a file of linftui's open.
+    """
+    try:
+        with open(f"/proc/{process.pid}/cmdline", "rb") as file:
+            words = file.read(1 << 16).split(b"\0")
+        here = os.stat(paths.root)
+    except OSError:
+        return False
+    modules = [n for n, (flag, module) in enumerate(zip(words, words[1:], strict=False))
+               if flag == b"-m" and module in _MODULES]  # fmt: skip
+    return any(_is_folder(word, here) for n in modules for word in words[n + 2 :][:2])
+
+
+def _is_folder(word: bytes, folder: os.stat_result) -> bool:
+    try:
+        return os.path.isabs(word) and os.path.samestat(os.stat(word), folder)
+    except (OSError, ValueError):
+        return False
 
 
 def clear_for_next_attempt(paths: RunPaths, grace_s: float = ORPHAN_GRACE_S) -> int:
     """Makes sure that no process of the run is left, and returns the next attempt's number.
 
     A rank that outlived its supervisor has seen its pipe close and is saving a checkpoint: it is waited
-    for, then killed. Nothing is signalled that is not provably the recorded process, and our own.
+    for, then killed. Nothing is signalled that is not provably the recorded process, at work for this run.
 
     Raises:
         RunStateError: the run is going on, here or on another host.
@@ -78,30 +161,22 @@ def clear_for_next_attempt(paths: RunPaths, grace_s: float = ORPHAN_GRACE_S) -> 
     state = read_record(paths.state, StateRecord)
     if state is None:
         return _next_number(paths, 0)
-    if state.host != this_host():
-        if run_state(paths) in ("starting", "running", "stopping"):
+    if not is_here(state.host):
+        if run_state(paths) in GOING_ON:
             raise RunStateError(f"{paths.id} runs on {state.host.name}", "stop it there first")
         return _next_number(paths, state.attempt)
-    supervisor = next((m for m in state.members if m.role == "supervisor"), None)
-    if supervisor is not None and is_alive(supervisor) and supervisor.pid != os.getpid():
+    supervisor = _supervisor(state)
+    if supervisor is not None and works_for(supervisor, paths):
         raise RunStateError(f"{paths.id} is still running (process {supervisor.pid})", "stop it first")
     deadline = time.monotonic() + grace_s
-    orphans = [member for member in _members(paths, state) if _is_ours(member)]
+    orphans = [member for member in _members(paths, state) if works_for(member, paths)]
     while any(map(is_alive, orphans)):
         if time.monotonic() > deadline + ORPHAN_GRACE_S:
             raise RunStateError(f"processes of {paths.id} cannot be ended", "look for them with ps")
         if time.monotonic() > deadline:
-            end_members(orphans)
+            end_members(paths, orphans)
         time.sleep(0.05)
     return _next_number(paths, state.attempt)
-
-
-def _is_ours(process: ProcessRecord) -> bool:
-    """Whether a recorded process is one of linftui's, whatever a stranger's state.json names."""
-    try:
-        return b"linftui" in Path(f"/proc/{process.pid}/cmdline").read_bytes()
-    except OSError:
-        return False
 
 
 def _next_number(paths: RunPaths, attempt: int) -> int:
@@ -119,13 +194,37 @@ def send_signal(process: ProcessRecord, number: signal.Signals) -> None:
     """
     if process.uid != os.getuid():
         raise RunStateError(f"process {process.pid} of the run belongs to another user", "end it first")
-    # The descriptor pins the process down: from here on its pid cannot be given to another.
     try:
-        descriptor = os.pidfd_open(process.pid)
+        descriptor = _process_descriptor(process.pid)
+        try:
+            if not is_alive(process):
+                return
+            if descriptor is None:
+                os.kill(process.pid, number)
+            else:
+                signal.pidfd_send_signal(descriptor, number)
+        finally:
+            if descriptor is not None:
+                os.close(descriptor)
     except ProcessLookupError:
-        return
+        pass
+    except PermissionError:
+        raise RunStateError(
+            f"process {process.pid} of the run may not be signalled", "end it first"
+        ) from None
+
+
+def _process_descriptor(pid: int) -> int | None:
+    """Pins a process down, so that its pid cannot be given to another; None where that cannot be done.
+
+    Pythons that were built for old systems lack the call, kernels before 5.3 as well, and some containers
+    forbid it. Between looking at a process and signalling it there is then a moment, as there always was.
+    """
+    if not (hasattr(os, "pidfd_open") and hasattr(signal, "pidfd_send_signal")):
+        return None
     try:
-        if describe_process(process.pid, process.role) == process:
-            signal.pidfd_send_signal(descriptor, number)
-    finally:
-        os.close(descriptor)
+        return os.pidfd_open(pid)
+    except ProcessLookupError:
+        raise
+    except OSError:
+        return None

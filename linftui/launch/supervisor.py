@@ -1,7 +1,7 @@
 """Owning the processes of one attempt: start them, watch the devices, pass on a stop, decide how it ended.
 
 The supervisor writes state.json, exit.json and devices.jsonl, and nobody else does. It learns of the training
-only what exit codes, error files and events say, and imports no torch. As a program,
+only what exit codes, error files, events and the ranks' reports say, and imports no torch. As a program,
 `python -m linftui.launch.supervisor RUN`, it lives on its own; `linftui.launch.begin` starts it.
 """
 
@@ -9,6 +9,7 @@ import argparse
 import contextlib
 import hashlib
 import os
+import secrets
 import shutil
 import signal
 import sys
@@ -16,14 +17,21 @@ import tempfile
 import time
 from pathlib import Path
 
-from linftui.errors import LinftuiError
-from linftui.launch.control import announced_ranks, clear_for_next_attempt, end_members, stop_run
+from linftui.errors import LinftuiError, RunStateError, StaleAttemptError
+from linftui.launch.control import (
+    announced_ranks,
+    clear_for_next_attempt,
+    end_processes,
+    send_signal,
+    stop_run,
+)
 from linftui.launch.lock import sole_supervisor
 from linftui.launch.plan import LaunchPlan
+from linftui.launch.reports import RankReports
 from linftui.launch.telemetry import Telemetry
 from linftui.launch.verdict import verdict
 from linftui.launch.worker_process import LifePipe, WorkerProcess
-from linftui.rundir.liveness import describe_process, is_alive, this_host
+from linftui.rundir.liveness import describe_process, folder_identity, is_alive, this_host
 from linftui.rundir.paths import RunPaths
 from linftui.rundir.reader import read_record
 from linftui.rundir.records import (
@@ -34,10 +42,13 @@ from linftui.rundir.records import (
     StopRequest,
     encode,
 )
-from linftui.rundir.writer import cannot_write, write_record
+from linftui.rundir.state import HEARTBEAT_S
+from linftui.rundir.stopping import WARNING_SIGNALS
+from linftui.rundir.writer import AttemptFence, ReservedRecord, cannot_write, write_record
 
-HEARTBEAT_S = 10.0
 LOST_RANK_GRACE_S = 2.0  # ranks of a run that is over leave one after the other
+LOST_FOLDER_S = 60.0  # ranks whose folder is gone notice at the next step
+STACK_DUMP_S = 2.0  # a rank that hangs gets so long to write where it does
 LAST_WORD_S = 600.0  # without its last word a run counts as crashed, so that is tried for long
 POLL_S = 0.2
 
@@ -56,20 +67,28 @@ class Supervisor:
 
     def __init__(self, paths: RunPaths, plan: LaunchPlan, checkpoint: int | None = None) -> None:
         self.paths, self.plan = paths, plan
+        self._nonce = secrets.token_hex(8)
         self._shown_life = time.monotonic()
         self._stop_by: float | None = None  # when patience with a stop ends
         self._lost: ProcessRecord | None = None  # the first rank that was seen to be gone
         self._lost_at = 0.0
+        self._hung: int | None = None  # a rank that showed no life any more
+        self._hung_at = 0.0
+        self._ended: ExitRecord | None = None
         self._members: list[ProcessRecord] = []  # the started process, and the ranks of torchrun
         with contextlib.ExitStack() as held:
             held.callback(sole_supervisor(paths).close)
             self.attempt = clear_for_next_attempt(paths)
             self._make_log_folder()
             self._write_state("starting")
+            self._fence = AttemptFence(paths, self.attempt, self._nonce)
+            held.callback(self._fence.close)
+            self._last_word = ReservedRecord(paths.exit)
             self._telemetry = Telemetry(paths, self.attempt, plan.devices)
             held.callback(self._telemetry.close)
-            pipe = LifePipe()
+            pipe, self._reports = LifePipe(), RankReports()
             held.callback(pipe.close)
+            held.callback(self._reports.close)
             rendezvous = _rendezvous(paths)
             held.callback(shutil.rmtree, rendezvous, ignore_errors=True)
             self._worker = self._start(checkpoint, pipe, rendezvous)
@@ -87,7 +106,10 @@ class Supervisor:
     def _start(self, checkpoint: int | None, pipe: LifePipe, rendezvous: Path) -> WorkerProcess:
         paths, attempt, plan = self.paths, self.attempt, self.plan
         chosen = [] if checkpoint is None else ["--checkpoint", str(checkpoint)]
-        task = ["train", str(paths.root), "--attempt", str(attempt), *chosen, "--supervisor-pipe", pipe.name]
+        task = [
+            "train", str(paths.root), "--attempt", str(attempt), "--nonce", self._nonce, *chosen,
+            "--supervisor-pipe", pipe.name, "--report-pipe", self._reports.name,
+        ]  # fmt: skip
         alone = plan.ranks == 1
         return WorkerProcess(
             plan.training_command(rendezvous, *task),
@@ -108,41 +130,77 @@ class Supervisor:
                 devices=list(self.plan.devices),
                 threads=self.plan.threads,
                 time=time.time(),
+                nonce=self._nonce,
+                folder=folder_identity(self.paths.root),
             ),
         )
 
     def poll(self, wait_s: float = 0.0) -> ExitRecord | None:
         """How the attempt ended, once it has; waits for at most `wait_s`."""
+        if self._ended is None:
+            self._ended = self._poll(wait_s)
+        return self._ended
+
+    def _poll(self, wait_s: float) -> ExitRecord | None:
         code = self._worker.wait(wait_s)
+        self._reports.read()
         if code is None:
-            self._meet_ranks()
+            if self._owns_folder():
+                self._meet_ranks()
+                self._heed_requests()
+                self._show_life()
+            elif time.monotonic() > self._shown_life + LOST_FOLDER_S:
+                self._end_all()  # they should have noticed too
             self._mind_lost_rank()
-            self._heed_requests()
-            self._show_life()
+            self._mind_silent_rank()
             self._telemetry.sample([member.pid for member in self._members])
             return None
         with self._held:
             self._end_all()  # torchrun that was killed leaves its ranks
-            lost = None if self._lost is None else self._lost.role
-            record = verdict(self.paths, self.attempt, self.plan.ranks, code, lost)
-            if self._is_current():
-                self._leave_word(record)
+            paths = self._own_paths()
+            record = verdict(
+                paths or self.paths,
+                self.attempt,
+                self.plan.ranks,
+                code,
+                lost=None if self._lost is None else int(self._lost.role.removeprefix("rank-")),
+                hung=self._hung,
+                reported=self._reports.errors,
+            )
+            if paths is not None:
+                self._say_how_it_ended(paths, record)
         return record
 
-    def _is_current(self) -> bool:
-        """Whether no newer attempt has replaced this one."""
+    def _owns_folder(self) -> bool:
+        """Whether the run's folder is still where it was and this attempt's; if not, the ranks notice too."""
         try:
-            state = read_record(self.paths.state, StateRecord)
+            self._fence.check()
+        except StaleAttemptError:
+            return False
         except LinftuiError:
-            return True  # damaged by somebody; a newer attempt would have written it anew
-        return state is None or state.attempt == self.attempt
+            pass  # state.json was damaged by somebody; a newer attempt would have written a whole one
+        return True
 
-    def _leave_word(self, record: ExitRecord) -> None:
-        """Writes how the attempt ended; on a full disk it waits for somebody to make room."""
+    def _own_paths(self) -> RunPaths | None:
+        """The run's folder, wherever it was moved to; None where it is another attempt's, or gone."""
+        if self._owns_folder():
+            return self.paths
+        moved = RunPaths(self._fence.folder.contents)
+        try:
+            state = read_record(moved.state, StateRecord)
+        except LinftuiError:
+            return None
+        return moved if state is not None and state.nonce == self._nonce else None
+
+    def _say_how_it_ended(self, paths: RunPaths, record: ExitRecord) -> None:
+        """Writes exit.json; where that cannot be, it waits for somebody to mend it."""
         give_up = time.monotonic() + LAST_WORD_S
         while True:
             try:
-                write_record(self.paths.exit, record)
+                if paths is self.paths:
+                    self._last_word.write(record)
+                else:
+                    write_record(paths.exit, record)
                 return
             except LinftuiError:
                 if time.monotonic() > give_up:
@@ -172,7 +230,19 @@ class Supervisor:
         elif time.monotonic() > self._lost_at + 2 * LOST_RANK_GRACE_S:
             self._end_all()
         elif time.monotonic() > self._lost_at + LOST_RANK_GRACE_S:
-            end_members(ranks)  # then torchrun leaves by itself
+            self._end(ranks)  # then torchrun leaves by itself
+
+    def _mind_silent_rank(self) -> None:
+        """Ends the attempt where a rank hangs, once the rank has written to its log what it was doing."""
+        if self._hung is None:
+            self._hung, self._hung_at = self._reports.silent_rank(), time.monotonic()
+            for member in self._members:
+                if self._hung is not None and member.role == f"rank-{self._hung}":
+                    with contextlib.suppress(RunStateError):
+                        send_signal(member, signal.SIGQUIT)
+                        send_signal(member, signal.SIGCONT)  # one that was stopped does nothing else
+        elif time.monotonic() > self._hung_at + STACK_DUMP_S:
+            self._end_all()
 
     def _heed_requests(self) -> None:
         """Ends the attempt where a stop was asked for twice, or takes too long."""
@@ -192,8 +262,13 @@ class Supervisor:
             stop_run(self.paths, by)
 
     def _end_all(self) -> None:
-        self._meet_ranks()
-        end_members(self._members)
+        if self._owns_folder():
+            self._meet_ranks()
+        self._end(self._members)
+
+    def _end(self, members: list[ProcessRecord]) -> None:
+        with contextlib.suppress(RunStateError):  # what cannot be ended must not end its supervisor
+            end_processes(members)
 
     def _show_life(self) -> None:
         """A fresh state.json tells other hosts that somebody is here, however long a step takes."""
@@ -214,12 +289,14 @@ def main(arguments: list[str]) -> int:
     if os.fork():  # nobody's child any more, so that nobody has to wait for it
         os._exit(0)
     plan = LaunchPlan(devices=tuple(options.devices.split(",")), threads=options.threads)
+    for number in WARNING_SIGNALS:  # workers begin with this too: torchrun would die of them
+        signal.signal(number, signal.SIG_IGN)
     try:
         supervisor = Supervisor(RunPaths(options.run), plan, options.checkpoint)
     except LinftuiError as error:
         _reply(StartRecord(message=error.message, hint=error.hint, exit_code=error.exit_code))
         return error.exit_code
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, *WARNING_SIGNALS):
         signal.signal(number, lambda *_: supervisor.ask_to_stop())
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     _reply(StartRecord(attempt=supervisor.attempt))

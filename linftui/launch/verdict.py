@@ -1,16 +1,28 @@
 """How an attempt ended, and whose failure it was, from exit code, error files and the last event."""
 
 import time
+from collections.abc import Mapping
+from types import MappingProxyType
 
 from msgspec import structs
 
 from linftui.errors import LinftuiError, RankLostError
+from linftui.launch.reports import SILENT_S
 from linftui.rundir.paths import RunPaths
 from linftui.rundir.reader import RunReader, read_record
 from linftui.rundir.records import ErrorRecord, ExitRecord
 
 
-def verdict(paths: RunPaths, attempt: int, ranks: int, code: int, lost: str | None = None) -> ExitRecord:
+def verdict(
+    paths: RunPaths,
+    attempt: int,
+    ranks: int,
+    code: int,
+    *,
+    lost: int | None = None,
+    hung: int | None = None,
+    reported: Mapping[int, ErrorRecord] = MappingProxyType({}),
+) -> ExitRecord:
     """Judges an attempt whose processes have all ended.
 
     Args:
@@ -18,7 +30,9 @@ def verdict(paths: RunPaths, attempt: int, ranks: int, code: int, lost: str | No
         attempt: which attempt.
         ranks: how many ranks it had.
         code: the exit code of the only rank, or of torchrun; negative: the signal that ended it.
-        lost: the rank of several, such as "rank-1", that was seen to be gone before the others.
+        lost: the rank of several that was seen to be gone before the others.
+        hung: the rank that showed no life any more, and was ended for that.
+        reported: failures that ranks reported to the supervisor; they may have no file, on a full disk say.
     """
     ended = ExitRecord(attempt=attempt, outcome="crashed", code=code, time=time.time())
     last = _last_event(paths, attempt)
@@ -26,7 +40,7 @@ def verdict(paths: RunPaths, attempt: int, ranks: int, code: int, lost: str | No
         return structs.replace(ended, outcome="finished" if last == "finished" else "stopped")
     if paths.kill_request(attempt).exists():
         return structs.replace(ended, outcome="stopped", message="ended without saving")
-    errors = _errors(paths, attempt, ranks)
+    errors = {**_errors(paths, attempt, ranks), **reported}
     # The first failure is the cause; one that only tells of a lost connection points at another rank.
     causes = [error for error in errors.values() if error.error != RankLostError.__name__]
     if causes:
@@ -34,6 +48,10 @@ def verdict(paths: RunPaths, attempt: int, ranks: int, code: int, lost: str | No
         return structs.replace(
             ended, outcome="failed", code=cause.exit_code, message=cause.message, hint=cause.hint
         )
+    if hung is not None:
+        message = f"rank {hung} hung: it showed no life for {SILENT_S:.0f} s"
+        hint = f"what it was doing is in its log, {paths.rank_log(attempt, hung)}"
+        return structs.replace(ended, message=message, hint=hint)
     silent = _silent(errors, ranks, lost)
     if silent is not None:
         log = paths.rank_log(attempt, silent)
@@ -46,10 +64,10 @@ def verdict(paths: RunPaths, attempt: int, ranks: int, code: int, lost: str | No
     return structs.replace(ended, message=f"{what} {how}", hint=f"its log is {log}")
 
 
-def _silent(errors: dict[int, ErrorRecord], ranks: int, lost: str | None) -> int | None:
+def _silent(errors: dict[int, ErrorRecord], ranks: int, lost: int | None) -> int | None:
     """The rank whose silence is the cause, if there is one: it was seen gone, or others say they lost it."""
-    if lost is not None and int(lost.removeprefix("rank-")) not in errors:
-        return int(lost.removeprefix("rank-"))
+    if lost is not None and lost not in errors:
+        return lost
     return next((rank for rank in range(ranks) if rank not in errors), None) if errors else None
 
 

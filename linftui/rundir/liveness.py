@@ -1,15 +1,24 @@
-"""Telling a living process from a dead one whose pid was given to another.
+"""Telling a living process from a dead one whose pid was given to another, and a run from its copy.
 
-A pid alone proves nothing: it is reused. A process is known by host (name, boot, process namespace), pid,
-kernel start time and owner together, all read from /proc.
+A pid alone proves nothing: it is reused. A process is known by host (boot, process namespace), pid, kernel
+start time and owner together, all read from /proc. Where it cannot be looked at, because it runs on another
+host, in another container, or behind a /proc that hides other users' processes, the files that it writes
+show whether it lives. One rule serves runs and certifications: `life`.
 """
 
 import os
 import platform
+import time
+from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
+from typing import Literal
 
 from linftui.rundir.records import HostRecord, ProcessRecord
+
+SILENCE_S = 120.0  # without news for so long, what cannot be looked at counts as lost
+
+Life = Literal["alive", "gone", "lost"]
 
 
 @cache
@@ -21,6 +30,19 @@ def this_host() -> HostRecord:
     except OSError:
         boot_id = namespace = ""
     return HostRecord(name=platform.node(), boot_id=boot_id, pid_namespace=namespace)
+
+
+def is_here(host: HostRecord) -> bool:
+    """Whether the pids of `host` can be looked at from here. Its name may have changed since."""
+    own = this_host()
+    same = (host.boot_id, host.pid_namespace) == (own.boot_id, own.pid_namespace)
+    return same and (bool(own.boot_id) or host.name == own.name)
+
+
+def has_rebooted(host: HostRecord) -> bool:
+    """Whether `host` is this machine before it was last started: none of its processes is left."""
+    own = this_host()
+    return bool(own.boot_id) and host.name == own.name and host.boot_id != own.boot_id
 
 
 def describe_process(pid: int, role: str) -> ProcessRecord | None:
@@ -38,5 +60,72 @@ def describe_process(pid: int, role: str) -> ProcessRecord | None:
 
 
 def is_alive(process: ProcessRecord) -> bool:
-    """Whether just this process, on this host, still runs."""
+    """Whether just this process, on this host, can be seen to run."""
     return describe_process(process.pid, process.role) == process
+
+
+def is_hidden(process: ProcessRecord) -> bool:
+    """Whether another user's process has this pid, and /proc is mounted so that it cannot be looked at."""
+    try:
+        os.kill(process.pid, 0)
+    except PermissionError:
+        return not os.access(f"/proc/{process.pid}/stat", os.R_OK)
+    except (ProcessLookupError, OverflowError):
+        return False
+    return False
+
+
+def life(host: HostRecord, processes: Sequence[ProcessRecord], silent_s: float) -> Life:
+    """Whether one of these processes lives.
+
+    Args:
+        host: where they were started.
+        processes: who they are.
+        silent_s: `seconds_silent` of the files that they write; it decides where they cannot be looked at.
+
+    Returns:
+        "alive"; "gone", which is certain; "lost": they cannot be looked at, and nothing was heard for long.
+    """
+    if is_here(host):
+        if any(map(is_alive, processes)):
+            return "alive"
+        if not any(map(is_hidden, processes)):
+            return "gone"
+    elif has_rebooted(host):
+        return "gone"
+    return "alive" if silent_s <= SILENCE_S else "lost"
+
+
+def seconds_silent(files: Iterable[Path]) -> float:
+    """Seconds since any of these files was written.
+
+    A time in the future is as far from now as one in the past: it proves no life, unless by a clock that is
+    a little wrong.
+    """
+    now, silent = time.time(), float("inf")
+    for path in files:
+        try:
+            silent = min(silent, abs(now - path.stat().st_mtime))
+        except OSError:
+            continue
+    return silent
+
+
+def folder_identity(folder: Path) -> str:
+    """Which folder this is, "<device>:<inode>", wherever it is moved to; empty where there is none."""
+    try:
+        status = os.stat(folder)
+    except OSError:
+        return ""
+    return f"{status.st_dev}:{status.st_ino}"
+
+
+def is_same_folder(recorded: str, folder: Path, host: HostRecord) -> bool:
+    """Whether what was recorded in a folder on `host` is about this very folder and not one it was copied to.
+
+    A device has another number on another host, or after a reboot; an older linftui recorded nothing.
+    """
+    current = folder_identity(folder)
+    if is_here(host) or not recorded:
+        return recorded in ("", current)
+    return recorded.partition(":")[2] == current.partition(":")[2]

@@ -108,6 +108,8 @@ class StateRecord(Record, frozen=True, kw_only=True):
     devices: list[str]
     threads: Int
     time: float
+    nonce: str = ""  # this attempt's alone: a later run of the same name has another
+    folder: str = ""  # `liveness.folder_identity` of the run directory: a copy of it has another
 
 
 class MemberRecord(Record, frozen=True, kw_only=True):
@@ -115,6 +117,7 @@ class MemberRecord(Record, frozen=True, kw_only=True):
 
     host: HostRecord
     process: ProcessRecord
+    folder: str = ""  # as in StateRecord
 
 
 class StartRecord(Record, frozen=True, kw_only=True):
@@ -145,6 +148,13 @@ class ErrorRecord(Record, frozen=True, kw_only=True):
     hint: str
     exit_code: Int
     time: float
+
+
+class RankReport(Record, frozen=True, kw_only=True):
+    """What a rank tells its supervisor through a pipe: that it lives, or why it fails."""
+
+    rank: Int
+    error: ErrorRecord | None = None
 
 
 class GpuProcess(Struct, frozen=True, kw_only=True):

@@ -1,21 +1,21 @@
 """What a run is doing, derived from evidence each time it is asked; nobody has to remember it."""
 
 import os
-import time
-from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import Literal
 
-from linftui.rundir.liveness import is_alive, this_host
+from linftui.rundir.liveness import Life, is_same_folder, life, seconds_silent
 from linftui.rundir.paths import RunPaths
 from linftui.rundir.reader import read_record
-from linftui.rundir.records import ExitRecord, HostRecord, ProcessRecord, StateRecord
+from linftui.rundir.records import ExitRecord, StateRecord
 
 State = Literal[
     "pending", "starting", "running", "stopping", "stopped", "finished", "failed", "crashed", "lost"
 ]
 
-SILENCE_S = 120.0  # without news for so long, a run on another host counts as lost
+GOING_ON: tuple[State, ...] = ("starting", "running", "stopping")
+
+HEARTBEAT_S = 10.0  # a supervisor that has ranks to supervise touches state.json about this often
+FROZEN_S = 3 * HEARTBEAT_S
 
 
 def derive_state(
@@ -23,9 +23,8 @@ def derive_state(
     exit: ExitRecord | None,
     *,
     stop_requested: bool,
-    silent_s: float,
-    host: HostRecord,
-    alive: Callable[[ProcessRecord], bool] = is_alive,
+    life: Life,
+    copied: bool,
 ) -> State:
     """The state that the evidence supports.
 
@@ -33,45 +32,45 @@ def derive_state(
         state: what the current attempt's supervisor last wrote; None: never started.
         exit: how an attempt ended; it counts only if it is the current one.
         stop_requested: whether somebody asked the current attempt to stop.
-        silent_s: seconds since anything in the run directory was written.
-        host: where this is asked; pids of another host cannot be looked at from here.
-        alive: whether a process of this host runs.
+        life: whether processes of the current attempt live, `run_life`.
+        copied: whether the folder is a copy of the one that the attempt runs in.
     """
     if exit is not None and (state is None or exit.attempt == state.attempt):
         return exit.outcome  # also where somebody has deleted a damaged state.json
     if state is None:
         return "pending"
-    if state.host != host:
-        if silent_s > SILENCE_S:
-            return "lost"
-    elif not any(alive(member) for member in state.members):
-        return "crashed"  # all gone, and none of them left word
-    if stop_requested:
-        return "stopping"
-    return state.phase
+    if copied:
+        return "stopped"  # as far as the copy goes, whatever became of the original
+    if life == "lost":
+        return "lost"
+    if life == "gone":
+        return "crashed"  # without a last word
+    return "stopping" if stop_requested else state.phase
 
 
 def run_state(paths: RunPaths) -> State:
     """`derive_state` for a run directory as it is now."""
     state = read_record(paths.state, StateRecord)
-    # Before exit.json is read: a run that ends in between has left word, and must not count as crashed.
-    living = [member for member in (state.members if state else []) if is_alive(member)]
+    # Looked at before exit.json is read: a run that ends in between has said so, and has not crashed.
+    alive: Life = "gone" if state is None else run_life(paths, state)
     return derive_state(
         state,
         read_record(paths.exit, ExitRecord),
         stop_requested=state is not None and os.path.exists(paths.stop_request(state.attempt)),
-        silent_s=seconds_silent([paths.state, paths.metrics, paths.events]),
-        host=this_host(),
-        alive=living.__contains__,
+        life=alive,
+        copied=state is not None and not is_same_folder(state.folder, paths.root, state.host),
     )
 
 
-def seconds_silent(files: Iterable[Path]) -> float:
-    """Seconds since any of these files was written."""
-    newest = 0.0
-    for path in files:
-        try:
-            newest = max(newest, path.stat().st_mtime)
-        except OSError:
-            continue
-    return time.time() - newest
+def run_life(paths: RunPaths, state: StateRecord) -> Life:
+    """Whether the current attempt's processes live: a supervisor alone does not count for long.
+
+    It says how the attempt ended as soon as the ranks are gone. One that does not can write nothing, or is
+    frozen, and no longer touches state.json.
+    """
+    silent_s = seconds_silent([paths.state, paths.metrics, paths.events])
+    found = life(state.host, state.members, silent_s)
+    workers = [member for member in state.members if member.role != "supervisor"]
+    if found == "alive" and workers and seconds_silent([paths.state]) > FROZEN_S:
+        return life(state.host, workers, silent_s)
+    return found

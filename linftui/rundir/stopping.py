@@ -1,12 +1,16 @@
 """How far a stop has come, from the evidence in the run directory: each stage is shown once it is true."""
 
 import os
+import signal
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from linftui.rundir.paths import RunPaths
 from linftui.rundir.reader import read_record
 from linftui.rundir.records import EventRecord, ExitRecord, StateRecord, StopRequest
+
+# What schedulers such as Slurm send before a job's time is over: it asks to save and stop, as a person does.
+WARNING_SIGNALS = (signal.SIGUSR1, signal.SIGUSR2)
 
 
 @dataclass(frozen=True)

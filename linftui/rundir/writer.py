@@ -2,7 +2,8 @@
 
 Small files are replaced whole (temporary name, fsync, rename, directory fsync). Logs of records are only
 ever appended to, one write a line, by one writer; a line is committed once its newline is in the file.
-A training process first checks, at every record and checkpoint, that its attempt is still the current one.
+A training process first checks, at every step, record and checkpoint, that its attempt is still the current
+one, and that the folder is still the one it was begun in.
 """
 
 import contextlib
@@ -14,6 +15,7 @@ from msgspec import DecodeError, Struct
 
 from linftui.errors import RunDirectoryError, StaleAttemptError
 from linftui.rundir.paths import RunPaths
+from linftui.rundir.reader import MAX_RECORD, open_regular
 from linftui.rundir.records import EventRecord, Metric, StateRecord, decoder, encode
 
 
@@ -70,6 +72,57 @@ def _write_all(descriptor: int, data: bytes) -> None:
         view = view[os.write(descriptor, view) :]
 
 
+class ReservedRecord:
+    """Room for one record, taken while there is some: it can be written when the disk is full.
+
+    Args:
+        path: where the record goes.
+
+    Raises:
+        RunDirectoryError: there is no room even now.
+    """
+
+    ROOM = 1 << 14  # bytes; what a record needs beyond that is written as any other
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._room = path.with_name(f".{path.name}.reserve")
+        try:
+            flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+            descriptor = os.open(self._room, flags, 0o644)
+            try:
+                _write_all(descriptor, bytes(self.ROOM))
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            raise cannot_write(path, error) from error
+
+    def write(self, record: Struct) -> None:
+        """Puts the record in its place. Raises RunDirectoryError."""
+        data = encode(record) + b"\n"
+        try:
+            descriptor = os.open(self._room, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+            try:
+                _write_all(descriptor, data)
+                os.ftruncate(descriptor, len(data))
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+            os.replace(self._room, self._path)
+            fsync_directory(self._path.parent)
+        except OSError:  # it was used or removed, or this file system writes nothing in place
+            write_atomic(self._path, data)
+        else:
+            return
+        self.discard()
+
+    def discard(self) -> None:
+        """Gives the room back."""
+        with contextlib.suppress(OSError):
+            self._room.unlink()
+
+
 class LineAppender:
     """Appends whole lines to a file it alone writes; mends the tail that a killed writer left torn."""
 
@@ -106,43 +159,101 @@ class LineAppender:
         os.close(self._descriptor)
 
 
-class AttemptFence:
-    """Lets an attempt write only while state.json names it as the current one."""
+class HeldFolder:
+    """A run's folder, held open, so that one that is moved, removed or replaced is noticed.
 
-    def __init__(self, paths: RunPaths, attempt: int) -> None:
+    Raises:
+        RunDirectoryError: there is no such folder.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        try:
+            # Held, it keeps its inode: no later folder is given the same number.
+            self._descriptor = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError as error:
+            raise RunDirectoryError(f"{root} cannot be opened: {error.strerror or error}") from error
+        self._held = os.fstat(self._descriptor)
+
+    def check(self) -> None:
+        """Raises StaleAttemptError unless the folder is still where it was; costs one stat."""
+        try:
+            here = os.stat(self._root)
+        except FileNotFoundError:
+            raise StaleAttemptError(f"{self._root} is gone: it was moved or removed meanwhile") from None
+        except OSError as error:
+            raise RunDirectoryError(f"{self._root} cannot be read: {error.strerror or error}") from error
+        if not os.path.samestat(here, self._held):
+            raise StaleAttemptError(
+                f"{self._root} is another folder now: the one before was moved or removed"
+            )
+
+    @property
+    def contents(self) -> Path:
+        """A path that leads into this very folder, wherever it is now."""
+        return Path(f"/proc/self/fd/{self._descriptor}")
+
+    def close(self) -> None:
+        os.close(self._descriptor)
+
+
+class AttemptFence:
+    """Lets an attempt write only while it is the current one, in the folder that it was begun in.
+
+    Args:
+        paths: the run directory.
+        attempt: the attempt's number.
+        nonce: the attempt's own; another run of the same name has an attempt of the same number.
+
+    Raises:
+        RunDirectoryError: there is no such folder.
+    """
+
+    def __init__(self, paths: RunPaths, attempt: int, nonce: str = "") -> None:
         self._paths = paths
-        self.attempt = attempt
+        self.attempt, self.nonce = attempt, nonce
+        self.folder = HeldFolder(paths.root)
         self._seen: tuple[int, int] | None = None
 
     def check(self) -> None:
-        """Raises StaleAttemptError once a newer attempt owns the run; costs one stat."""
-        status = os.stat(self._paths.state)
-        identity = (status.st_ino, status.st_mtime_ns)
-        if identity == self._seen:
-            return
-        state: StateRecord = decoder(StateRecord)(self._paths.state.read_bytes())
-        if state.attempt != self.attempt:
+        """Costs two stats.
+
+        Raises:
+            StaleAttemptError: a newer attempt, or another run, owns the run directory.
+            RunDirectoryError: state.json cannot be read.
+        """
+        self.folder.check()
+        try:
+            status = os.stat(self._paths.state)
+            identity = (status.st_ino, status.st_mtime_ns)
+            if identity == self._seen:
+                return
+            with open_regular(self._paths.state) as file:
+                state: StateRecord = decoder(StateRecord)(file.read(MAX_RECORD))
+        except (OSError, DecodeError, UnicodeDecodeError) as error:
+            raise RunDirectoryError(f"state.json of the run cannot be read: {error}") from error
+        if (state.attempt, state.nonce) != (self.attempt, self.nonce):
             raise StaleAttemptError(
                 f"{self._paths.id}: attempt {self.attempt} stops, attempt {state.attempt} owns this run now"
             )
         self._seen = identity
 
+    def close(self) -> None:
+        self.folder.close()
+
 
 class RunWriter:
-    """Rank 0's way of writing metrics and events."""
+    """Rank 0's way of writing metrics and events; arguments and errors as for `AttemptFence`."""
 
-    def __init__(self, paths: RunPaths, attempt: int) -> None:
-        self._fence = AttemptFence(paths, attempt)
+    def __init__(self, paths: RunPaths, attempt: int, nonce: str = "") -> None:
+        self._fence = AttemptFence(paths, attempt, nonce)
         self.check_owner()
         self._metrics = LineAppender(paths.metrics)
         self._events = LineAppender(paths.events)
 
     def check_owner(self) -> None:
         """Raises StaleAttemptError or RunDirectoryError where this attempt may not write."""
-        try:
-            self._fence.check()
-        except (OSError, DecodeError, UnicodeDecodeError) as error:
-            raise RunDirectoryError(f"state.json of the run cannot be read: {error}") from error
+        self._fence.check()
 
     def metric(self, record: Metric) -> None:
         self.check_owner()
@@ -159,3 +270,4 @@ class RunWriter:
     def close(self) -> None:
         self._metrics.close()
         self._events.close()
+        self._fence.close()

@@ -63,6 +63,7 @@ class Trainer:
         paths: the run directory.
         attempt: this attempt's number; the writer refuses once it is not the current one.
         should_stop: whether this rank was asked to stop; asked at every step boundary and inside evaluations.
+        nonce: the attempt's own, as in state.json.
     """
 
     def __init__(
@@ -72,11 +73,12 @@ class Trainer:
         paths: RunPaths,
         attempt: int,
         should_stop: Callable[[], bool],
+        nonce: str = "",
     ) -> None:
         self.recipe, self.dataset, self.paths, self.attempt = recipe, dataset, paths, attempt
         self.should_stop = lambda: any_rank(should_stop())
         self.device = dataset.train.images.device
-        self.writer = RunWriter(paths, attempt) if is_first() else None
+        self.writer = RunWriter(paths, attempt, nonce) if is_first() else None
 
         self.model = build_model(recipe, dataset, self.device)
         self.objective = MixtureLoss().to(self.device)
@@ -159,6 +161,8 @@ class Trainer:
             if self.evaluated and self.step == self.total_steps:
                 self.event("finished", f"{self.step:,} steps")
                 return "finished"
+            if self.writer is not None:
+                self.writer.check_owner()
             if self.should_stop():
                 self.event("stop-seen", "saving a checkpoint")
                 self._save()
@@ -330,6 +334,7 @@ class Trainer:
             self.paths, record, self.model.state_dict(), optimizer, self.writer.check_owner
         )
         self.event("checkpoint", f"step {self.step:,}")
+        self.writer.check_owner()
         prune_checkpoints(self.paths, self.recipe.checkpoint.keep, self.best.step if self.best else None)
         if not self._told_shortage and (shortage := disk_shortage(self.paths)):
             self.event("warning", shortage)

@@ -14,10 +14,9 @@ from linftui.launch.control import stop_run
 from linftui.launch.plan import plan_devices
 from linftui.recipe.load import LoadedRecipe, load_recipe, recipe_folders
 from linftui.recipe.schema import format_fraction, parse_fraction
-from linftui.rundir.liveness import this_host
 from linftui.rundir.paths import CertifyLogPaths, RunPaths
 from linftui.rundir.reader import complete_checkpoints, read_record
-from linftui.rundir.records import MemberRecord, TrainerRecord
+from linftui.rundir.records import TrainerRecord
 from linftui.rundir.state import run_state
 from linftui.rundir.store import RunStore, read_recipe
 
@@ -153,10 +152,7 @@ def stop_certifying(paths: RunPaths) -> None:
     if not running:
         raise UsageError(f"nothing of {paths.id} is being certified any more")
     for logs in running:
-        worker = read_record(logs.worker, MemberRecord)
-        if worker is not None and worker.host != this_host():
-            raise UsageError(f"the certification runs on {worker.host.name}", "stop it there")
-        stop_certification(logs)
+        stop_certification(paths, logs)
 
 
 def radii(request: CertifyRequest) -> list[Fraction]:

@@ -64,4 +64,4 @@ def _no_run_outlives_its_test(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         with contextlib.suppress(LinftuiError):
             state = read_record(paths.state, StateRecord)
             if state is not None:  # the supervisor comes first in it, lest it starts something meanwhile
-                end_members([*state.members, *announced_ranks(paths, state.attempt)])
+                end_members(paths, [*state.members, *announced_ranks(paths, state.attempt)])

@@ -1,9 +1,25 @@
-"""What the tests of supervising share: an attempt followed to its end."""
+"""What the tests of supervising share: attempts that can be disturbed, and processes that stand for ranks."""
 
+import contextlib
+import subprocess
 import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
+from linftui.launch.control import end_members
+from linftui.launch.plan import LaunchPlan
+from linftui.launch.prepare import create_run
 from linftui.launch.supervisor import Supervisor
-from linftui.rundir.records import ExitRecord
+from linftui.recipe.load import load_recipe
+from linftui.rundir.paths import RunPaths
+from linftui.rundir.reader import last_metrics, read_record
+from linftui.rundir.records import ExitRecord, ProcessRecord, StateRecord
+from linftui.rundir.store import RunStore
+
+PLAN, TWO = (LaunchPlan(devices=("cpu",) * ranks, threads=1) for ranks in (1, 2))
+
+# Two images a batch: an evaluation takes half a second, so that there is time to interfere. Same weights.
+SLOW = ["evaluation.batch_size=2", "evaluation.reestimate_means=true", "log.every_steps=1"]
 
 PATIENCE_S = 200.0  # far beyond what anything here takes, even on a busy machine
 
@@ -14,3 +30,68 @@ def finish(supervisor: Supervisor) -> ExitRecord:
     while (ended := supervisor.poll(0.1)) is None:
         assert time.monotonic() < deadline, "the worker does not end"
     return ended
+
+
+def wait_for(condition: Callable[[], object]) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.01)
+
+
+def watch(supervisor: Supervisor, enough: Callable[[], object]) -> None:
+    """Supervises an attempt until something is true."""
+
+    def polled() -> object:
+        assert supervisor.poll() is None, "the attempt ended too early"
+        return enough()
+
+    wait_for(polled)
+
+
+def step_of(paths: RunPaths) -> int:
+    """The step of the newest training record."""
+    train, _ = last_metrics(paths.metrics)
+    return train.step if train else 0
+
+
+def members(paths: RunPaths) -> dict[str, ProcessRecord]:
+    state = read_record(paths.state, StateRecord)
+    return {member.role: member for member in state.members} if state else {}
+
+
+def slowly(recipe: Path, folder: Path, plan: LaunchPlan, overrides: list[str]) -> Iterator[Supervisor]:
+    """A run that goes on for some seconds, at step 13 or a little after: the first checkpoint is there."""
+    paths = create_run(RunStore(folder), load_recipe(recipe, overrides), plan, "run")
+    supervisor = Supervisor(paths, plan)
+    watch(supervisor, lambda: step_of(paths) >= 13)
+    yield supervisor
+    end_members(paths, [member for member in members(paths).values() if member.role != "supervisor"])
+    finish(supervisor)
+
+
+@contextlib.contextmanager
+def pretend_to_work_for(
+    paths: RunPaths, *module: str, seconds: float | None = None, user: int | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A process that only waits, with the command line of a rank of this run, or of the module given.
+
+    Waits for so many seconds, else until it is killed.
+    """
+    wait = "read nothing" if seconds is None else f"sleep {seconds}"
+    command = [
+        "/bin/sh",
+        "-c",
+        f"echo; {wait}",
+        "-m",
+        *(module or ("linftui.worker", "train")),
+        str(paths.root),
+    ]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(command, user=user, **pipes) as process:
+        assert process.stdout is not None
+        process.stdout.readline()  # from here on it has its name
+        try:
+            yield process
+        finally:
+            process.kill()

@@ -1,11 +1,15 @@
-"""What the tests of launching share: an empty run directory, and a process named like one of ours."""
+"""What the tests of launching share: an empty run directory, who seems to work for it, runs to disturb."""
 
+import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from attempts import PLAN, SLOW, TWO, pretend_to_work_for, slowly
 
+from linftui.devices import usable_cores
+from linftui.launch.supervisor import Supervisor
 from linftui.rundir.paths import RunPaths
 
 
@@ -18,8 +22,36 @@ def paths(tmp_path: Path) -> RunPaths:
 
 
 @pytest.fixture
-def sleeper() -> Iterator[subprocess.Popen[bytes]]:
-    """A process that may be ended, for it is named like one of ours."""
-    with subprocess.Popen(["linftui-sleep", "60"], executable="/bin/sleep") as process:
+def sleeper(paths: RunPaths) -> Iterator[subprocess.Popen[bytes]]:
+    """A process that may be ended, for its command line says that it works for the run."""
+    with pretend_to_work_for(paths) as process:
         yield process
-        process.kill()
+
+
+@pytest.fixture
+def slow(tiny_recipe: Path, tmp_path: Path) -> Iterator[Supervisor]:
+    """Such a run of one rank."""
+    yield from slowly(tiny_recipe, tmp_path, PLAN, SLOW)
+
+
+@pytest.fixture
+def slow_two(tiny_recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Supervisor]:
+    """Such a run of two ranks, with a folder of its own for temporary files."""
+    if usable_cores() < 2:
+        pytest.skip("two ranks need two cores")
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    yield from slowly(tiny_recipe, tmp_path, TWO, ["evaluation.batch_size=10", "log.every_steps=1"])
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 700 KB: room for the tiny run's checkpoints, and soon filled."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=700k", "tmpfs", str(disk)]
+    if os.getuid() != 0 or subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("only root can mount a file system")
+    yield disk
+    subprocess.run(["umount", "--lazy", str(disk)], check=True)

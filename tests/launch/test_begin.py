@@ -72,7 +72,7 @@ def slow(tiny_recipe: Path, tmp_path: Path) -> Iterator[RunPaths]:
     paths = begin_run(RunStore(tmp_path), load_recipe(tiny_recipe, SLOW), PLAN, "run")
     wait_for(lambda: step_of(paths) >= 12)
     yield paths
-    end_members(list(members(paths).values()))
+    end_members(paths, list(members(paths).values()))
 
 
 @pytest.mark.slow

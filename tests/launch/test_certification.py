@@ -13,9 +13,10 @@ from pathlib import Path
 
 import psutil
 import pytest
+from attempts import pretend_to_work_for
 from msgspec import structs
 
-from linftui.errors import WorkerError
+from linftui.errors import RunStateError, WorkerError
 from linftui.launch.certification import (
     Certification,
     CertificationProgress,
@@ -24,7 +25,7 @@ from linftui.launch.certification import (
     stop_certification,
 )
 from linftui.launch.plan import LaunchPlan
-from linftui.rundir.liveness import describe_process, is_alive, this_host
+from linftui.rundir.liveness import describe_process, folder_identity, is_alive, this_host
 from linftui.rundir.paths import CertifyLogPaths, RunPaths
 from linftui.rundir.reader import read_record
 from linftui.rundir.records import CertificateSummary, CertifyTask, ErrorRecord, MemberRecord
@@ -46,6 +47,13 @@ def wait_for(condition: Callable[[], object]) -> None:
 def copy(finished_run: Path, tmp_path: Path) -> RunPaths:
     """A copy of a finished run."""
     return RunPaths(Path(shutil.copytree(finished_run, tmp_path / "runs" / "copy")))
+
+
+@pytest.fixture
+def sleeper(copy: RunPaths) -> Iterator[subprocess.Popen[bytes]]:
+    """A process that seems to certify it."""
+    with pretend_to_work_for(copy, "linftui.worker", "certify") as process:
+        yield process
 
 
 def only(paths: RunPaths) -> CertificationProgress:
@@ -102,13 +110,13 @@ def test_it_outlives_whoever_began_it_and_tells_how_it_goes(copy: RunPaths, tmp_
 @pytest.mark.slow
 def test_one_that_is_stopped_keeps_what_is_whole_by_then(copy: RunPaths, going_on: CertifyLogPaths) -> None:
     assert only(copy).state == "running"
-    stop_certification(going_on)
+    stop_certification(copy, going_on)
     wait_for(lambda: not is_alive(worker_of(going_on).process))
     progress = only(copy)
     assert (progress.state, progress.error) == ("failed", "it was stopped before its end")
     assert 1 <= len(whole(progress)) < len(MANY) == len(progress.certificates)
     assert progress.certificates[0][0].curve_png.is_file()
-    stop_certification(going_on)  # of one that is gone is no error
+    stop_certification(copy, going_on)  # of one that is gone is no error
 
 
 @pytest.mark.slow
@@ -227,22 +235,49 @@ def test_only_the_process_that_certifies_is_asked_to_stop(
     copy: RunPaths, sleeper: subprocess.Popen[bytes]
 ) -> None:
     logs = folder_of(copy, "1", certificates=["a"], drafts=[".a"])
-    stop_certification(logs)  # nobody is known
+    stop_certification(copy, logs)  # nobody is known
     process = describe_process(sleeper.pid, "certify")
     assert process is not None
-    elsewhere = structs.replace(this_host(), boot_id="another boot")
-    for host, worker in (
-        (elsewhere, process),
-        (this_host(), structs.replace(process, start_time=process.start_time - 1)),
-    ):
-        write_record(logs.worker, MemberRecord(host=host, process=worker))
-        stop_certification(logs)
+    earlier = structs.replace(process, start_time=process.start_time - 1)
+    write_record(logs.worker, MemberRecord(host=this_host(), process=earlier))
+    stop_certification(copy, logs)
+    elsewhere = structs.replace(this_host(), name="elsewhere", boot_id="another boot")
+    write_record(logs.worker, MemberRecord(host=elsewhere, process=process))
+    with pytest.raises(RunStateError, match="the certification runs on elsewhere; stop it there"):
+        stop_certification(copy, logs)
     time.sleep(0.05)  # long enough for a signal to arrive
     assert sleeper.poll() is None
     write_record(logs.worker, MemberRecord(host=this_host(), process=process))
     assert only(copy).state == "running"
-    stop_certification(logs)
+    stop_certification(copy, logs)
     assert sleeper.wait() == -signal.SIGTERM
+
+
+def test_a_bystander_is_spared_whatever_a_prepared_record_says(copy: RunPaths) -> None:
+    logs = folder_of(copy, "1", certificates=["a"], drafts=[".a"])
+    with subprocess.Popen(["sleep", "600"]) as bystander:
+        process = describe_process(bystander.pid, "certify")
+        assert process is not None
+        write_record(logs.worker, MemberRecord(host=this_host(), process=process))
+        stop_certification(copy, logs)
+        time.sleep(0.05)
+        assert bystander.poll() is None
+        bystander.kill()
+
+
+def test_the_certification_of_a_run_is_not_one_of_its_copy(
+    copy: RunPaths, tmp_path: Path, sleeper: subprocess.Popen[bytes]
+) -> None:
+    process = describe_process(sleeper.pid, "certify")
+    assert process is not None
+    logs = folder_of(copy, "1", certificates=["a"], drafts=[".a"])
+    member = MemberRecord(host=this_host(), process=process, folder=folder_identity(copy.root))
+    write_record(logs.worker, member)
+    second = RunPaths(shutil.copytree(copy.root, tmp_path / "second"))
+    assert (only(copy).state, only(second).state) == ("running", "failed")
+    stop_certification(second, only(second).logs)
+    time.sleep(0.05)
+    assert sleeper.poll() is None
 
 
 def test_one_that_was_cut_off_by_a_restart_of_the_machine_is_not_going_on(copy: RunPaths) -> None:
@@ -258,7 +293,7 @@ def test_one_on_another_machine_is_going_on_while_it_writes(copy: RunPaths) -> N
     logs = folder_of(copy, "1", certificates=["a"], drafts=[".a"])
     process = describe_process(os.getpid(), "certify")
     assert process is not None
-    elsewhere = structs.replace(this_host(), name="elsewhere")
+    elsewhere = structs.replace(this_host(), name="elsewhere", boot_id="another boot")
     write_record(logs.worker, MemberRecord(host=elsewhere, process=process))
     assert only(copy).state == "running"
     os.utime(logs.task, (0, 0))

@@ -1,14 +1,18 @@
 """Asking a run to stop, and making sure that nobody is left of it, without ending a bystander."""
 
+import errno
 import os
 import resource
+import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from attempts import pretend_to_work_for
 from msgspec import structs
 
 from linftui.errors import RunDirectoryError, RunStateError
@@ -19,7 +23,7 @@ from linftui.launch.control import (
     send_signal,
     stop_run,
 )
-from linftui.rundir.liveness import describe_process, is_alive, this_host
+from linftui.rundir.liveness import SILENCE_S, describe_process, is_alive, this_host
 from linftui.rundir.paths import RunPaths
 from linftui.rundir.reader import read_record
 from linftui.rundir.records import (
@@ -30,11 +34,11 @@ from linftui.rundir.records import (
     StateRecord,
     StopRequest,
 )
-from linftui.rundir.state import SILENCE_S, run_state
+from linftui.rundir.state import FROZEN_S, run_state
 from linftui.rundir.writer import write_record
 
 GONE = ProcessRecord(role="supervisor", pid=2**22 + 1, start_time=1, uid=os.getuid())  # above the highest pid
-ELSEWHERE = structs.replace(this_host(), boot_id="another boot")
+ELSEWHERE = structs.replace(this_host(), name="elsewhere", boot_id="another boot")
 
 
 def described(process: subprocess.Popen[bytes], role: str = "rank-0") -> ProcessRecord:
@@ -83,25 +87,48 @@ class TestStopRun:
         assert [path.name for path in paths.control.iterdir()] == ["stop-002.json"]
         assert is_spared(sleeper)
 
-    def test_who_asks_again_ends_the_members_but_not_the_supervisor(
+    def test_who_asks_again_ends_the_members_and_waits_for_the_supervisor_to_say_so(
         self, paths: RunPaths, sleeper: subprocess.Popen[bytes]
     ) -> None:
-        with subprocess.Popen(["linftui-sleep", "60"], executable="/bin/sleep") as supervisor:
+        with pretend_to_work_for(paths, "linftui.launch.supervisor", seconds=2.0) as supervisor:
             write_state(paths, described(supervisor, "supervisor"), described(sleeper))
             stop_run(paths, "the first")
             first = paths.stop_request(1).read_bytes()
             stop_run(paths, "the second")
             assert sleeper.wait() == -signal.SIGKILL
-            assert is_spared(supervisor)  # it has to say how the attempt ended
-            supervisor.kill()
+            assert supervisor.wait() == 0 and not paths.exit.exists()
         again = read_record(paths.kill_request(1), StopRequest)
         assert again is not None and again.by == "the second"
         assert paths.stop_request(1).read_bytes() == first
 
+    def test_a_frozen_supervisor_is_ended_too_and_how_the_run_ended_is_said_in_its_place(
+        self, paths: RunPaths, sleeper: subprocess.Popen[bytes]
+    ) -> None:
+        with pretend_to_work_for(paths, "linftui.launch.supervisor") as supervisor:
+            supervisor.send_signal(signal.SIGSTOP)
+            write_state(paths, described(supervisor, "supervisor"), described(sleeper))
+            stop_run(paths, "me")
+            stop_run(paths, "me")
+            assert (sleeper.wait(), supervisor.wait()) == (-signal.SIGKILL, -signal.SIGKILL)
+        ended = read_record(paths.exit, ExitRecord)
+        assert ended is not None and run_state(paths) == "stopped"
+        assert ended.message == "ended without saving; its supervisor did not answer"
+
+    def test_a_supervisor_that_is_left_alone_and_says_nothing_can_be_ended(self, paths: RunPaths) -> None:
+        with pretend_to_work_for(paths, "linftui.launch.supervisor") as supervisor:
+            supervisor.send_signal(signal.SIGSTOP)
+            write_state(paths, described(supervisor, "supervisor"), structs.replace(GONE, role="rank-0"))
+            assert run_state(paths) == "running"  # it may be about to say how it ended
+            long_ago = time.time() - 2 * FROZEN_S
+            os.utime(paths.state, (long_ago, long_ago))
+            assert run_state(paths) == "crashed"
+            stop_run(paths, "me")
+            assert supervisor.wait() == -signal.SIGKILL and run_state(paths) == "stopped"
+
     def test_asking_again_ends_a_rank_that_the_supervisor_did_not_record(
         self, paths: RunPaths, sleeper: subprocess.Popen[bytes]
     ) -> None:
-        with subprocess.Popen(["linftui-sleep", "60"], executable="/bin/sleep") as torchrun:
+        with pretend_to_work_for(paths) as torchrun:
             write_state(paths, GONE, described(torchrun, "torchrun"))
             announce(paths, described(sleeper, "rank-1"))
             stop_run(paths, "me")
@@ -171,7 +198,7 @@ class TestStopRun:
 
     @pytest.mark.skipif(os.getuid() != 0, reason="only root can start a process of another user")
     def test_a_run_of_another_user_is_not_ours_to_end(self, paths: RunPaths) -> None:
-        with subprocess.Popen(["linftui-sleep", "60"], executable="/bin/sleep", user=65534) as process:
+        with pretend_to_work_for(paths, user=65534) as process:
             write_state(paths, described(process))
             stop_run(paths, "me")
             with pytest.raises(RunStateError, match=f"process {process.pid} of the run belongs to another"):
@@ -257,7 +284,7 @@ class TestClearForNextAttempt:
         assert clear_for_next_attempt(paths) == 2
 
     def test_a_rank_that_outlived_its_supervisor_is_waited_for(self, paths: RunPaths) -> None:
-        with subprocess.Popen(["linftui-sleep", "0.5"], executable="/bin/sleep") as process:
+        with pretend_to_work_for(paths, seconds=0.5) as process:
             rank = described(process)
             write_state(paths, GONE, rank)
             assert clear_for_next_attempt(paths) == 2
@@ -290,21 +317,52 @@ class TestClearForNextAttempt:
 
 
 class TestEndMembers:
-    def test_each_that_is_ours_is_ended(self, sleeper: subprocess.Popen[bytes]) -> None:
-        end_members([structs.replace(GONE, role="rank-1"), described(sleeper)])
+    def test_each_that_is_ours_is_ended(self, paths: RunPaths, sleeper: subprocess.Popen[bytes]) -> None:
+        end_members(paths, [structs.replace(GONE, role="rank-1"), described(sleeper)])
         assert sleeper.wait() == -9
 
-    def test_a_bystander_is_spared_whatever_the_record_says(self) -> None:
-        with subprocess.Popen(["sleep", "60"]) as process:
-            end_members([described(process)])
+    @pytest.mark.parametrize(
+        "arguments",
+        [
+            [],
+            ["linftui"],
+            ["linftui/worker.py", "{run}"],  # an editor
+            ["-m", "pytest", "{run}"],
+            ["-m", "linftui.worker"],
+            ["-m", "linftui.worker", "train", "{other}", "--note", "{run}"],
+            ["-m", "linftui.worker", "train", "."],
+        ],
+    )
+    def test_a_bystander_is_spared_whatever_the_record_says(
+        self, paths: RunPaths, tmp_path: Path, arguments: list[str]
+    ) -> None:
+        (tmp_path / "other").mkdir()
+        words = [word.format(run=paths.root, other=tmp_path / "other") for word in arguments]
+        command = [sys.executable, "-c", "import time; time.sleep(60)", *words]
+        with subprocess.Popen(command, cwd=paths.root) as process:
+            end_members(paths, [described(process)])
             assert is_spared(process)
             process.kill()
 
+    def test_a_process_of_the_run_that_this_one_is_a_copy_of_is_spared(
+        self, paths: RunPaths, tmp_path: Path, sleeper: subprocess.Popen[bytes]
+    ) -> None:
+        copy = RunPaths(shutil.copytree(paths.root, tmp_path / "copy"))
+        end_members(copy, [described(sleeper)])
+        assert is_spared(sleeper)
+
+    def test_a_run_that_was_given_another_name_by_a_link_is_the_same(
+        self, paths: RunPaths, tmp_path: Path, sleeper: subprocess.Popen[bytes]
+    ) -> None:
+        (tmp_path / "link").symlink_to(tmp_path)
+        end_members(RunPaths(tmp_path / "link" / paths.id), [described(sleeper)])
+        assert sleeper.wait() == -9
+
     def test_a_process_that_has_a_recorded_pid_by_chance_is_spared(
-        self, sleeper: subprocess.Popen[bytes]
+        self, paths: RunPaths, sleeper: subprocess.Popen[bytes]
     ) -> None:
         process = described(sleeper)
-        end_members([structs.replace(process, start_time=process.start_time + n) for n in (-1, 1)])
+        end_members(paths, [structs.replace(process, start_time=process.start_time + n) for n in (-1, 1)])
         assert is_spared(sleeper)
 
 
@@ -333,3 +391,49 @@ class TestSendSignal:
         sleeper.kill()
         sleeper.wait()
         send_signal(process, signal.SIGKILL)
+
+
+def run_without_pidfd(removal: str, process: ProcessRecord) -> None:
+    """Signals a process from a Python, or a kernel, that lacks what pins a process down."""
+    program = f"""
+import ctypes, os, signal, struct
+from linftui.launch.control import send_signal
+from linftui.rundir.records import ProcessRecord
+{removal}
+process = ProcessRecord(
+    role="rank-0", pid={process.pid}, start_time={process.start_time}, uid={process.uid}
+)
+send_signal(process, signal.SIGKILL)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+# A filter of the kernel's own that answers pidfd_open with an error, as old kernels and containers do.
+REFUSED = """
+def op(code, k, jt=0, jf=0): return struct.pack("HBBI", code, jt, jf, k)
+program = op(0x20, 0) + op(0x15, 434, 0, 1) + op(0x06, 0x50000 | {errno}) + op(0x06, 0x7FFF0000)
+held = ctypes.create_string_buffer(program)
+libc = ctypes.CDLL(None, use_errno=True)
+libc.prctl(38, 1, 0, 0, 0)
+assert libc.prctl(22, 2, struct.pack("HP", 4, ctypes.addressof(held))) == 0, os.strerror(ctypes.get_errno())
+try:
+    os.pidfd_open(os.getpid())
+    raise AssertionError("it is not refused")
+except OSError as error:
+    assert error.errno == {errno}
+"""
+
+
+@pytest.mark.parametrize(
+    "removal",
+    ["del os.pidfd_open", *(REFUSED.format(errno=number) for number in (errno.ENOSYS, errno.EPERM))],
+)
+def test_a_process_is_signalled_where_it_cannot_be_pinned_down(
+    sleeper: subprocess.Popen[bytes], removal: str
+) -> None:
+    process = described(sleeper)
+    run_without_pidfd(removal, structs.replace(process, start_time=process.start_time - 1))
+    assert is_spared(sleeper)
+    run_without_pidfd(removal, process)
+    assert sleeper.wait() == -signal.SIGKILL

@@ -44,7 +44,9 @@ def test_a_run_that_is_going_on_is_refused(
 ) -> None:
     member = describe_process(sleeper.pid, "rank-0")
     assert member is not None
-    host = structs.replace(this_host(), boot_id="another boot") if elsewhere else this_host()
+    host = (
+        structs.replace(this_host(), boot_id="another boot", name="elsewhere") if elsewhere else this_host()
+    )
     write_record(
         copy.state,
         StateRecord(
@@ -146,7 +148,7 @@ def test_what_cannot_be_removed_is_told_and_still_listed(copy: RunPaths) -> None
 
 
 def test_a_run_that_was_lost_on_another_host_can_be_removed(copy: RunPaths) -> None:
-    host = structs.replace(this_host(), boot_id="another boot")
+    host = structs.replace(this_host(), boot_id="another boot", name="elsewhere")
     write_record(
         copy.state,
         StateRecord(

@@ -10,20 +10,16 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
 import pytest
 import torch
-from attempts import PATIENCE_S, finish
+from attempts import PATIENCE_S, PLAN, SLOW, finish, members, step_of, wait_for, watch
 from msgspec import structs
 
-from linftui.devices import usable_cores
 from linftui.errors import RunStateError
-from linftui.launch.control import end_members, stop_run
-from linftui.launch.plan import LaunchPlan
+from linftui.launch.control import stop_run
 from linftui.launch.prepare import create_run
 from linftui.launch.supervisor import Supervisor
 from linftui.recipe.load import dump_recipe, load_recipe
@@ -32,7 +28,6 @@ from linftui.rundir.paths import RunPaths
 from linftui.rundir.reader import (
     RunReader,
     complete_checkpoints,
-    last_metrics,
     latest_by_step,
     read_all,
     read_record,
@@ -44,40 +39,7 @@ from linftui.rundir.store import RunStore
 from linftui.rundir.writer import write_record
 from linftui.train.checkpoint import load_latest
 
-PLAN, TWO = (LaunchPlan(devices=("cpu",) * ranks, threads=1) for ranks in (1, 2))
-
-# Two images a batch: an evaluation takes half a second, so that there is time to interfere. Same weights.
-SLOW = ["evaluation.batch_size=2", "evaluation.reestimate_means=true", "log.every_steps=1"]
-
 pytestmark = pytest.mark.slow
-
-
-def wait_for(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.01)
-
-
-def watch(supervisor: Supervisor, enough: Callable[[], object]) -> None:
-    """Supervises an attempt until something is true."""
-
-    def polled() -> object:
-        assert supervisor.poll() is None, "the attempt ended too early"
-        return enough()
-
-    wait_for(polled)
-
-
-def step_of(paths: RunPaths) -> int:
-    """The step of the newest training record."""
-    train, _ = last_metrics(paths.metrics)
-    return train.step if train else 0
-
-
-def members(paths: RunPaths) -> dict[str, ProcessRecord]:
-    state = read_record(paths.state, StateRecord)
-    return {member.role: member for member in state.members} if state else {}
 
 
 def tensors(paths: RunPaths, step: int = 36) -> tuple[bytes, bytes]:
@@ -120,33 +82,6 @@ def copy(reference: RunPaths, tmp_path: Path) -> RunPaths:
     paths = RunPaths(tmp_path / "runs" / "run")
     shutil.copytree(reference.root, paths.root)
     return paths
-
-
-def slowly(recipe: Path, folder: Path, plan: LaunchPlan, overrides: list[str]) -> Iterator[Supervisor]:
-    """A run that goes on for some seconds, at step 13 or a little after: the first checkpoint is there."""
-    paths = create_run(RunStore(folder), load_recipe(recipe, overrides), plan, "run")
-    supervisor = Supervisor(paths, plan)
-    watch(supervisor, lambda: step_of(paths) >= 13)
-    yield supervisor
-    end_members([member for member in members(paths).values() if member.role != "supervisor"])
-    finish(supervisor)
-
-
-@pytest.fixture
-def slow(tiny_recipe: Path, tmp_path: Path) -> Iterator[Supervisor]:
-    """Such a run of one rank."""
-    yield from slowly(tiny_recipe, tmp_path, PLAN, SLOW)
-
-
-@pytest.fixture
-def slow_two(tiny_recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Supervisor]:
-    """Such a run of two ranks, with a folder of its own for temporary files."""
-    if usable_cores() < 2:
-        pytest.skip("two ranks need two cores")
-    (tmp_path / "temporary").mkdir()
-    monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))
-    monkeypatch.setattr("tempfile.tempdir", None)
-    yield from slowly(tiny_recipe, tmp_path, TWO, ["evaluation.batch_size=10", "log.every_steps=1"])
 
 
 def test_an_undisturbed_attempt_finishes(reference: RunPaths) -> None:

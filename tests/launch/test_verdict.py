@@ -1,6 +1,7 @@
 """How an attempt ended follows from what its processes left: exit code, error files, the last event."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -30,8 +31,8 @@ def happens(paths: RunPaths, event: EventName, attempt: int = 1) -> None:
     log.close()
 
 
-def judged(paths: RunPaths, *, ranks: int, code: int, lost: str | None = None) -> tuple[str, int, str]:
-    ended = verdict(paths, 1, ranks, code, lost)
+def judged(paths: RunPaths, *, ranks: int, code: int, **seen: Any) -> tuple[str, int, str]:
+    ended = verdict(paths, 1, ranks, code, **seen)
     assert ended.attempt == 1
     return ended.outcome, ended.code, ended.message
 
@@ -91,9 +92,26 @@ def test_a_rank_that_was_seen_to_go_first_is_the_cause_even_if_the_others_say_no
     paths: RunPaths,
 ) -> None:
     message = "rank 1 died without a word, perhaps killed for its memory"
-    assert judged(paths, ranks=3, code=1, lost="rank-1") == ("crashed", 1, message)
+    assert judged(paths, ranks=3, code=1, lost=1) == ("crashed", 1, message)
     says(paths, 2, LOST, time=10.0)
-    assert judged(paths, ranks=3, code=1, lost="rank-1") == ("crashed", 1, message)
+    assert judged(paths, ranks=3, code=1, lost=1) == ("crashed", 1, message)
+
+
+def test_what_a_rank_could_not_write_down_but_reported_counts_as_well(paths: RunPaths) -> None:
+    full = ErrorRecord(
+        error="RunDirectoryError", message="the disk is full", hint="free some space", exit_code=1, time=20.0
+    )
+    says(paths, 1, LOST, time=10.0)
+    assert judged(paths, ranks=2, code=1, reported={0: full}) == ("failed", 1, "the disk is full")
+    assert judged(paths, ranks=1, code=1, reported={0: full}) == ("failed", 1, "the disk is full")
+
+
+def test_a_rank_that_hung_is_named_unless_somebody_failed_before(paths: RunPaths) -> None:
+    says(paths, 0, LOST, time=10.0)
+    message = "rank 1 hung: it showed no life for 30 s"
+    assert judged(paths, ranks=2, code=-9, hung=1) == ("crashed", -9, message)
+    says(paths, 0, ("OSError", "the cause"), time=20.0)
+    assert judged(paths, ranks=2, code=-9, hung=1) == ("failed", 1, "the cause")
 
 
 def test_if_all_lost_a_connection_nobody_is_said_to_have_died(paths: RunPaths) -> None:

@@ -3,14 +3,33 @@
 import os
 import shutil
 import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from msgspec import structs
 
-from linftui.rundir.liveness import describe_process, is_alive, this_host
-from linftui.rundir.records import ProcessRecord
+from linftui.rundir.liveness import (
+    SILENCE_S,
+    describe_process,
+    folder_identity,
+    is_alive,
+    is_here,
+    is_same_folder,
+    life,
+    seconds_silent,
+    this_host,
+)
+from linftui.rundir.records import HostRecord, ProcessRecord
+
+GONE = ProcessRecord(role="rank-0", pid=2**22 + 1, start_time=1, uid=0)  # above the highest pid
+HERE = this_host()
+REBOOTED = structs.replace(HERE, boot_id="another boot")
+RENAMED = structs.replace(HERE, name="another name")
+CONTAINER = structs.replace(HERE, pid_namespace="pid:[1]")
+ELSEWHERE = structs.replace(HERE, name="elsewhere", boot_id="another boot")
 
 
 def described(pid: int) -> ProcessRecord:
@@ -75,3 +94,89 @@ def test_a_host_is_known_by_its_boot_and_its_pid_namespace() -> None:
     host = this_host()
     assert host.boot_id == Path("/proc/sys/kernel/random/boot_id").read_text().strip() != ""
     assert host.pid_namespace == os.readlink("/proc/self/ns/pid")
+
+
+@pytest.mark.parametrize(
+    ("host", "process", "silent_s", "expected"),
+    [
+        (HERE, "me", 1e9, "alive"),  # silence says nothing where a process can be seen
+        (HERE, "gone", 0.0, "gone"),
+        (RENAMED, "me", 1e9, "alive"),
+        (RENAMED, "gone", 0.0, "gone"),
+        (REBOOTED, "me", 0.0, "gone"),  # at once, whatever was written lately
+        (CONTAINER, "gone", SILENCE_S - 1, "alive"),  # its pids mean nothing here
+        (CONTAINER, "me", SILENCE_S + 1, "lost"),
+        (ELSEWHERE, "gone", SILENCE_S - 1, "alive"),
+        (ELSEWHERE, "me", SILENCE_S + 1, "lost"),
+        (ELSEWHERE, "me", float("inf"), "lost"),
+    ],
+)
+def test_what_lives_is_seen_where_it_can_be_and_heard_of_elsewhere(
+    host: HostRecord, process: str, silent_s: float, expected: str
+) -> None:
+    assert life(host, [described(os.getpid()) if process == "me" else GONE], silent_s) == expected
+
+
+def test_nobody_lives_where_nobody_was_recorded() -> None:
+    assert life(HERE, [], 0.0) == "gone"
+    assert is_here(RENAMED) and not is_here(REBOOTED) and not is_here(CONTAINER)
+
+
+def test_a_time_in_the_future_is_silence(tmp_path: Path) -> None:
+    old, new = tmp_path / "old", tmp_path / "new"
+    assert seconds_silent([old, new]) == float("inf")
+    old.touch()
+    now = time.time()
+    for date in (now + 1e6, now - 1e6):
+        os.utime(old, (date, date))
+        assert seconds_silent([old, new]) == pytest.approx(1e6, abs=60)
+    os.utime(old, (now + 30, now + 30))  # the clock of a file server may be a little ahead
+    assert seconds_silent([old, new]) < 60
+    new.touch()
+    os.utime(old, (now + 1e6, now + 1e6))
+    assert seconds_silent([old, new]) < 60
+
+
+def test_a_folder_keeps_its_identity_and_its_copy_has_another(tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    known = folder_identity(folder)
+    assert is_same_folder(known, folder.rename(tmp_path / "moved"), HERE)
+    shutil.copytree(tmp_path / "moved", folder)
+    assert not is_same_folder(known, folder, HERE)
+    assert is_same_folder("", folder, HERE)  # an older linftui recorded nothing
+    assert folder_identity(tmp_path / "nowhere") == ""
+
+
+HIDDEN = """
+import os, sys
+from linftui.rundir.liveness import is_alive, life, this_host
+from linftui.rundir.records import ProcessRecord
+pid, start_time, uid = map(int, sys.argv[1:])
+process = ProcessRecord(role="rank-0", pid=pid, start_time=start_time, uid=uid)
+gone = ProcessRecord(role="rank-0", pid=2**22 + 1, start_time=1, uid=uid)
+print(is_alive(process), *(life(this_host(), [p], s) for p in (process, gone) for s in (0.0, 1e9)))
+"""
+
+
+@pytest.mark.parametrize(
+    ("hidepid", "said"), [("0", "True alive alive gone gone"), ("2", "False alive lost gone gone")]
+)
+def test_another_users_process_behind_a_proc_that_hides_it_is_not_taken_for_dead(
+    sleeper: subprocess.Popen[bytes], hidepid: str, said: str
+) -> None:
+    process = described(sleeper.pid)
+    ours = [str(number) for number in (process.pid, process.start_time, process.uid)]
+    proc = f"mount -t proc -o hidepid={hidepid} proc /proc"
+    alone = ["unshare", "--mount", "--propagation", "private", "sh", "-c"]
+    if os.getuid() != 0 or subprocess.run([*alone, proc], capture_output=True).returncode:
+        pytest.skip("only root can mount /proc so that it hides processes")
+    # The folders that Python reads may be root's alone: what is needed is imported before root is given up.
+    program = (
+        f"import os, linftui.rundir.liveness; os.setgroups([]); os.setgid(65534); os.setuid(65534)\n{HIDDEN}"
+    )
+    done = subprocess.run(
+        [*alone, f'{proc} && exec "$@"', "sh", sys.executable, "-c", program, *ours],
+        capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert (done.stdout.strip(), done.stderr) == (said, "")

@@ -28,6 +28,7 @@ from linftui.rundir.records import (
     MetaRecord,
     Metric,
     ProcessRecord,
+    RankReport,
     Record,
     SampleRecord,
     StartRecord,
@@ -57,6 +58,7 @@ EXAMPLES: list[msgspec.Struct] = [
     ),
     ExitRecord(attempt=1, outcome="crashed", code=-9, time=1.5, message="killed", hint="look at the log"),
     ErrorRecord(error="TrainingError", message="no", hint="", exit_code=1, time=1.5),
+    RankReport(rank=1, error=ErrorRecord(error="OSError", message="no", hint="", exit_code=1, time=1.5)),
     StopRequest(attempt=1, time=1.5, by="SIGINT"),
     MemberRecord(
         host=HostRecord(name="vm", boot_id="b", pid_namespace="pid:[1]"),

@@ -1,0 +1,166 @@
+"""What happens around a run that trains: its folder moves or is replaced, its disk fills, ranks freeze."""
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from attempts import PLAN, SLOW, finish, members, slowly, step_of, wait_for
+
+from linftui.launch import reports
+from linftui.launch.control import stop_run
+from linftui.launch.prepare import create_run
+from linftui.launch.supervisor import Supervisor
+from linftui.recipe.load import load_recipe
+from linftui.rundir.liveness import is_alive
+from linftui.rundir.paths import RunPaths
+from linftui.rundir.reader import complete_checkpoints, read_record
+from linftui.rundir.records import ExitRecord
+from linftui.rundir.state import run_state
+from linftui.rundir.store import RunStore
+
+pytestmark = pytest.mark.slow
+
+
+class TestFolder:
+    def test_a_run_that_is_moved_stops_and_says_so_where_it_is_now(
+        self, slow: Supervisor, tmp_path: Path
+    ) -> None:
+        rank, step = members(slow.paths)["rank-0"], step_of(slow.paths)
+        moved = RunPaths(slow.paths.root.rename(tmp_path / "moved"))
+        assert run_state(moved) == "running"
+        ended = finish(slow)
+        assert (ended.outcome, ended.code) == ("failed", 1)
+        assert ended.message == f"{slow.paths.root} is gone: it was moved or removed meanwhile"
+        assert not slow.paths.root.exists() and not is_alive(rank)
+        assert read_record(moved.exit, ExitRecord) == ended and run_state(moved) == "failed"
+        assert complete_checkpoints(moved) and step_of(moved) >= step
+        assert finish(Supervisor(moved, PLAN)).outcome == "finished"
+
+    def test_a_run_that_is_removed_ends_and_leaves_nothing(self, slow: Supervisor) -> None:
+        rank = members(slow.paths)["rank-0"]
+        os.kill(rank.pid, signal.SIGSTOP)  # else it may look while half of it is gone
+        shutil.rmtree(slow.paths.root)
+        os.kill(rank.pid, signal.SIGCONT)
+        ended = finish(slow)
+        assert ended.message == f"{slow.paths.root} is gone: it was moved or removed meanwhile"
+        assert not slow.paths.root.exists() and not is_alive(rank)
+
+    @pytest.mark.parametrize("removal", ["moved", "removed"])
+    def test_a_new_run_of_the_same_name_is_not_written_to_by_the_old_one(
+        self, slow: Supervisor, tiny_recipe: Path, tmp_path: Path, removal: str
+    ) -> None:
+        os.kill(members(slow.paths)["rank-0"].pid, signal.SIGSTOP)  # it writes on once the new run is there
+        if removal == "moved":
+            slow.paths.root.rename(tmp_path / "moved")
+        else:
+            shutil.rmtree(slow.paths.root)
+        paths = create_run(RunStore(tmp_path), load_recipe(tiny_recipe, ["seed=2"]), PLAN, "run")
+        assert paths.root == slow.paths.root
+        new = Supervisor(paths, PLAN)
+        assert new.attempt == slow.attempt == 1
+        os.kill(slow._members[0].pid, signal.SIGCONT)
+        ended = finish(slow)
+        assert ended.outcome == "failed"
+        assert ended.message == f"{paths.root} is another folder now: the one before was moved or removed"
+        assert run_state(paths) in ("starting", "running")
+        assert finish(new).outcome == "finished"
+        seeds = {read_record(c.trainer, dict)["seed"] for c in complete_checkpoints(paths)}  # type: ignore[index]
+        assert seeds == {2} and run_state(paths) == "finished"
+
+    def test_a_copy_is_stopped_and_stopping_it_leaves_the_original_alone(
+        self, slow: Supervisor, tmp_path: Path
+    ) -> None:
+        rank = members(slow.paths)["rank-0"]
+        os.kill(rank.pid, signal.SIGSTOP)  # so that it still trains when the copy is through
+        copy = RunPaths(shutil.copytree(slow.paths.root, tmp_path / "copy"))
+        assert (run_state(slow.paths), run_state(copy)) == ("running", "stopped")
+        for _ in range(2):
+            with pytest.raises(Exception, match="copy is stopped: there is nothing to stop"):
+                stop_run(copy, "me")
+        assert finish(Supervisor(copy, PLAN)).outcome == "finished"  # while the original trains
+        os.kill(rank.pid, signal.SIGCONT)
+        assert finish(slow).outcome == "finished"
+
+
+class TestDisk:
+    @pytest.fixture
+    def full(self, small_disk: Path, tiny_recipe: Path) -> Supervisor:
+        """A run that trains on a disk that is full all of a sudden."""
+        [supervisor] = [next(attempt := slowly(tiny_recipe, small_disk, PLAN, SLOW))]
+        self.attempt = attempt  # a generator that is let go of ends the attempt
+        with contextlib.suppress(OSError), (small_disk / "filler").open("wb", buffering=0) as filler:
+            while filler.write(bytes(4096)) == 4096:
+                pass
+        assert shutil.disk_usage(small_disk).free == 0
+        return supervisor
+
+    def test_a_disk_that_fills_is_named_at_once(self, full: Supervisor) -> None:
+        ended = finish(full)
+        assert ended.outcome == "failed", full.paths.rank_log(1, 0).read_text()
+        assert ended.message.endswith("cannot be written: No space left on device")
+        assert ended.hint == "free some space"
+        assert read_record(full.paths.exit, ExitRecord) == ended and run_state(full.paths) == "failed"
+        (full.paths.root.parent / "filler").unlink()
+        assert finish(Supervisor(full.paths, PLAN)).outcome == "finished"
+
+
+class TestFrozen:
+    def test_a_rank_that_hangs_is_ended_once_its_stack_is_in_its_log(
+        self, slow: Supervisor, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(reports, "SILENT_S", 7.0)
+        os.kill(members(slow.paths)["rank-0"].pid, signal.SIGSTOP)
+        ended = finish(slow)
+        assert (ended.outcome, ended.code) == ("crashed", -signal.SIGKILL)
+        assert ended.message == "rank 0 hung: it showed no life for 30 s"
+        log = slow.paths.rank_log(1, 0)
+        assert str(log) in ended.hint and "most recent call first" in log.read_text()
+
+
+def command(*arguments: str | Path, cwd: Path) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "linftui", *map(str, arguments)],
+        cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def detached(tiny_recipe: Path, tmp_path: Path) -> RunPaths:
+    """A run that was begun by a command and goes on by itself for some seconds."""
+    settings = [word for override in SLOW for word in ("--set", override)]
+    begun = command("run", tiny_recipe, "--name", "run", "--detach", *settings, cwd=tmp_path)
+    assert begun.communicate() == ("run\n", "")
+    paths = RunPaths(tmp_path / "runs" / "run")
+    wait_for(lambda: step_of(paths) >= 13)
+    return paths
+
+
+@pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGUSR2])
+@pytest.mark.parametrize("role", ["supervisor", "rank-0"])
+def test_a_schedulers_warning_saves_and_stops(detached: RunPaths, role: str, number: int) -> None:
+    os.kill(members(detached)[role].pid, number)
+    wait_for(lambda: run_state(detached) not in ("running", "stopping"))
+    ended = read_record(detached.exit, ExitRecord)
+    assert ended is not None and (ended.outcome, ended.message) == ("stopped", "")
+    [*_, newest] = complete_checkpoints(detached)
+    assert int(newest.root.name.removeprefix("step-")) >= step_of(detached) >= 13
+
+
+def test_a_frozen_supervisor_is_ended_by_who_stops_the_run(detached: RunPaths) -> None:
+    known = members(detached)
+    os.kill(known["supervisor"].pid, signal.SIGSTOP)
+    os.kill(known["rank-0"].pid, signal.SIGSTOP)
+    stopped = command("stop", "run", "--deadline", "0", cwd=detached.root.parents[1])
+    output, errors = stopped.communicate(timeout=60)
+    assert (stopped.returncode, errors) == (0, "")
+    assert output.splitlines() == [
+        "run: stop requested",
+        "run: its supervisor does not answer, asked to end at once",
+        "run: stopped, ended without saving; its supervisor did not answer",
+    ]
+    assert not any(map(is_alive, known.values()))
