@@ -27,9 +27,10 @@ from linftui.rundir.paths import CertifyLogPaths, RunPaths
 from linftui.rundir.records import CertifyTask, ErrorRecord, MemberRecord, RankReport, encode
 from linftui.rundir.stopping import WARNING_SIGNALS
 from linftui.rundir.store import read_meta, read_recipe
-from linftui.rundir.writer import write_record
+from linftui.rundir.writer import ReservedRecord, write_record
 
-# A rank that waits for others who are gone cannot save any more; without its supervisor it ends itself.
+# A rank that waits for others who are gone cannot save any more, and a certification may be reading for long:
+# without whoever started it, either ends itself.
 ORPHAN_PATIENCE_S = 20.0
 
 BEAT_S = 5.0  # how often a rank shows that it lives
@@ -227,15 +228,15 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     commands = parser.add_subparsers(required=True)
     for name, action in (("train", train), ("certify", certify_run)):
         command = commands.add_parser(name)
-        command.set_defaults(action=action, logs=None, attempt=None, rendezvous=None, report_pipe=None)
+        command.set_defaults(action=action, logs=None, attempt=None, rendezvous=None)
         command.add_argument("run", type=Path)
         command.add_argument("--device", required=True)
         command.add_argument("--threads", type=int, required=True)
         command.add_argument("--supervisor-pipe")
+        command.add_argument("--report-pipe")
         if name == "train":
             command.add_argument("--attempt", type=int, required=True)
             command.add_argument("--nonce", required=True)
-            command.add_argument("--report-pipe")
             command.add_argument("--checkpoint")
             command.add_argument("--rendezvous", type=Path)
         else:
@@ -253,27 +254,23 @@ def main(arguments: list[str]) -> int:
     for number in WARNING_SIGNALS:  # until there is something to save
         signal.signal(number, signal.SIG_IGN)
     rank = 0 if options.rendezvous is None else int(os.environ["RANK"])
-    if options.rendezvous is not None:
-        _announce_rank(RunPaths(options.run), options.attempt, rank)
-    if options.logs is not None:
-        _announce_certification(
-            options.run, CertifyLogPaths(options.logs), alone=options.supervisor_pipe is None
-        )
-    faulthandler.enable()
-    faulthandler.register(signal.SIGQUIT)  # its supervisor asks what a rank is doing that seems to hang
-    error_file = (
-        RunPaths(options.run).error(options.attempt, rank)
-        if options.logs is None
-        else CertifyLogPaths(options.logs).error
-    )
-    reporter = None
+    reporter, failure = None, None
     try:
         pipe = None if options.supervisor_pipe is None else SupervisorPipe(options.supervisor_pipe)
         reporter = Reporter(options.report_pipe, rank)
+        if options.logs is not None:
+            _announce_certification(options.run, CertifyLogPaths(options.logs), alone=pipe is None)
+        elif options.rendezvous is not None:
+            _announce_rank(RunPaths(options.run), options.attempt, rank)
+        failure = ReservedRecord(_error_file(options, rank))
+        faulthandler.enable()
+        faulthandler.register(signal.SIGQUIT)  # its supervisor asks what a rank is doing that seems to hang
         reporter.show_life()
-        if pipe is not None and options.rendezvous is not None:
+        if pipe is not None and (options.logs or options.rendezvous):
             pipe.end_process_once_closed(ORPHAN_PATIENCE_S)
-        return _do(options, pipe)
+        code = _do(options, pipe)
+        failure.discard()
+        return code
     except Exception as error:
         told = error if isinstance(error, LinftuiError) else _unforeseen(error)
         record = ErrorRecord(
@@ -285,10 +282,17 @@ def main(arguments: list[str]) -> int:
         )
         if reporter is not None:
             reporter.fail(record)
-        with contextlib.suppress(LinftuiError):  # the disk is full, say
-            write_record(error_file, record)
+        if failure is not None:
+            with contextlib.suppress(LinftuiError):
+                failure.write(record)
         _log(traceback.format_exc())
         return told.exit_code
+
+
+def _error_file(options: argparse.Namespace, rank: int) -> Path:
+    if options.logs is not None:
+        return CertifyLogPaths(options.logs).error
+    return RunPaths(options.run).error(options.attempt, rank)
 
 
 def _announce_rank(paths: RunPaths, attempt: int, rank: int) -> None:

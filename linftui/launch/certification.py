@@ -1,5 +1,6 @@
 """Certifications as worker processes of their own, followed through the run directory by whoever looks."""
 
+import contextlib
 import os
 import re
 import signal
@@ -11,6 +12,7 @@ from typing import Literal
 from linftui.errors import DeviceError, LinftuiError, RunDirectoryError, RunStateError, WorkerError
 from linftui.launch.control import send_signal, works_for
 from linftui.launch.plan import LaunchPlan
+from linftui.launch.reports import RankReports
 from linftui.launch.worker_process import LifePipe, WorkerProcess
 from linftui.recipe.schema import format_fraction
 from linftui.rundir.liveness import is_here, is_same_folder, life, seconds_silent
@@ -57,11 +59,14 @@ def begin_certification(
     Raises:
         LinftuiError: the run directory cannot be written, or the process not be started.
     """
-    logs, starter = _start(paths, plan, radii, checkpoint, means, limit, None)
-    while (code := starter.wait(1.0)) is None:  # it leaves the work to a process that is nobody's child
-        pass
-    if code != 0:
-        raise WorkerError(f"the certification did not start (exit code {code})", f"its log is {logs.log}")
+    reports = RankReports()
+    with contextlib.closing(reports):
+        logs, starter = _start(paths, plan, radii, checkpoint, means, limit, reports, None)
+        while (code := starter.wait(1.0)) is None:  # it leaves the work to a process that is nobody's child
+            pass
+        reports.read()
+        if code != 0:
+            raise _failure(logs, reports, f"did not start (exit code {code})")
     return logs
 
 
@@ -72,6 +77,7 @@ def _start(
     checkpoint: str,
     means: str,
     limit: int | None,
+    reports: RankReports,
     pipe: LifePipe | None,
 ) -> tuple[CertifyLogPaths, WorkerProcess]:
     if plan.ranks > 1:
@@ -87,7 +93,7 @@ def _start(
     command = plan.worker_command(
         "certify", str(paths.root.absolute()), "--logs", str(logs.root.absolute()),
         "--checkpoint", checkpoint, "--means", means, "--eps", ",".join(map(format_fraction, radii)),
-        *limited, *leashed,
+        "--report-pipe", reports.name, *limited, *leashed,
     )  # fmt: skip
     return logs, WorkerProcess(command, plan.environment(), logs.log, "certify")
 
@@ -170,12 +176,16 @@ class Certification:
         means: str,
         limit: int | None,
     ) -> None:
-        self._paths, self._pipe = paths, LifePipe()
-        self._logs, self._worker = _start(paths, plan, radii, checkpoint, means, limit, self._pipe)
+        self._paths, self._pipe, self._reports = paths, LifePipe(), RankReports()
+        self._logs, self._worker = _start(
+            paths, plan, radii, checkpoint, means, limit, self._reports, self._pipe
+        )
 
     def wait(self, seconds: float) -> int | None:
         """The worker's exit code once it has ended, waiting for at most so long."""
-        return self._worker.wait(seconds)
+        code = self._worker.wait(seconds)
+        self._reports.read()
+        return code
 
     def ask_to_stop(self) -> None:
         """Lets it stop after the batch it is at; certificates that are whole by then are kept."""
@@ -188,6 +198,7 @@ class Certification:
     def close(self) -> None:
         """Lets go of it once it has ended."""
         self._pipe.close()
+        self._reports.close()
 
     def progress(self) -> CertificationProgress:
         """How far it has come."""
@@ -195,10 +206,15 @@ class Certification:
 
     def failure(self, code: int) -> LinftuiError:
         """Why it failed."""
-        error = read_record(self._logs.error, ErrorRecord)
-        if error is None:
-            how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
-            return WorkerError(f"the certification process {how}", f"its log is {self._logs.log}")
-        failure = WorkerError(error.message, error.hint)
-        failure.exit_code = error.exit_code
-        return failure
+        how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
+        return _failure(self._logs, self._reports, how)
+
+
+def _failure(logs: CertifyLogPaths, reports: RankReports, how: str) -> LinftuiError:
+    """Why a certification failed, as its worker told it, else in these words."""
+    error = reports.errors.get(0) or read_record(logs.error, ErrorRecord)
+    if error is None:
+        return WorkerError(f"the certification {how}", f"its log is {logs.log}")
+    failure = WorkerError(error.message, error.hint)
+    failure.exit_code = error.exit_code
+    return failure

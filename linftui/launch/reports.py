@@ -29,9 +29,10 @@ class RankReports:
         self._read_at = time.monotonic()
         self._decode = decoder(RankReport)
         self._tail = b""
+        self._closed = False
 
     def read(self) -> None:
-        """Takes what is new."""
+        """Takes what is new; nothing once it is closed."""
         now, before = time.monotonic(), self._read_at
         self._read_at = now
         if now - before > ASLEEP_S:
@@ -49,12 +50,14 @@ class RankReports:
         return min(silent, default=None)
 
     def close(self) -> None:
-        os.close(self._writing)
-        os.close(self._reading)
+        if not self._closed:
+            os.close(self._writing)
+            os.close(self._reading)
+        self._closed = True
 
     def _lines(self) -> list[bytes]:
         with contextlib.suppress(BlockingIOError):
-            while data := os.read(self._reading, 1 << 16):
+            while not self._closed and (data := os.read(self._reading, 1 << 16)):
                 self._tail += data
         *lines, self._tail = self._tail.split(b"\n")
         return lines

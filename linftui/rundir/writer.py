@@ -82,7 +82,7 @@ class ReservedRecord:
         RunDirectoryError: there is no room even now.
     """
 
-    ROOM = 1 << 14  # bytes; what a record needs beyond that is written as any other
+    ROOM = 4096  # bytes; what a record needs beyond that is written as any other
 
     def __init__(self, path: Path) -> None:
         self._path = path

@@ -1,5 +1,6 @@
 """A certification that lives on its own, followed through the run directory, whoever wrote what is there."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -16,7 +17,7 @@ import pytest
 from attempts import pretend_to_work_for
 from msgspec import structs
 
-from linftui.errors import RunStateError, WorkerError
+from linftui.errors import LinftuiError, RunStateError
 from linftui.launch.certification import (
     Certification,
     CertificationProgress,
@@ -319,7 +320,7 @@ def test_one_that_cannot_say_who_it_is_does_not_start(
         return worker_command(self, *arguments)
 
     monkeypatch.setattr(LaunchPlan, "worker_command", with_a_folder_in_the_way)
-    with pytest.raises(WorkerError, match="the certification did not start"):
+    with pytest.raises(LinftuiError, match="worker.json: cannot be written: Is a directory"):
         begin_certification(copy, PLAN, [Fraction(1, 10)])
 
 
@@ -340,3 +341,23 @@ def test_an_error_is_told_whatever_else_is_known(copy: RunPaths, sleeper: subpro
     record = ErrorRecord(error="OSError", message="no", hint="mend it", exit_code=1, time=0.0)
     write_record(logs.error, record)
     assert (only(copy).state, only(copy).error) == ("failed", "no; mend it")
+
+
+@pytest.mark.slow
+def test_one_that_has_no_room_says_so(finished_run: Path, small_disk: Path) -> None:
+    full = RunPaths(Path(shutil.copytree(finished_run, small_disk / "copy")))
+    free = shutil.disk_usage(small_disk).free
+    (small_disk / "filler").write_bytes(bytes(free - 12_000))
+    certification = Certification(full, PLAN, [Fraction(1, 10)], "latest", "running", None)
+    with contextlib.closing(certification):
+        while (code := certification.wait(1.0)) is None:
+            pass
+    failure = certification.failure(code)
+    assert failure.message.endswith("cannot be written: No space left on device")
+    assert (failure.hint, failure.exit_code) == ("free some space", 1)
+    assert only(full).state == "failed" and "No space left on device" in only(full).error
+
+    with contextlib.suppress(OSError):  # no room even for the record of who certifies
+        (small_disk / "filler").write_bytes(bytes(free))
+    with pytest.raises(LinftuiError, match="No space left on device"):
+        begin_certification(full, PLAN, [Fraction(1, 10)])
