@@ -21,7 +21,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from linftui import __version__
-from linftui.certify.interval import ROUNDING, Verdicts, certify_batch, check_arithmetic, check_model
+from linftui.certify.interval import ROUNDING, Verdicts, certify_batch, check_conditions
 from linftui.certify.report import draw_curve
 from linftui.data.datasets import Dataset, ImageSet
 from linftui.errors import CheckpointError
@@ -97,8 +97,7 @@ def load_subject(
     if means == "re-estimated":
         model = model.with_reestimated_means(images_for_means(dataset.train), dataset.levels)
     model.eval()
-    check_arithmetic(device)
-    check_model(model)
+    check_conditions(model, device)
     test = dataset.test
     limit = None if limit is None or limit >= len(test.labels) else limit
     images = ImageSet(test.images[:limit], test.labels[:limit], test.indices[:limit])
@@ -125,6 +124,7 @@ def certify(subject: Subject, eps: Fraction, should_stop: Callable[[], bool]) ->
             summary = structs.replace(summary, model_sha256=sha256_of(draft.model))
         summary, verdicts = _pass_over_images(subject, eps, draft, summary, should_stop)
         curve = certified_curve(subject, eps, verdicts, should_stop)
+        check_conditions(subject.model, subject.device)  # something may have been loaded since
         summary = structs.replace(summary, curve=curve, complete=True)
         draw_curve(summary, draft)
         write_record(draft.summary, summary)
