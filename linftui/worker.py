@@ -150,6 +150,11 @@ def certify_run(options: argparse.Namespace, pipe: SupervisorPipe | None) -> Non
     subject, warnings = load_subject(paths, options.checkpoint, options.means, options.limit, device)
     for warning in warnings:
         print(f"warning: {warning}")
+
+    def warn(warning: str) -> None:
+        print(f"warning: {warning}")
+        warnings.append(warning)
+
     task_file = CertifyLogPaths(options.logs).task
     task = CertifyTask(
         certificates=[subject.certificate(eps).root.name for eps in radii],
@@ -160,8 +165,8 @@ def certify_run(options: argparse.Namespace, pipe: SupervisorPipe | None) -> Non
     write_record(task_file, task)
     try:
         for done, eps in enumerate(radii, start=1):
-            summary = certify(subject, eps, should_stop)
-            write_record(task_file, structs.replace(task, done=done))
+            summary = certify(subject, eps, should_stop, warn)
+            write_record(task_file, structs.replace(task, done=done, warnings=warnings))
             print(f"eps {summary.eps_exact}: certified {summary.certified_accuracy:.4f} of {summary.n:,}")
     except StoppedEarly as stopped:
         print(stopped)

@@ -104,11 +104,17 @@ def load_subject(
     return Subject(paths, dataset, checkpoint, means, model, images, limit, device), warnings
 
 
-def certify(subject: Subject, eps: Fraction, should_stop: Callable[[], bool]) -> CertificateSummary:
+def certify(
+    subject: Subject,
+    eps: Fraction,
+    should_stop: Callable[[], bool],
+    warn: Callable[[str], object] = print,
+) -> CertificateSummary:
     """Certifies every image at one radius and draws the curve, in a draft that is renamed once it is whole.
 
     Every verdict is computed here and now: a file in a run directory may have been written by anyone, so
     none is taken over from an earlier, interrupted pass, and an earlier certificate stays until then.
+    A certificate is whole without its picture; `warn` is told where that could not be drawn.
 
     Raises:
         StoppedEarly: it was asked to stop; the draft is discarded.
@@ -126,7 +132,8 @@ def certify(subject: Subject, eps: Fraction, should_stop: Callable[[], bool]) ->
         curve = certified_curve(subject, eps, verdicts, should_stop)
         check_conditions(subject.model, subject.device)  # something may have been loaded since
         summary = structs.replace(summary, curve=curve, complete=True)
-        draw_curve(summary, draft)
+        if problem := draw_curve(summary, draft):
+            warn(problem)
         write_record(draft.summary, summary)
         earlier = draft.root.with_suffix(".earlier")
         if final.root.exists():

@@ -268,7 +268,7 @@ class CertifyTask(Record, frozen=True, kw_only=True):
     certificates: list[str]  # folder names under certificates/
     drafts: list[str]  # where each is made, before it is whole
     done: Int  # so many are whole; the next is being made
-    warnings: list[str] = []  # about damaged checkpoints that were passed over
+    warnings: list[str] = []  # about damaged checkpoints passed over, and pictures that could not be drawn
 
 
 class CertificateSummary(Record, frozen=True, kw_only=True):

@@ -58,7 +58,7 @@ def subject(trained: Subject, tmp_path: Path) -> Subject:
 @pytest.fixture(autouse=True)
 def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     """They take a second each, and test_report.py looks at them."""
-    monkeypatch.setattr(certifier, "draw_curve", lambda summary, certificate: None)
+    monkeypatch.setattr(certifier, "draw_curve", lambda summary, certificate: "")
 
 
 @pytest.fixture
