@@ -55,21 +55,32 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer, names: dict[Tensor, str]
     }
 
 
-def restore_optimizer(optimizer: torch.optim.Optimizer, names: dict[Tensor, str], tensors: Tensors) -> None:
+def restore_optimizer(
+    optimizer: torch.optim.Optimizer, names: dict[Tensor, str], tensors: Tensors, step: int
+) -> None:
     """Puts back what `optimizer_tensors` took out. Learning rates are the schedule's, never stored.
 
+    Every parameter has a gradient at every step, hence all of Adam's entries from the first step on, and
+    none before.
+
     Raises:
-        CheckpointError: the tensors belong to other parameters.
+        CheckpointError: an entry is missing, or one is not a parameter's.
     """
-    parameters = {name: parameter for parameter, name in names.items()}
+    wanted = {
+        f"{name}/{entry}": (parameter, entry, torch.Size() if entry == "step" else parameter.shape)
+        for parameter, name in names.items()
+        for entry in ("step", "exp_avg", "exp_avg_sq")
+        if step > 0
+    }
+    if missing := [key for key in wanted if key not in tensors]:
+        more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
+        raise CheckpointError(f"the checkpoint's optimizer lacks {', '.join(missing[:3])}{more}")
     for key, value in tensors.items():
-        name, _, entry = key.rpartition("/")
-        parameter = parameters.get(name)
-        if parameter is None or (entry != "step" and value.shape != parameter.shape):
+        parameter, entry, shape = wanted.get(key, (None, "", None))
+        if parameter is None or (value.shape, value.dtype) != (shape, parameter.dtype):
             raise CheckpointError(f"the checkpoint's optimizer holds {key}, which fits no parameter")
         # Adam keeps its step count on the CPU, its moments beside the parameter.
-        device = "cpu" if entry == "step" else parameter.device
-        optimizer.state[parameter][entry] = value.to(device)
+        optimizer.state[parameter][entry] = value.to("cpu" if entry == "step" else parameter.device)
 
 
 def save_checkpoint(

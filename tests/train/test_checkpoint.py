@@ -128,6 +128,18 @@ def bits(tensors: dict[str, Tensor]) -> dict[str, tuple[torch.dtype, torch.Size,
     return {name: (t.dtype, t.shape, t.contiguous().numpy().tobytes()) for name, t in tensors.items()}
 
 
+def trainer_at(paths: RunPaths, recipe: Path, step: int) -> Trainer:
+    """A trainer that was stopped at that step, and saved."""
+    loaded = load_recipe(recipe).recipe
+    state = StateRecord(
+        attempt=1, phase="running", host=this_host(), members=[], devices=["cpu"], threads=1, time=0.0
+    )
+    write_record(paths.state, state)
+    trainer = Trainer(loaded, build_dataset(loaded, CPU), paths, 1, lambda: trainer.step >= step)
+    assert trainer.fit() == "stopped"
+    return trainer
+
+
 @pytest.fixture
 def paths(tmp_path: Path) -> RunPaths:
     paths = RunPaths(tmp_path / "run")
@@ -181,6 +193,47 @@ class TestRoundTrip:
             was = first.optimizer.state[original]
             assert set(was) == {"step", "exp_avg", "exp_avg_sq"}
             assert bits(second.optimizer.state[put_back]) == bits(was)
+
+    def test_a_checkpoint_of_no_step_has_nothing_of_the_optimizer_and_is_gone_on_from(
+        self, paths: RunPaths, tiny_recipe: Path
+    ) -> None:
+        trainer = trainer_at(paths, tiny_recipe, 0)
+        loaded, _ = load_latest(paths, CPU)
+        assert loaded is not None and set(loaded.optimizer) == {"objective.scalar"}
+        trainer.resume_from(loaded)
+        assert trainer.step == 0 and not trainer.optimizer.state
+
+    @pytest.mark.parametrize(
+        ("change", "said"),
+        [
+            (lambda t: t.pop("last.weight/exp_avg"), "lacks last.weight/exp_avg"),
+            (lambda t: t.pop("objective.scalar/step"), "lacks objective.scalar/step"),
+            (lambda t: t.clear(), r"lacks hidden.0.weight/step, .*/exp_avg, .*/exp_avg_sq and \d more"),
+            (
+                lambda t: t.update({"last.bias/more": t["last.bias/step"]}),
+                "holds last.bias/more, which fits no",
+            ),
+            (lambda t: t.update({"other/step": t["last.bias/step"]}), "holds other/step, which fits no"),
+            (lambda t: t.update({"last.bias/step": torch.ones(10)}), "holds last.bias/step, which fits no"),
+            (lambda t: t.update({"last.bias/exp_avg": torch.ones(9)}), "last.bias/exp_avg, which fits no"),
+            (
+                lambda t: t.update({"last.bias/exp_avg": torch.ones(10).double()}),
+                "last.bias/exp_avg, which fits",
+            ),
+        ],
+        ids=range(8),
+    )
+    def test_an_optimizer_that_is_not_whole_is_refused_by_what_it_lacks(
+        self, paths: RunPaths, tiny_recipe: Path, change: Callable[[dict[str, Tensor]], object], said: str
+    ) -> None:
+        trainer = trainer_at(paths, tiny_recipe, 1)
+        loaded, _ = load_latest(paths, CPU)
+        assert loaded is not None
+        scalar = loaded.optimizer["objective.scalar"]
+        change(loaded.optimizer)
+        loaded.optimizer["objective.scalar"] = scalar
+        with pytest.raises(CheckpointError, match=f"the checkpoint's optimizer {'.*' + said}"):
+            trainer.resume_from(loaded)
 
     def test_a_checkpoint_of_another_network_is_refused(self, paths: RunPaths) -> None:
         save(paths, 12)
