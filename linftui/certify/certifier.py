@@ -30,10 +30,11 @@ from linftui.nn.models import DistanceMLP
 from linftui.ops import backend_name
 from linftui.recipe.load import recipe_hash
 from linftui.recipe.schema import format_fraction
+from linftui.rundir.folders import finish_replacements, replace_folder
 from linftui.rundir.paths import CertificatePaths, RunPaths
 from linftui.rundir.records import CertificateSummary, ClassCount, SampleRecord, encode
 from linftui.rundir.store import read_recipe
-from linftui.rundir.writer import LineAppender, cannot_write, fsync_directory, write_record
+from linftui.rundir.writer import LineAppender, cannot_write, write_record
 from linftui.train.build import build_dataset, build_model
 from linftui.train.checkpoint import LoadedCheckpoint, find_checkpoint, restore_model, sha256_of
 from linftui.train.evaluate import images_for_means
@@ -110,7 +111,7 @@ def certify(
     should_stop: Callable[[], bool],
     warn: Callable[[str], object] = print,
 ) -> CertificateSummary:
-    """Certifies every image at one radius and draws the curve, in a draft that is renamed once it is whole.
+    """Certifies every image at one radius and draws the curve, in a draft that is published once it is whole.
 
     Every verdict is computed here and now: a file in a run directory may have been written by anyone, so
     none is taken over from an earlier, interrupted pass, and an earlier certificate stays until then.
@@ -135,12 +136,7 @@ def certify(
         if problem := draw_curve(summary, draft):
             warn(problem)
         write_record(draft.summary, summary)
-        earlier = draft.root.with_suffix(".earlier")
-        if final.root.exists():
-            final.root.rename(earlier)
-        draft.root.rename(final.root)
-        shutil.rmtree(earlier, ignore_errors=True)
-        fsync_directory(final.root.parent)
+        replace_folder(draft.root, final.root)
     except OSError as error:
         raise cannot_write(final.root, error) from error
     finally:
@@ -149,7 +145,8 @@ def certify(
 
 
 def _tidy_up(final: CertificatePaths) -> None:
-    """Removes what processes that were killed have left of this certificate."""
+    """Removes what processes that were killed have left of this certificate, and ends what they began."""
+    finish_replacements(final.root.parent)
     for left in final.root.parent.glob(f".{final.root.name}.*.draft"):
         with contextlib.suppress(OSError):  # its owner may be alive, and finish it just now
             if time.time() - left.lstat().st_mtime > ABANDONED_S:

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 import torch
 from msgspec import structs
+from poor_file_systems import overlaid
 from torch import Tensor
 
 from linftui.errors import CheckpointError, RunDirectoryError
@@ -276,6 +277,27 @@ class TestInterruption:
         with files_of_at_most(300), pytest.raises(RunDirectoryError):
             save(paths, 12, attempt=2)
         assert load_checkpoint(paths.checkpoint(12), CPU).record.attempt == 1
+
+    def test_what_a_killed_process_saved_and_could_not_name_any_more_is_found(self, paths: RunPaths) -> None:
+        """Where a file system cannot exchange folders, a checkpoint has for a moment another name."""
+        save(paths, 12)
+        save(paths, 24, attempt=1)
+        paths.checkpoint(24).root.rename(paths.checkpoints / ".step-00000024.successor")
+        loaded, skipped = load_latest(paths, CPU)
+        assert loaded is not None and loaded.record.step == 24 and skipped == []
+        paths.checkpoint(24).root.rename(paths.checkpoints / ".step-00000024.successor")
+        assert find_checkpoint(paths, "24", CPU)[0].record.step == 24
+        assert names(paths) == ["step-00000012", "step-00000024"]
+
+    def test_a_checkpoint_of_an_image_is_replaced_in_an_overlay_over_it(self, tmp_path: Path) -> None:
+        image = RunPaths(tmp_path / "image" / "run")
+        image.checkpoints.mkdir(parents=True)
+        save(image, 12, attempt=1)
+        with overlaid(tmp_path / "image", tmp_path) as merged:
+            paths = RunPaths(merged / "run")
+            save(paths, 12, attempt=2)
+            assert load_checkpoint(paths.checkpoint(12), CPU).record.attempt == 2
+            assert names(paths) == ["step-00000012"]
 
     def test_a_disk_too_small_for_three_more_is_warned_of(
         self, paths: RunPaths, monkeypatch: pytest.MonkeyPatch
