@@ -4,10 +4,10 @@ import time
 
 from msgspec import structs
 
-from linftui.errors import LinftuiError, RankLostError
+from linftui.errors import LinftuiError, RankLostError, RunDirectoryError
 from linftui.rundir.paths import RunPaths
-from linftui.rundir.reader import RunReader, read_record
-from linftui.rundir.records import ErrorRecord, ExitRecord
+from linftui.rundir.reader import RunReader, complete_checkpoints, read_record
+from linftui.rundir.records import ErrorRecord, ExitRecord, MetaRecord, TrainerRecord
 
 
 def verdict(paths: RunPaths, attempt: int, ranks: int, code: int, lost: str | None = None) -> ExitRecord:
@@ -20,8 +20,21 @@ def verdict(paths: RunPaths, attempt: int, ranks: int, code: int, lost: str | No
         code: the exit code of the only rank, or of torchrun; negative: the signal that ended it.
         lost: the rank of several, such as "rank-1", that was seen to be gone before the others.
     """
+    try:
+        last = _last_event(paths, attempt)
+    except RunDirectoryError as error:  # replaced by a link, say; how it ended can be told without it
+        last = "finished" if code == 0 and _is_at_its_end(paths, attempt) else None
+        ended = _judged(paths, attempt, ranks, code, lost, last)
+        said = f"judged by its exit code, since {error.message}"
+        return structs.replace(ended, message="; ".join(filter(None, (ended.message, said))))
+    return _judged(paths, attempt, ranks, code, lost, last)
+
+
+def _judged(
+    paths: RunPaths, attempt: int, ranks: int, code: int, lost: str | None, last: str | None
+) -> ExitRecord:
+    """The verdict, with the attempt's last event."""
     ended = ExitRecord(attempt=attempt, outcome="crashed", code=code, time=time.time())
-    last = _last_event(paths, attempt)
     if code == 0 or last in ("finished", "stopped"):
         return structs.replace(ended, outcome="finished" if last == "finished" else "stopped")
     if paths.kill_request(attempt).exists():
@@ -64,6 +77,22 @@ def _errors(paths: RunPaths, attempt: int, ranks: int) -> dict[int, ErrorRecord]
         if error is not None:
             said[rank] = error
     return said
+
+
+def _is_at_its_end(paths: RunPaths, attempt: int) -> bool:
+    """Whether the attempt has saved the last step, and done all that is due there."""
+    try:
+        meta = read_record(paths.meta, MetaRecord)
+        saved = [read_record(found.trainer, TrainerRecord) for found in complete_checkpoints(paths)[-1:]]
+    except RunDirectoryError:
+        return False
+    return meta is not None and any(
+        record is not None
+        and record.attempt == attempt
+        and record.step == meta.epochs * record.steps_per_epoch
+        and record.evaluated
+        for record in saved
+    )
 
 
 def _last_event(paths: RunPaths, attempt: int) -> str | None:
