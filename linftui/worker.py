@@ -24,7 +24,8 @@ from linftui.recipe.load import recipe_hash
 from linftui.recipe.schema import parse_fraction
 from linftui.rundir.liveness import describe_process, this_host
 from linftui.rundir.paths import CertifyLogPaths, RunPaths
-from linftui.rundir.records import CertifyTask, ErrorRecord, MemberRecord
+from linftui.rundir.reader import read_record
+from linftui.rundir.records import CertifyTask, ErrorRecord, MemberRecord, StateRecord
 from linftui.rundir.store import read_meta, read_recipe
 from linftui.rundir.writer import write_record
 
@@ -112,7 +113,7 @@ def _train_rank(options: argparse.Namespace, device_name: str, should_stop: Stop
     paths, device = RunPaths(options.run), torch.device(device_name)
     recipe = read_recipe(paths)
     if is_first():
-        write_record(paths.meta, structs.replace(read_meta(paths), kernel_backend=backend_name(device)))
+        _note_machine(paths, options.attempt, backend_name(device))
     dataset = build_dataset(recipe, device)
     trainer = Trainer(recipe, dataset, paths, options.attempt, should_stop)
     if options.checkpoint is None:
@@ -136,6 +137,15 @@ def _train_rank(options: argparse.Namespace, device_name: str, should_stop: Stop
         trainer.event("failed", str(error))
         raise
     print(f"{outcome} at step {trainer.step:,}")
+
+
+def _note_machine(paths: RunPaths, attempt: int, kernel_backend: str) -> None:
+    """Has meta.json say what computes from now on: state.json may be lost, and others change a run's bits."""
+    meta = structs.replace(read_meta(paths), kernel_backend=kernel_backend)
+    state = read_record(paths.state, StateRecord)
+    if state is not None and state.attempt == attempt:
+        meta = structs.replace(meta, devices=state.devices, threads=state.threads)
+    write_record(paths.meta, meta)
 
 
 def certify_run(options: argparse.Namespace, pipe: SupervisorPipe | None) -> None:
