@@ -24,7 +24,8 @@ from linftui.recipe.load import recipe_hash
 from linftui.recipe.schema import parse_fraction
 from linftui.rundir.liveness import describe_process, folder_identity, this_host
 from linftui.rundir.paths import CertifyLogPaths, RunPaths
-from linftui.rundir.records import CertifyTask, ErrorRecord, MemberRecord, RankReport, encode
+from linftui.rundir.reader import read_record
+from linftui.rundir.records import CertifyTask, ErrorRecord, MemberRecord, RankReport, StateRecord, encode
 from linftui.rundir.stopping import WARNING_SIGNALS
 from linftui.rundir.store import read_meta, read_recipe
 from linftui.rundir.writer import ReservedRecord, write_record
@@ -169,7 +170,7 @@ def _train_rank(options: argparse.Namespace, device_name: str, should_stop: Stop
     dataset = build_dataset(recipe, device)
     trainer = Trainer(recipe, dataset, paths, options.attempt, should_stop, options.nonce)
     if is_first():  # which the trainer has found to own the run
-        write_record(paths.meta, structs.replace(read_meta(paths), kernel_backend=backend_name(device)))
+        _note_machine(paths, options.attempt, backend_name(device))
     if options.checkpoint is None:
         checkpoint, skipped = load_latest(paths, device)
     else:
@@ -193,6 +194,15 @@ def _train_rank(options: argparse.Namespace, device_name: str, should_stop: Stop
     _log(f"{outcome} at step {trainer.step:,}")
 
 
+def _note_machine(paths: RunPaths, attempt: int, kernel_backend: str) -> None:
+    """Has meta.json say what computes from now on: state.json may be lost, and others change a run's bits."""
+    meta = structs.replace(read_meta(paths), kernel_backend=kernel_backend)
+    state = read_record(paths.state, StateRecord)
+    if state is not None and state.attempt == attempt:
+        meta = structs.replace(meta, devices=state.devices, threads=state.threads)
+    write_record(paths.meta, meta)
+
+
 def certify_run(options: argparse.Namespace, pipe: SupervisorPipe | None) -> None:
     """Certifies one checkpoint at each radius asked for."""
     import torch
@@ -202,9 +212,15 @@ def certify_run(options: argparse.Namespace, pipe: SupervisorPipe | None) -> Non
     paths, device = RunPaths(options.run), torch.device(options.device)
     should_stop = StopFlag(pipe, None)
     radii = [parse_fraction(text) for text in options.eps.split(",")]
-    subject, warnings = load_subject(paths, options.checkpoint, options.means, options.limit, device)
-    for warning in warnings:
+    subject, skipped = load_subject(paths, options.checkpoint, options.means, options.limit, device)
+    warnings = list[str]()
+
+    def warn(warning: str) -> None:
         _log(f"warning: {warning}")
+        warnings.append(warning)
+
+    for warning in skipped:
+        warn(warning)
     task_file = CertifyLogPaths(options.logs).task
     task = CertifyTask(
         certificates=[subject.certificate(eps).root.name for eps in radii],
@@ -215,8 +231,8 @@ def certify_run(options: argparse.Namespace, pipe: SupervisorPipe | None) -> Non
     write_record(task_file, task)
     try:
         for done, eps in enumerate(radii, start=1):
-            summary = certify(subject, eps, should_stop)
-            write_record(task_file, structs.replace(task, done=done))
+            summary = certify(subject, eps, should_stop, warn)
+            write_record(task_file, structs.replace(task, done=done, warnings=warnings))
             _log(f"eps {summary.eps_exact}: certified {summary.certified_accuracy:.4f} of {summary.n:,}")
     except StoppedEarly as stopped:
         _log(str(stopped))

@@ -21,7 +21,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from linftui import __version__
-from linftui.certify.interval import ROUNDING, Verdicts, certify_batch, check_arithmetic, check_model
+from linftui.certify.interval import ROUNDING, Verdicts, certify_batch, check_conditions
 from linftui.certify.report import draw_curve
 from linftui.data.datasets import Dataset, ImageSet
 from linftui.errors import CheckpointError
@@ -30,10 +30,11 @@ from linftui.nn.models import DistanceMLP
 from linftui.ops import backend_name
 from linftui.recipe.load import recipe_hash
 from linftui.recipe.schema import format_fraction
+from linftui.rundir.folders import finish_replacements, replace_folder
 from linftui.rundir.paths import CertificatePaths, RunPaths
 from linftui.rundir.records import CertificateSummary, ClassCount, SampleRecord, encode
 from linftui.rundir.store import read_recipe
-from linftui.rundir.writer import LineAppender, cannot_write, fsync_directory, write_record
+from linftui.rundir.writer import LineAppender, cannot_write, write_record
 from linftui.train.build import build_dataset, build_model
 from linftui.train.checkpoint import LoadedCheckpoint, find_checkpoint, restore_model, sha256_of
 from linftui.train.evaluate import images_for_means
@@ -97,19 +98,24 @@ def load_subject(
     if means == "re-estimated":
         model = model.with_reestimated_means(images_for_means(dataset.train), dataset.levels)
     model.eval()
-    check_arithmetic(device)
-    check_model(model)
+    check_conditions(model, device)
     test = dataset.test
     limit = None if limit is None or limit >= len(test.labels) else limit
     images = ImageSet(test.images[:limit], test.labels[:limit], test.indices[:limit])
     return Subject(paths, dataset, checkpoint, means, model, images, limit, device), warnings
 
 
-def certify(subject: Subject, eps: Fraction, should_stop: Callable[[], bool]) -> CertificateSummary:
-    """Certifies every image at one radius and draws the curve, in a draft that is renamed once it is whole.
+def certify(
+    subject: Subject,
+    eps: Fraction,
+    should_stop: Callable[[], bool],
+    warn: Callable[[str], object] = print,
+) -> CertificateSummary:
+    """Certifies every image at one radius and draws the curve, in a draft that is published once it is whole.
 
     Every verdict is computed here and now: a file in a run directory may have been written by anyone, so
     none is taken over from an earlier, interrupted pass, and an earlier certificate stays until then.
+    A certificate is whole without its picture; `warn` is told where that could not be drawn.
 
     Raises:
         StoppedEarly: it was asked to stop; the draft is discarded.
@@ -125,15 +131,12 @@ def certify(subject: Subject, eps: Fraction, should_stop: Callable[[], bool]) ->
             summary = structs.replace(summary, model_sha256=sha256_of(draft.model))
         summary, verdicts = _pass_over_images(subject, eps, draft, summary, should_stop)
         curve = certified_curve(subject, eps, verdicts, should_stop)
+        check_conditions(subject.model, subject.device)  # something may have been loaded since
         summary = structs.replace(summary, curve=curve, complete=True)
-        draw_curve(summary, draft)
+        if problem := draw_curve(summary, draft):
+            warn(problem)
         write_record(draft.summary, summary)
-        earlier = draft.root.with_suffix(".earlier")
-        if final.root.exists():
-            final.root.rename(earlier)
-        draft.root.rename(final.root)
-        shutil.rmtree(earlier, ignore_errors=True)
-        fsync_directory(final.root.parent)
+        replace_folder(draft.root, final.root)
     except OSError as error:
         raise cannot_write(final.root, error) from error
     finally:
@@ -142,7 +145,8 @@ def certify(subject: Subject, eps: Fraction, should_stop: Callable[[], bool]) ->
 
 
 def _tidy_up(final: CertificatePaths) -> None:
-    """Removes what processes that were killed have left of this certificate."""
+    """Removes what processes that were killed have left of this certificate, and ends what they began."""
+    finish_replacements(final.root.parent)
     for left in final.root.parent.glob(f".{final.root.name}.*.draft"):
         with contextlib.suppress(OSError):  # its owner may be alive, and finish it just now
             if time.time() - left.lstat().st_mtime > ABANDONED_S:

@@ -3,9 +3,9 @@
 A certificate for image x0 at radius eps says: for every x in [0, 1]^d with |x - x0| <= eps in every pixel,
 the network's top class is the label. One pass of outward-rounded intervals proves it for the executed
 float32 network and for exact arithmetic over the same parameters, as `linftui.nn.bounds` argues, provided
-that the machine's floats behave. Rounding to nearest and denormals are probed below, and certification is
-refused where they fail. That nothing is contracted or reordered holds by construction: eager execution, and
-each operation of the argument is one call on its own.
+that the machine's floats behave. Rounding to nearest and denormals are probed below, before a pass and after
+it, and certification is refused where they fail. That nothing is contracted or reordered holds by
+construction: eager execution, and each operation of the argument is one call on its own.
 """
 
 import math
@@ -19,6 +19,7 @@ from torch import Tensor
 from linftui.errors import CertificationError
 from linftui.nn.bounds import certified_margin, pixel_box
 from linftui.nn.models import DistanceMLP, strict_prediction, to_pixels
+from linftui.ops import backend_name, inf_dist_bounds
 
 ROUNDING = "every operation outward by one float32 ulp; box ends from exact fractions, rounded outward"
 
@@ -35,30 +36,53 @@ class Verdicts:
     finite: Bool[Tensor, " n"]
 
 
+def check_conditions(model: DistanceMLP, device: torch.device) -> None:
+    """The conditions of the theorem that can be looked at; asked before a pass, and after it.
+
+    Raises:
+        CertificationError: one of them does not hold.
+    """
+    for computes in {
+        torch.device("cpu"),
+        device,
+    }:  # the CPU computes the ends of the boxes, whatever the device
+        check_arithmetic(computes)
+    check_model(model)
+
+
 def check_arithmetic(device: torch.device) -> None:
-    """Probes the float32 arithmetic of every thread or lane that will certify.
+    """Probes the float32 arithmetic of every thread or lane that will certify, in torch and in the kernels.
 
     Raises:
         CertificationError: denormals are flushed, or rounding is not to nearest.
     """
-    n = 32768 * max(64, torch.get_num_threads())  # every thread of torch's pool takes a part: 32768 at least
+    # Loaded before anything is probed: a library may change the arithmetic of the thread that loads it.
+    kernels = backend_name(device)
+    parts = torch.get_num_threads() if device.type == "cpu" else 64
+    rows = 32768 // 64 * parts  # of 64 numbers: every thread of the pool takes a part of 32,768, its least
 
-    def filled(value: float) -> Tensor:
-        return torch.full((n,), value, dtype=torch.float32, device=device)
+    def gap(a: float, b: float) -> Tensor:
+        """The bits of |a - b| as torch computes it, with either sign, and as the kernels do.
 
-    smallest_normal = 2.0**-126
-    denormal = filled(1.5 * smallest_normal) - filled(smallest_normal)
-    if not bool((denormal == 2.0**-127).all()) or not bool((filled(2.0**-149) + filled(0.0) > 0).all()):
+        Bits, since a comparison of floats would take denormals for zeros as well.
+        """
+        x = torch.full((rows, 1), a, dtype=torch.float32, device=device)
+        w = torch.full((64, 1), b, dtype=torch.float32, device=device)
+        by_torch = x - w.T, -(-x - -w.T)
+        return torch.stack([*by_torch, *inf_dist_bounds(x, x, w, outward=False)]).view(torch.int32)
+
+    denormals = (gap(1.5 * 2.0**-126, 2.0**-126) == 1 << 22) & (gap(2.0**-149, 0.0) == 1)
+    if not bool(denormals.all()):
         raise CertificationError(
-            f"float32 denormals are flushed to zero on {device}, which the proof does not allow",
-            "do not call torch.set_flush_denormal(True), and certify in a process of its own",
+            f"float32 denormals are flushed to zero on {device} ({kernels}), which the proof does not allow",
+            "torch.set_flush_denormal(True) does it, and so does a library that was linked with -ffast-math: "
+            "certify without them",
         )
-    # 1 + 2^-24 is a tie and goes to the even neighbour, 1; a little more goes up; both signs alike.
-    ulp = 2.0**-23
-    nearest = (filled(1.0) + filled(ulp / 2) == 1.0) & (filled(1.0) + filled(ulp * 0.5001) == 1.0 + ulp)
-    nearest &= (filled(-1.0) - filled(ulp / 2) == -1.0) & (filled(-1.0) - filled(ulp * 0.5001) == -1.0 - ulp)
+    # 1 + 2^-24 is a tie and goes to the even neighbour, 1; a little more goes up.
+    one, half_ulp = 0x3F800000, 2.0**-24
+    nearest = (gap(1.0, -half_ulp) == one) & (gap(1.0, -half_ulp * 1.0002) == one + 1)
     if not bool(nearest.all()):
-        raise CertificationError(f"float32 addition does not round to nearest on {device}")
+        raise CertificationError(f"float32 addition does not round to nearest on {device} ({kernels})")
 
 
 def check_model(model: DistanceMLP) -> None:

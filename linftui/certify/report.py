@@ -1,13 +1,20 @@
 """What a certificate looks like to others: a JSON object, and the curve as a picture.
 
-No torch here: the command line reads certificates without it.
+No torch here: the command line reads certificates without it. The picture is drawn in a process of its own
+(`python -m linftui.certify.report FOLDER`, the summary on stdin): matplotlib obeys a person's settings and
+files of the current folder as soon as it is imported, and nothing of that may cost a certificate.
 """
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 from linftui.rundir.paths import CertificatePaths
-from linftui.rundir.records import CertificateSummary
+from linftui.rundir.records import CertificateSummary, decoder, encode
+
+DRAWING_S = 120.0  # the first time, matplotlib looks at every font of the machine
 
 
 def summary_json(summary: CertificateSummary, path: Path) -> dict[str, Any]:
@@ -26,11 +33,30 @@ def summary_json(summary: CertificateSummary, path: Path) -> dict[str, Any]:
     }
 
 
-def draw_curve(summary: CertificateSummary, certificate: CertificatePaths) -> None:
-    """Draws certified accuracy against eps as curve.png and curve.svg in the certificate's folder."""
-    import matplotlib
+def draw_curve(summary: CertificateSummary, certificate: CertificatePaths) -> str:
+    """Draws certified accuracy against eps as curve.png and curve.svg in the certificate's folder.
 
-    matplotlib.use("Agg")
+    Returns:
+        Why there is no picture, in a sentence; empty where there is one.
+    """
+    try:
+        drawing = subprocess.run(
+            [sys.executable, "-P", "-m", "linftui.certify.report", str(certificate.root.absolute())],
+            input=encode(summary), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, timeout=DRAWING_S,
+        )  # fmt: skip
+    except (OSError, subprocess.TimeoutExpired) as error:
+        why = str(error)
+    else:
+        if drawing.returncode == 0:
+            return ""
+        said = drawing.stderr.decode(errors="replace").splitlines()
+        why = said[-1] if said else f"its process ended with exit code {drawing.returncode}"
+    for path in (certificate.curve_png, certificate.curve_svg):
+        path.unlink(missing_ok=True)
+    return f"the curve at eps {summary.eps_exact} could not be drawn: {why}"
+
+
+def _draw(summary: CertificateSummary, certificate: CertificatePaths) -> None:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(6.4, 4.0))
@@ -51,6 +77,18 @@ def draw_curve(summary: CertificateSummary, certificate: CertificatePaths) -> No
     axes.grid(alpha=0.25)
     axes.legend(loc="lower left")
     for path in (certificate.curve_png, certificate.curve_svg):
-        draft = path.with_name(f".{path.name}.tmp")
-        figure.savefig(draft, format=path.suffix[1:], dpi=150)
-        draft.replace(path)
+        figure.savefig(path, format=path.suffix[1:], dpi=150)
+
+
+def main() -> None:
+    """Draws the curve of the summary on stdin, under the library's own settings."""
+    summary: CertificateSummary = decoder(CertificateSummary)(sys.stdin.buffer.read())
+    certificate = CertificatePaths(Path(sys.argv[1]))
+    os.chdir(certificate.root)  # a matplotlibrc in the current folder would count before all others
+    os.environ["MATPLOTLIBRC"] = os.devnull  # and this one counts before a person's own
+    os.environ.pop("MPLBACKEND", None)
+    _draw(summary, certificate)
+
+
+if __name__ == "__main__":
+    main()

@@ -18,9 +18,10 @@ from linftui.errors import (
 from linftui.launch.plan import LaunchPlan, plan_devices
 from linftui.launch.prepare import create_run
 from linftui.recipe.load import LoadedRecipe, recipe_hash
+from linftui.rundir.folders import finish_replacements
 from linftui.rundir.paths import RunPaths
 from linftui.rundir.reader import RunReader, complete_checkpoints, read_record
-from linftui.rundir.records import StartRecord, StateRecord, TrainerRecord, decoder
+from linftui.rundir.records import MetaRecord, StartRecord, StateRecord, TrainerRecord, decoder
 from linftui.rundir.state import run_state
 from linftui.rundir.store import RunStore, read_recipe
 
@@ -86,6 +87,7 @@ def _reply(said: bytes) -> StartRecord:
 def plan_resume(paths: RunPaths, checkpoint: int | None = None, devices: str | None = None) -> LaunchPlan:
     """Where a run goes on: the devices of the attempt before, unless others are named.
 
+    They are known even where state.json was never written or was deleted, since meta.json names them too.
     Threads are those of the attempt before as well, for with others sums would be rounded otherwise.
 
     Raises:
@@ -93,18 +95,34 @@ def plan_resume(paths: RunPaths, checkpoint: int | None = None, devices: str | N
         LinftuiError: it cannot go on: its recipe, its metrics or its checkpoints cannot be used.
     """
     recipe = read_recipe(paths)
+    with contextlib.suppress(OSError):  # the worker will say what cannot be written
+        finish_replacements(paths.checkpoints)
     if checkpoint is None and run_state(paths) == "finished":
         raise RunStateError(f"{paths.id} is finished", f"certify it with: linftui certify {paths.root}")
     _require_checkpoint(paths, recipe_hash(recipe), checkpoint)
     reader = RunReader(paths)
     for follow in (reader.metrics, reader.events, reader.devices):
         follow(1)  # what cannot be followed is not begun
-    before = read_record(paths.state, StateRecord)
-    if devices is not None or before is None or not before.devices or before.threads < 1:
+    before = _plan_before(paths)
+    if devices is not None or before is None:
         return plan_devices(devices or "auto", snapshot())
-    plan = LaunchPlan(devices=tuple(before.devices), threads=before.threads)
-    plan_devices(plan.spec, snapshot())  # they must be there still
-    return plan
+    here = plan_devices(before.spec, snapshot())  # they must be there still
+    return before if before.threads > 0 else here
+
+
+def _plan_before(paths: RunPaths) -> LaunchPlan | None:
+    """What the run was last trained on, by state.json, or by meta.json where that is gone.
+
+    meta.json is of the last attempt that began to compute; one of an older format names no threads, which
+    are 0 then, and the devices of the first attempt.
+    """
+    state = read_record(paths.state, StateRecord)
+    if state is not None and state.devices and state.threads > 0:
+        return LaunchPlan(devices=tuple(state.devices), threads=state.threads)
+    meta = read_record(paths.meta, MetaRecord)
+    if meta is None or not meta.devices:
+        return None
+    return LaunchPlan(devices=tuple(meta.devices), threads=max(0, meta.threads or 0))
 
 
 def _require_checkpoint(paths: RunPaths, recipe: str, step: int | None) -> None:

@@ -50,6 +50,7 @@ def create_run(store: RunStore, loaded: LoadedRecipe, plan: LaunchPlan, name: st
             git=_git_commit(),
             host=this_host().name,
             devices=list(plan.devices),
+            threads=plan.threads,
         ),
     )
     return paths

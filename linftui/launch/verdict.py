@@ -2,15 +2,16 @@
 
 import time
 from collections.abc import Mapping
+from functools import partial
 from types import MappingProxyType
 
 from msgspec import structs
 
-from linftui.errors import LinftuiError, RankLostError
+from linftui.errors import LinftuiError, RankLostError, RunDirectoryError
 from linftui.launch.reports import SILENT_S
 from linftui.rundir.paths import RunPaths
-from linftui.rundir.reader import RunReader, read_record
-from linftui.rundir.records import ErrorRecord, ExitRecord
+from linftui.rundir.reader import RunReader, complete_checkpoints, read_record
+from linftui.rundir.records import ErrorRecord, ExitRecord, MetaRecord, TrainerRecord
 
 
 def verdict(
@@ -34,8 +35,27 @@ def verdict(
         hung: the rank that showed no life any more, and was ended for that.
         reported: failures that ranks reported to the supervisor; they may have no file, on a full disk say.
     """
+    judge = partial(_judged, paths, attempt, ranks, code, lost, hung, reported)
+    try:
+        return judge(_last_event(paths, attempt))
+    except RunDirectoryError as error:  # replaced by a link, say; how it ended can be told without it
+        ended = judge("finished" if code == 0 and _is_at_its_end(paths, attempt) else None)
+        said = f"judged by its exit code, since {error.message}"
+        return structs.replace(ended, message="; ".join(filter(None, (ended.message, said))))
+
+
+def _judged(
+    paths: RunPaths,
+    attempt: int,
+    ranks: int,
+    code: int,
+    lost: int | None,
+    hung: int | None,
+    reported: Mapping[int, ErrorRecord],
+    last: str | None,
+) -> ExitRecord:
+    """The verdict, with the attempt's last event."""
     ended = ExitRecord(attempt=attempt, outcome="crashed", code=code, time=time.time())
-    last = _last_event(paths, attempt)
     if code == 0 or last in ("finished", "stopped"):
         return structs.replace(ended, outcome="finished" if last == "finished" else "stopped")
     if paths.kill_request(attempt).exists():
@@ -82,6 +102,22 @@ def _errors(paths: RunPaths, attempt: int, ranks: int) -> dict[int, ErrorRecord]
         if error is not None:
             said[rank] = error
     return said
+
+
+def _is_at_its_end(paths: RunPaths, attempt: int) -> bool:
+    """Whether the attempt has saved the last step, and done all that is due there."""
+    try:
+        meta = read_record(paths.meta, MetaRecord)
+        saved = [read_record(found.trainer, TrainerRecord) for found in complete_checkpoints(paths)[-1:]]
+    except RunDirectoryError:
+        return False
+    return meta is not None and any(
+        record is not None
+        and record.attempt == attempt
+        and record.step == meta.epochs * record.steps_per_epoch
+        and record.evaluated
+        for record in saved
+    )
 
 
 def _last_event(paths: RunPaths, attempt: int) -> str | None:

@@ -14,6 +14,13 @@ from msgspec import Meta, Struct
 
 Dataset = Literal["digits", "mnist", "cifar10"]
 
+# Counts pass into records, floats and other programs' JSON readers, all of which are exact up to here.
+GREATEST_COUNT = 2**53
+# Steps are counted as well: in so many epochs they stay below that for up to two million images, one a batch.
+GREATEST_EPOCHS = 2**32
+# A seed is not computed with, and the clock's nanoseconds make a good one: whatever torch takes is allowed.
+GREATEST_SEED = 2**63 - 1
+
 # Bounded, so that no recipe makes us compute 10 ** 999999999 exactly; every decimal fits as N/D too.
 FRACTION = re.compile(r"-?\d{1,18}(\.\d{1,30})?(e-?[0-2]?\d)?|-?\d{1,60}\s*/\s*\d{1,60}", re.ASCII)
 
@@ -39,15 +46,19 @@ class Data(Section, frozen=True, kw_only=True):
     ] = None
     holdout: Annotated[
         int,
-        Meta(ge=0, description="Training images set aside to choose the best checkpoint; 0: none is chosen."),
+        Meta(
+            ge=0,
+            le=GREATEST_COUNT,
+            description="Training images set aside to choose the best checkpoint; 0: none is chosen.",
+        ),
     ] = 0
     augment: Annotated[Augment, Meta(description="Applied to training images only.")] = Augment()
 
 
 class Model(Section, frozen=True, kw_only=True):
     kind: Annotated[Literal["mlp"], Meta(description="mlp: distance layers throughout.")] = "mlp"
-    width: Annotated[int, Meta(ge=1, description="Neurons of every hidden layer.")]
-    depth: Annotated[int, Meta(ge=1, description="Layers in all, the last one included.")]
+    width: Annotated[int, Meta(ge=1, le=GREATEST_COUNT, description="Neurons of every hidden layer.")]
+    depth: Annotated[int, Meta(ge=1, le=GREATEST_COUNT, description="Layers in all, the last one included.")]
     identity: Annotated[
         float,
         Meta(ge=0, description="Hidden layers start with w[i, i mod n_in] = -identity where n_in <= n_out."),
@@ -118,9 +129,11 @@ class Optimizer(Section, frozen=True, kw_only=True):
 
 class Evaluation(Section, frozen=True, kw_only=True):
     every_epochs: Annotated[
-        int, Meta(ge=1, description="Evaluate at p = inf after every so many epochs.")
+        int, Meta(ge=1, le=GREATEST_COUNT, description="Evaluate at p = inf after every so many epochs.")
     ] = 1
-    batch_size: Annotated[int, Meta(ge=1, description="Images a batch of an evaluation.")] = 512
+    batch_size: Annotated[
+        int, Meta(ge=1, le=GREATEST_COUNT, description="Images a batch of an evaluation.")
+    ] = 512
     reestimate_means: Annotated[
         bool,
         Meta(
@@ -131,12 +144,18 @@ class Evaluation(Section, frozen=True, kw_only=True):
 
 
 class Checkpoint(Section, frozen=True, kw_only=True):
-    every_epochs: Annotated[int, Meta(ge=1, description="Save after every so many epochs.")] = 1
-    keep: Annotated[int, Meta(ge=1, description="The newest so many are kept, and the best.")] = 2
+    every_epochs: Annotated[
+        int, Meta(ge=1, le=GREATEST_COUNT, description="Save after every so many epochs.")
+    ] = 1
+    keep: Annotated[
+        int, Meta(ge=1, le=GREATEST_COUNT, description="The newest so many are kept, and the best.")
+    ] = 2
 
 
 class Log(Section, frozen=True, kw_only=True):
-    every_steps: Annotated[int, Meta(ge=1, description="Steps that one training record averages over.")] = 10
+    every_steps: Annotated[
+        int, Meta(ge=1, le=GREATEST_COUNT, description="Steps that one training record averages over.")
+    ] = 10
 
 
 class Recipe(Section, frozen=True, kw_only=True):
@@ -151,10 +170,12 @@ class Recipe(Section, frozen=True, kw_only=True):
     ]
     description: Annotated[str, Meta(description="A sentence about what this run is for.")] = ""
     seed: Annotated[
-        int, Meta(ge=0, le=2**63 - 1, description="Decides initial weights, data order and augmentation.")
+        int, Meta(ge=0, le=GREATEST_SEED, description="Decides initial weights, data order and augmentation.")
     ] = 0
-    epochs: Annotated[int, Meta(ge=1, description="Passes over the training data.")]
-    batch_size: Annotated[int, Meta(ge=1, description="Images a step, over all ranks together.")]
+    epochs: Annotated[int, Meta(ge=1, le=GREATEST_EPOCHS, description="Passes over the training data.")]
+    batch_size: Annotated[
+        int, Meta(ge=1, le=GREATEST_COUNT, description="Images a step, over all ranks together.")
+    ]
     data: Annotated[Data, Meta(description="The images, and what is done to them in training.")]
     model: Annotated[Model, Meta(description="The network.")]
     eps: Annotated[Eps, Meta(description="The radii of the l-infinity balls.")]

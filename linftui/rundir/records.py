@@ -1,8 +1,9 @@
 """What the files of a run directory hold: typed records, each with its format's version `v`.
 
-JSON has no infinities, so a non-finite number is written as a string ("inf", "-inf", "nan"); decoding
-turns it back. A reader takes older versions, ignores fields it does not know, and leaves alone a record
-whose version is newer than its own.
+JSON has no infinities, so a non-finite number is written as a string ("inf", "-inf", "nan"), and so is an
+integer beyond 2^53, such as a long seed, which many a JSON reader would round; decoding turns both back. A
+reader takes older versions, ignores fields it does not know, and leaves alone a record whose version is newer
+than its own.
 """
 
 import math
@@ -12,11 +13,13 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Struct
 
+from linftui.recipe.schema import GREATEST_COUNT, GREATEST_SEED
+
 VERSION = 1
 
-# JSON knows no bounds, and a stranger's record may hold an integer of 300 digits: none of ours exceeds what a
-# float holds exactly.
-Int = Annotated[int, Meta(ge=-(2**53), le=2**53)]
+# JSON knows no bounds, and a stranger's record may hold an integer of 300 digits: ours have those of recipes.
+Int = Annotated[int, Meta(ge=-GREATEST_COUNT, le=GREATEST_COUNT)]
+Seed = Annotated[int, Meta(ge=0, le=GREATEST_SEED)]
 
 
 class Record(Struct, frozen=True, kw_only=True):
@@ -213,13 +216,14 @@ class MetaRecord(Record, frozen=True, kw_only=True):
     recipe_hash: str
     overrides: list[str]
     argv: list[str]
-    seed: Int
+    seed: Seed
     epochs: Int
     eps_test: str  # exact, such as "8/255"
     versions: dict[str, str]
     git: str | None
     host: str
-    devices: list[str]
+    devices: list[str]  # of the last attempt that began to compute, as are the two below
+    threads: Int | None = None  # of each rank; None: written before they were noted
     kernel_backend: str | None = None  # known once a worker has started
 
 
@@ -250,7 +254,7 @@ class TrainerRecord(Record, frozen=True, kw_only=True):
     attempt: Int
     step: Int
     epoch: float
-    seed: Int
+    seed: Seed
     steps_per_epoch: Int
     recipe_hash: str
     window: WindowSums
@@ -278,7 +282,7 @@ class CertifyTask(Record, frozen=True, kw_only=True):
     certificates: list[str]  # folder names under certificates/
     drafts: list[str]  # where each is made, before it is whole
     done: Int  # so many are whole; the next is being made
-    warnings: list[str] = []  # about damaged checkpoints that were passed over
+    warnings: list[str] = []  # about damaged checkpoints passed over, and pictures that could not be drawn
 
 
 class CertificateSummary(Record, frozen=True, kw_only=True):
@@ -322,9 +326,14 @@ class ClassCount(Struct, frozen=True, kw_only=True):
 
 
 def jsonable(value: Any) -> Any:
-    """The value as plain JSON types, non-finite numbers as strings, a file name that is no text with "?"."""
+    """The value as plain JSON types.
+
+    A number that not every reader of JSON takes exactly is a string; a file name that is no text has "?".
+    """
     if isinstance(value, float):
         return value if math.isfinite(value) else str(value)
+    if isinstance(value, int) and abs(value) > GREATEST_COUNT:
+        return str(value)
     if isinstance(value, str):
         return value.encode(errors="replace").decode()
     if isinstance(value, dict):

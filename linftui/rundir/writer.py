@@ -49,10 +49,13 @@ def write_record(path: Path, record: Struct) -> None:
 
 
 def fsync_directory(path: Path) -> None:
-    """Makes a rename inside the folder durable."""
+    """Makes a rename inside the folder durable, as far as its file system can."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
+    except OSError as error:  # CIFS, vboxsf and some FUSE file systems sync files alone
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS):
+            raise
     finally:
         os.close(descriptor)
 

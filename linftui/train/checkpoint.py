@@ -1,9 +1,10 @@
 """Checkpoints: everything needed to go on, in files that hold data only, complete or not there at all.
 
 A checkpoint is a folder of two safetensors files (no pickle, so that a stranger's can be opened) and
-trainer.json with their hashes. It is written under a temporary name, COMPLETE last, then renamed.
+trainer.json with their hashes. It is written under a temporary name, COMPLETE last, then takes its own.
 """
 
+import contextlib
 import hashlib
 import os
 import shutil
@@ -18,6 +19,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from linftui.errors import CheckpointError, LinftuiError, NoSuchCheckpointError, RunDirectoryError
+from linftui.rundir.folders import finish_replacements, replace_folder
 from linftui.rundir.paths import CheckpointPaths, RunPaths
 from linftui.rundir.reader import all_checkpoints, complete_checkpoints, open_regular, read_record
 from linftui.rundir.records import TrainerRecord
@@ -55,21 +57,32 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer, names: dict[Tensor, str]
     }
 
 
-def restore_optimizer(optimizer: torch.optim.Optimizer, names: dict[Tensor, str], tensors: Tensors) -> None:
+def restore_optimizer(
+    optimizer: torch.optim.Optimizer, names: dict[Tensor, str], tensors: Tensors, step: int
+) -> None:
     """Puts back what `optimizer_tensors` took out. Learning rates are the schedule's, never stored.
 
+    Every parameter has a gradient at every step, hence all of Adam's entries from the first step on, and
+    none before.
+
     Raises:
-        CheckpointError: the tensors belong to other parameters.
+        CheckpointError: an entry is missing, or one is not a parameter's.
     """
-    parameters = {name: parameter for parameter, name in names.items()}
+    wanted = {
+        f"{name}/{entry}": (parameter, entry, torch.Size() if entry == "step" else parameter.shape)
+        for parameter, name in names.items()
+        for entry in ("step", "exp_avg", "exp_avg_sq")
+        if step > 0
+    }
+    if missing := [key for key in wanted if key not in tensors]:
+        more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
+        raise CheckpointError(f"the checkpoint's optimizer lacks {', '.join(missing[:3])}{more}")
     for key, value in tensors.items():
-        name, _, entry = key.rpartition("/")
-        parameter = parameters.get(name)
-        if parameter is None or (entry != "step" and value.shape != parameter.shape):
+        parameter, entry, shape = wanted.get(key, (None, "", None))
+        if parameter is None or (value.shape, value.dtype) != (shape, parameter.dtype):
             raise CheckpointError(f"the checkpoint's optimizer holds {key}, which fits no parameter")
         # Adam keeps its step count on the CPU, its moments beside the parameter.
-        device = "cpu" if entry == "step" else parameter.device
-        optimizer.state[parameter][entry] = value.to(device)
+        optimizer.state[parameter][entry] = value.to("cpu" if entry == "step" else parameter.device)
 
 
 def save_checkpoint(
@@ -91,7 +104,6 @@ def save_checkpoint(
     """
     target = paths.checkpoint(record.step)
     draft = CheckpointPaths(target.root.with_name(f".{target.root.name}.{record.attempt}.tmp"))
-    earlier = CheckpointPaths(target.root.with_name(f".{target.root.name}.{record.attempt}.earlier.tmp"))
     try:
         shutil.rmtree(draft.root, ignore_errors=True)
         draft.root.mkdir(parents=True)
@@ -104,11 +116,7 @@ def save_checkpoint(
         draft.complete.touch()
         fsync_directory(draft.root)
         check_owner()
-        if target.root.exists():
-            target.root.rename(earlier.root)
-        draft.root.rename(target.root)
-        fsync_directory(paths.checkpoints)
-        _remove(earlier)
+        replace_folder(draft.root, target.root)
     except (OSError, SafetensorError, RunDirectoryError) as error:
         shutil.rmtree(draft.root, ignore_errors=True)
         if isinstance(error, RunDirectoryError):
@@ -163,6 +171,7 @@ def load_checkpoint(checkpoint: CheckpointPaths, device: torch.device) -> Loaded
 def load_latest(paths: RunPaths, device: torch.device) -> tuple[LoadedCheckpoint | None, list[str]]:
     """The newest intact checkpoint, or None where there is none, and a sentence for each one skipped."""
     problems: list[str] = []
+    _finish_saving(paths)
     found = all_checkpoints(paths)
     # One whose record is damaged is tried in its turn by step, so that somebody hears of it.
     attempt = max((_age(checkpoint)[0] for checkpoint in found), default=0)
@@ -174,6 +183,12 @@ def load_latest(paths: RunPaths, device: torch.device) -> tuple[LoadedCheckpoint
         else:
             return loaded, [f"{problem}; the one before it is used" for problem in problems]
     return None, problems
+
+
+def _finish_saving(paths: RunPaths) -> None:
+    """What a killed process saved may lack nothing but its name."""
+    with contextlib.suppress(OSError):  # a run that can only be read has the checkpoints that it has
+        finish_replacements(paths.checkpoints)
 
 
 def find_checkpoint(paths: RunPaths, which: str, device: torch.device) -> tuple[LoadedCheckpoint, list[str]]:
@@ -188,6 +203,7 @@ def find_checkpoint(paths: RunPaths, which: str, device: torch.device) -> tuple[
             reason = skipped[0] if skipped else "no checkpoint was saved yet"
             raise CheckpointError(f"{paths.id} has no checkpoint to load: {reason}")
         return found, skipped
+    _finish_saving(paths)
     steps = {step_of(checkpoint): checkpoint for checkpoint in complete_checkpoints(paths)}
     if which == "best":
         latest, skipped = load_latest(paths, device)

@@ -119,11 +119,12 @@ class Trainer:
         restore_model(self.model, checkpoint)
         tensors = dict(checkpoint.optimizer)
         scalar = tensors.pop("objective.scalar", None)
-        if scalar is None or scalar.shape != self.objective.scalar.shape:
+        own = self.objective.scalar
+        if scalar is None or (scalar.shape, scalar.dtype) != (own.shape, own.dtype):
             raise CheckpointError(f"checkpoint {checkpoint.paths.root.name} holds no scalar of the objective")
         with torch.no_grad():
-            self.objective.scalar.copy_(scalar)
-        restore_optimizer(self.optimizer, self.names, tensors)
+            own.copy_(scalar)
+        restore_optimizer(self.optimizer, self.names, tensors, record.step)
         self.step, self.evaluated, self.best = record.step, record.evaluated, record.best
         if self.best is not None and not self.paths.checkpoint(self.best.step).complete.exists():
             self.best = None  # an attempt that went on from a later checkpoint has removed it

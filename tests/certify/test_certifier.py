@@ -58,7 +58,7 @@ def subject(trained: Subject, tmp_path: Path) -> Subject:
 @pytest.fixture(autouse=True)
 def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     """They take a second each, and test_report.py looks at them."""
-    monkeypatch.setattr(certifier, "draw_curve", lambda summary, certificate: None)
+    monkeypatch.setattr(certifier, "draw_curve", lambda summary, certificate: "")
 
 
 @pytest.fixture
@@ -203,6 +203,18 @@ class TestWhole:
         certify(subject, EPS, never)
         left = {path.name for path in subject.paths.certificates.iterdir()}
         assert left == {other.name, new.name, "step-00000360-eps-0.1"}
+
+    def test_a_certificate_that_a_killed_process_could_not_name_any_more_is_there_again(
+        self, subject: Subject
+    ) -> None:
+        """Where a file system cannot exchange folders, a certificate has for a moment another name."""
+        first = certify(subject, EPS, never)
+        final = subject.certificate(EPS).root
+        final.rename(final.with_name(f".{final.name}.successor"))
+        with pytest.raises(StoppedEarly):
+            certify(subject, EPS, after(0))
+        assert read_record(subject.certificate(EPS).summary, CertificateSummary) == first
+        assert os.listdir(subject.paths.certificates) == [final.name]
 
     def test_a_forged_certificate_is_no_part_of_a_new_one(self, subject: Subject) -> None:
         honest = certify(subject, EPS, never)

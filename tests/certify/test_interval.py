@@ -3,9 +3,11 @@
 import copy
 import math
 import platform
+import shutil
 import subprocess
 import sys
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,6 +20,8 @@ from linftui.errors import CertificationError
 from linftui.nn import DistanceMLP, IntervalBounds
 from linftui.nn.bounds import pixel_box
 from linftui.nn.models import strict_prediction, to_pixels
+from linftui.ops.cpu.library import FILE, load
+from linftui.rundir.paths import RunPaths
 
 CPU = torch.device("cpu")
 EPS = Fraction(1, 10)
@@ -82,6 +86,16 @@ class TestVerdicts:
     def test_at_eps_0_nearly_all_that_is_right_is_certified(self, trained: Subject) -> None:
         verdicts = verdicts_of(trained, Fraction(0))
         assert int(verdicts.correct.sum()) - int(verdicts.certified.sum()) <= 1
+
+    def test_what_dtype_tensors_have_by_default_changes_no_bit_of_them(self, trained: Subject) -> None:
+        expected = verdicts_of(trained)
+        torch.set_default_dtype(torch.float64)
+        try:
+            found = verdicts_of(trained)
+        finally:
+            torch.set_default_dtype(torch.float32)
+        for one, other in zip(vars(found).values(), vars(expected).values(), strict=True):
+            assert one.dtype == other.dtype and torch.equal(one, other)
 
     def test_beyond_1_every_radius_is_the_whole_cube(self, trained: Subject) -> None:
         one, more = verdicts_of(trained, Fraction(1)), verdicts_of(trained, Fraction(10**6))
@@ -215,6 +229,63 @@ except CertificationError as error:
 """
 
 
+# What gcc before 13 links into a library that is told of fast arithmetic: flush to zero, denormals are zero.
+FLUSHING = """
+#include <xmmintrin.h>
+__attribute__((constructor)) static void flush(void) { _mm_setcsr(_mm_getcsr() | 0x8040); }
+"""
+
+CERTIFY = """
+import ctypes, sys, torch
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+from linftui.certify import certifier
+from linftui.errors import CertificationError
+from linftui.rundir.paths import RunPaths
+
+def meanwhile():
+    ctypes.CDLL(sys.argv[3])
+    return False
+
+certifier.draw_curve = lambda summary, certificate: None
+subject, _ = certifier.load_subject(RunPaths(Path(sys.argv[1])), "latest", "running", 10, torch.device("cpu"))
+subject = replace(subject, paths=RunPaths(Path(sys.argv[2])))
+try:
+    certifier.certify(subject, Fraction(1, 10), meanwhile)
+except CertificationError as error:
+    print(error)
+"""
+
+
+@pytest.fixture(scope="module")
+def flushing(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A library with the CPU kernels in it, which changes the arithmetic of the thread that loads it."""
+    kernels, _ = load()
+    if kernels is None or shutil.which("gcc") is None or platform.machine() != "x86_64":
+        pytest.skip("needs the CPU kernels, gcc and an x86-64 processor")
+    real = Path(kernels._name)
+    library = tmp_path_factory.mktemp("flushing") / "ops" / "cpu" / FILE
+    library.parent.mkdir(parents=True)
+    source = library.with_suffix(".c")
+    source.write_text(FLUSHING)
+    subprocess.run(
+        [
+            "gcc",
+            "-shared",
+            "-fPIC",
+            "-Wl,--no-as-needed",
+            f"-Wl,-rpath,{real.parent}",
+            "-o",
+            library,
+            source,
+            real,
+        ],
+        check=True,
+    )
+    return library
+
+
 def probed(before: str) -> str:
     """What check_arithmetic says in a process of its own after `before`; nothing where it is content."""
     done = subprocess.run(
@@ -233,10 +304,30 @@ class TestArithmetic:
         said = probed("torch.set_flush_denormal(True)")
         assert "denormals are flushed to zero on cpu" in said and "set_flush_denormal" in said
 
+    def test_it_is_the_kernels_own_that_are_probed_once_they_are_loaded(self, flushing: Path) -> None:
+        package = flushing.parents[2]
+        said = probed(f"import linftui; linftui.__path__.insert(0, {str(package)!r})")
+        assert "denormals are flushed to zero on cpu (cpu-" in said and "-ffast-math" in said
+
+    def test_every_thread_of_the_pool_is_probed_not_the_first_alone(self) -> None:
+        said = probed(
+            "torch.set_num_threads(2); torch.set_flush_denormal(True); torch.ones(10**6) + 1\n"
+            "torch.set_flush_denormal(False); assert torch.tensor(1e-40) * 1 > 0"
+        )
+        assert "denormals are flushed to zero on cpu" in said
+
+    def test_a_condition_that_fails_during_the_pass_is_met_after_it_and_leaves_no_certificate(
+        self, flushing: Path, trained_run: RunPaths, tmp_path: Path
+    ) -> None:
+        command = [sys.executable, "-c", CERTIFY, trained_run.root, tmp_path / "run", flushing]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+        assert "denormals are flushed to zero on cpu" in done.stdout, done.stderr
+        assert list((tmp_path / "run" / "certificates").iterdir()) == []
+
     @pytest.mark.skipif(
         (platform.machine(), platform.libc_ver()[0]) != ("x86_64", "glibc"), reason="knows x86-64 Linux only"
     )
-    @pytest.mark.parametrize("mode", [0x800, 0xC00])  # FE_UPWARD, FE_TOWARDZERO
+    @pytest.mark.parametrize("mode", [0x400, 0x800, 0xC00])  # downward, upward, to zero
     def test_another_rounding_is_refused(self, mode: int) -> None:
         said = probed(f"assert ctypes.CDLL('libm.so.6').fesetround({mode}) == 0")
         assert "does not round to nearest on cpu" in said

@@ -1,6 +1,7 @@
 """What a certificate looks like to others: the JSON object, and the pictures."""
 
 import json
+import os
 import xml.etree.ElementTree as ElementTree
 from dataclasses import replace
 from fractions import Fraction
@@ -19,7 +20,7 @@ from linftui.rundir.records import CertificateSummary
 
 @pytest.fixture
 def summary(trained: Subject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CertificateSummary:
-    monkeypatch.setattr(certifier, "draw_curve", lambda summary, certificate: None)
+    monkeypatch.setattr(certifier, "draw_curve", lambda summary, certificate: "")
     return certify(replace(trained, paths=RunPaths(tmp_path / "run")), Fraction(8, 255), lambda: False)
 
 
@@ -39,7 +40,7 @@ def test_the_json_object_has_the_fields_that_others_rely_on(summary: Certificate
 def test_the_curve_is_drawn_as_png_and_svg_and_nothing_else_is_left(
     summary: CertificateSummary, tmp_path: Path
 ) -> None:
-    draw_curve(summary, CertificatePaths(tmp_path))
+    assert draw_curve(summary, CertificatePaths(tmp_path)) == ""
     assert {path.name for path in tmp_path.iterdir() if path.is_file()} == {"curve.png", "curve.svg"}
     pixels = imread(tmp_path / "curve.png")
     assert pixels.shape[:2] == (600, 960) and pixels[..., :3].std() > 0.05  # something is on it
@@ -50,12 +51,60 @@ def test_the_curve_is_drawn_as_png_and_svg_and_nothing_else_is_left(
 def test_a_curve_without_extent_is_drawn_too(
     summary: CertificateSummary, tmp_path: Path, curve: list[tuple[float, float]]
 ) -> None:
-    draw_curve(structs.replace(summary, eps=0.0, curve=curve), CertificatePaths(tmp_path))
+    assert not draw_curve(structs.replace(summary, eps=0.0, curve=curve), CertificatePaths(tmp_path))
     assert (tmp_path / "curve.svg").stat().st_size > 1000
 
 
 def test_a_strangers_run_id_is_shown_as_it_is_and_never_typeset(
     summary: CertificateSummary, tmp_path: Path
 ) -> None:
-    draw_curve(structs.replace(summary, run=r"a$\frac{$b & <c>"), CertificatePaths(tmp_path))
+    assert not draw_curve(structs.replace(summary, run=r"a$\frac{$b & <c>"), CertificatePaths(tmp_path))
     ElementTree.parse(tmp_path / "curve.svg")
+
+
+def test_a_persons_settings_and_the_current_folders_are_not_obeyed(
+    summary: CertificateSummary, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """TeX may not be installed, and the current folder may be a stranger's."""
+    settings = "text.usetex: True\nlines.linewidth: 20\nno.such.setting: 1\n"
+    own, here, pipe = (tmp_path / name for name in ("own", "here", "pipe"))
+    for folder in (own, here, pipe):
+        folder.mkdir()
+    (own / "matplotlibrc").write_text(settings)
+    (here / "matplotlibrc").write_text(settings)
+    os.mkfifo(pipe / "matplotlibrc")
+    drawn = set()
+    for current, variables in (
+        (tmp_path, {}),
+        (here, {}),
+        (pipe, {"MPLBACKEND": "module://matplotlib_inline.backend_inline"}),  # as every notebook sets it
+        (tmp_path, {"MPLCONFIGDIR": str(own), "MPLBACKEND": "no such thing"}),
+    ):
+        monkeypatch.chdir(current)
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+        assert draw_curve(summary, CertificatePaths(tmp_path)) == ""
+        drawn.add((tmp_path / "curve.png").read_bytes())
+    assert len(drawn) == 1
+
+
+def test_no_home_that_can_be_written_is_no_matter(
+    summary: CertificateSummary, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", "/dev/null/home")
+    monkeypatch.setenv("MPLCONFIGDIR", "/dev/null/settings")
+    assert draw_curve(summary, CertificatePaths(tmp_path)) == ""
+    assert (tmp_path / "curve.svg").stat().st_size > 1000
+
+
+def test_why_there_is_no_picture_is_told_and_no_half_of_one_is_left(
+    summary: CertificateSummary, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "curve.png").write_text("half")
+    (tmp_path / "matplotlib.py").write_text("raise OSError('its library is gone')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    said = draw_curve(summary, CertificatePaths(tmp_path))
+    assert said.startswith("the curve at eps 8/255 could not be drawn: ") and "its library is gone" in said
+    assert not (tmp_path / "curve.png").exists()
+    monkeypatch.setattr("linftui.certify.report.DRAWING_S", 0.01)
+    assert "timed out" in draw_curve(summary, CertificatePaths(tmp_path))

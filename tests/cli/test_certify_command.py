@@ -151,6 +151,19 @@ def test_another_claim_about_the_checkpoint_before_a_damaged_one_is_a_table_and_
     assert [path.name for path in (folder / "runs/half/certificates").iterdir()] == [certificate.name]
 
 
+def test_a_picture_that_cannot_be_drawn_costs_no_certificate(linftui: Command, copied_run: Path) -> None:
+    modules = copied_run / "modules"
+    modules.mkdir()
+    (modules / "matplotlib.py").write_text("raise ImportError('no libfreetype')")
+    done = linftui("certify", copied_run, "--eps", "0.1,0.2", "--json", PYTHONPATH=str(modules))
+    assert done.returncode == 0, done.stderr
+    assert [line["eps"] for line in json_lines(done.stdout)] == [0.1, 0.2]
+    for eps in ("0.1", "0.2"):
+        assert f"the curve at eps {eps} could not be drawn: ImportError: no libfreetype" in done.stderr
+        (folder,) = (copied_run / "certificates").glob(f"*-eps-{eps}")
+        assert {path.name for path in folder.iterdir()} == {"summary.json", "samples.jsonl"}
+
+
 @pytest.mark.slow
 def test_ctrl_c_keeps_the_certificates_that_are_whole_and_nothing_else(copied_run: Path) -> None:
     folder, arguments = copied_run.parents[1], ["tiny-run", "--limit", "40", "--json", "--eps"]

@@ -1,5 +1,6 @@
 """Downloads against a real HTTP server on this machine, which can misbehave in the ways that servers do."""
 
+import errno
 import gzip
 import hashlib
 import io
@@ -16,6 +17,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from poor_file_systems import poor_environment
 
 from linftui.data import download
 from linftui.data.download import DataFile, RemoteFile, Source, ensure, status
@@ -118,6 +120,27 @@ def test_a_missing_file_is_downloaded_once(toy: RemoteFile, mirror: Mirror, cach
     assert seen[-1] == ("toy.bin", len(CONTENT), len(CONTENT))
     assert [done for _, done, _ in seen] == sorted({done for _, done, _ in seen})
     assert leftovers(cache) == {"toy.bin"}
+
+
+WITHOUT_LOCKS = """
+import sys
+from linftui.data import download
+file = download.RemoteFile(sys.argv[1], sys.argv[2], int(sys.argv[3]), (sys.argv[4],))
+download.SOURCES["toy"] = download.Source(files=(file,), remotes=(file,))
+print(download.ensure("toy", None))
+"""
+
+
+@pytest.mark.parametrize("number", [errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP])
+def test_a_file_system_without_locks_is_downloaded_to(
+    toy: RemoteFile, cache: Path, tmp_path: Path, number: int
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_LOCKS, toy.name, toy.hash, str(toy.size), *toy.urls],
+        env=poor_environment(tmp_path, flock=number), capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.stdout == f"{cache}\n", done.stderr
+    assert (cache / "toy.bin").read_bytes() == CONTENT
 
 
 def test_pooch_does_not_log_over_the_terminal(toy: RemoteFile) -> None:

@@ -22,7 +22,7 @@ from linftui.recipe.load import load_recipe
 from linftui.rundir.liveness import is_alive
 from linftui.rundir.paths import RunPaths
 from linftui.rundir.reader import RunReader, last_metrics, read_record
-from linftui.rundir.records import ExitRecord, ProcessRecord, StateRecord
+from linftui.rundir.records import ExitRecord, MetaRecord, ProcessRecord, StateRecord
 from linftui.rundir.state import run_state
 from linftui.rundir.store import RunStore
 from linftui.rundir.writer import write_record
@@ -191,6 +191,16 @@ def test_a_worker_that_cannot_be_started_leaves_a_crash_and_not_a_riddle(
     wait_for(lambda: run_state(copy) == "crashed")  # a moment later it is gone
 
 
+@pytest.mark.slow
+def test_meta_json_knows_what_the_last_attempt_computed_on(copy: RunPaths) -> None:
+    copy.state.unlink()
+    copy.exit.unlink()
+    begin_attempt(copy, LaunchPlan(devices=("cpu",), threads=3), checkpoint=24)
+    assert end_of(copy) == FINISHED
+    copy.state.unlink()
+    assert plan_resume(copy, checkpoint=24) == LaunchPlan(devices=("cpu",), threads=3)
+
+
 class TestPlanResume:
     @pytest.fixture
     def stopped(self, copy: RunPaths) -> RunPaths:
@@ -218,6 +228,27 @@ class TestPlanResume:
     def test_a_run_that_never_started_begins_anywhere(self, stopped: RunPaths) -> None:
         stopped.state.unlink()
         assert plan_resume(stopped).ranks == 1
+
+    def test_without_state_json_it_goes_on_where_and_as_meta_json_says(self, stopped: RunPaths) -> None:
+        meta = read_record(stopped.meta, MetaRecord)
+        assert meta is not None and (meta.devices, meta.threads) == (["cpu"], len(os.sched_getaffinity(0)))
+        stopped.state.unlink()
+        write_record(stopped.meta, structs.replace(meta, threads=17))
+        assert plan_resume(stopped) == LaunchPlan(devices=("cpu",), threads=17)
+        if len(os.sched_getaffinity(0)) >= 2:
+            write_record(stopped.meta, structs.replace(meta, devices=["cpu", "cpu"], threads=3))
+            assert plan_resume(stopped) == LaunchPlan(devices=("cpu", "cpu"), threads=3)
+        write_record(stopped.meta, structs.replace(meta, devices=["cpu"], threads=None))  # an older format
+        assert plan_resume(stopped) == LaunchPlan(devices=("cpu",), threads=len(os.sched_getaffinity(0)))
+        write_record(stopped.meta, structs.replace(meta, devices=["GPU-gone"]))
+        with pytest.raises(DeviceError, match="there is no GPU GPU-gone here"):
+            plan_resume(stopped)
+
+    def test_a_checkpoint_that_a_killed_process_could_not_name_any_more_can_be_named(
+        self, stopped: RunPaths
+    ) -> None:
+        stopped.checkpoint(24).root.rename(stopped.checkpoints / ".step-00000024.successor")
+        assert plan_resume(stopped, checkpoint=24).ranks == 1
 
     def test_devices_that_are_gone_are_refused(self, stopped: RunPaths) -> None:
         self.trained_on(stopped, ["GPU-gone"], threads=1)

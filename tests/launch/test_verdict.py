@@ -1,13 +1,24 @@
 """How an attempt ended follows from what its processes left: exit code, error files, the last event."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from linftui.launch.verdict import verdict
 from linftui.rundir.paths import RunPaths
-from linftui.rundir.records import ErrorRecord, EventName, EventRecord, ExitRecord, StopRequest, encode
+from linftui.rundir.reader import read_record
+from linftui.rundir.records import (
+    ErrorRecord,
+    EventName,
+    EventRecord,
+    ExitRecord,
+    StopRequest,
+    TrainerRecord,
+    encode,
+)
 from linftui.rundir.writer import LineAppender, write_record
 
 LOST = ("RankLostError", "the connection to another rank was lost")
@@ -139,6 +150,33 @@ def test_where_nobody_says_anything_it_is_the_started_process(
 
 def test_a_worker_that_left_in_good_order_was_stopped(paths: RunPaths) -> None:
     assert judged(paths, ranks=1, code=0) == ("stopped", 0, "")
+
+
+@pytest.mark.parametrize(
+    ("step", "evaluated", "code", "outcome"),
+    [
+        (36, True, 0, "finished"),
+        (36, False, 0, "stopped"),
+        (24, True, 0, "stopped"),
+        (36, True, -9, "crashed"),
+    ],
+)
+def test_without_events_the_exit_code_and_the_last_checkpoint_tell_how_it_ended(
+    paths: RunPaths, finished_run: Path, step: int, evaluated: bool, code: int, outcome: str
+) -> None:
+    finished = RunPaths(finished_run)
+    shutil.copy(finished.meta, paths.meta)
+    record = read_record(finished.checkpoint(36).trainer, TrainerRecord)
+    assert record is not None
+    saved = paths.checkpoint(step)
+    saved.root.mkdir(parents=True)
+    saved.complete.touch()
+    write_record(saved.trainer, structs.replace(record, step=step, evaluated=evaluated))
+    paths.events.symlink_to(finished.events)
+    found, said_code, message = judged(paths, ranks=1, code=code)
+    assert (found, said_code) == (outcome, code)
+    assert f"judged by its exit code, since {paths.events}: cannot be read" in message
+    assert message.startswith("the training process was killed by signal 9; " if code else "judged")
 
 
 def test_a_damaged_error_file_counts_as_silence(paths: RunPaths) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import jsonschema
 import pytest
@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from linftui.errors import RecipeError
 from linftui.recipe.load import load_recipe, parse_recipe
-from linftui.recipe.schema import Eps, Lam, P, format_fraction, json_schema, parse_fraction
+from linftui.recipe.schema import Dataset, Eps, Lam, P, format_fraction, json_schema, parse_fraction
 
 RECIPES = sorted((Path(__file__).parents[2] / "recipes").glob("*.yaml"))
 
@@ -44,6 +44,8 @@ WRONG = {
     "seed=9223372036854775808": "seed must be <= 9223372036854775807, got 9223372036854775808",
     "seed=1.5": "seed must be a whole number, got 1.5",
     "epochs=0": "epochs must be >= 1, got 0",
+    "epochs=4294967297": "epochs must be <= 4294967296, got 4294967297",
+    "batch_size=9007199254740993": "batch_size must be <= 9007199254740992, got 9007199254740993",
     "epochs=true": "epochs must be a whole number, got true",
     "epochs=3.0": "epochs must be a whole number, got 3.0",
     "batch_size=0": "batch_size must be >= 1, got 0",
@@ -173,6 +175,23 @@ def test_values_at_the_very_edge_are_allowed() -> None:
     assert recipe.seed == 2**63 - 1
     assert recipe.eps.train == recipe.eps.test == 1
     assert recipe.cautions() == []
+
+
+def whole_numbers(schema: dict[str, Any]) -> Iterator[tuple[str, int]]:
+    """The section and name of every field that is a whole number, and the greatest it may be."""
+    for section, properties in schema["$defs"].items():
+        for field, facts in properties["properties"].items():
+            if facts.get("type") == "integer":
+                yield f"{section}.{field}", facts["maximum"]
+
+
+def test_what_a_recipe_counts_a_record_can_hold() -> None:
+    greatest = dict(whole_numbers(json_schema()))
+    assert greatest.pop("Recipe.seed") == 2**63 - 1  # a nanosecond clock's is 1.8e18
+    assert len(greatest) >= 10 and max(greatest.values()) <= 2**53
+    images = {"digits": 1437, "mnist": 60_000, "cifar10": 50_000}
+    assert set(images) == set(get_args(Dataset))
+    assert greatest["Recipe.epochs"] * max(images.values()) <= 2**53  # steps, one image each
 
 
 def test_a_p_that_stays_finite_to_the_end_is_allowed_with_a_caution() -> None:

@@ -139,6 +139,28 @@ def test_a_number_that_json_has_not_is_written_as_a_string(number: str) -> None:
     assert strict_json(encode(record))["p"] == number
 
 
+@pytest.mark.parametrize("seed", [0, 2**53, 2**53 + 1, 1_764_259_200_123_456_789, 2**63 - 1])
+def test_every_seed_of_a_recipe_comes_back_exactly_from_whatever_reads_json(seed: int) -> None:
+    for kind in (MetaRecord, TrainerRecord):
+        record = msgspec.structs.replace(next(e for e in EXAMPLES if isinstance(e, kind)), seed=seed)
+        assert decoder(kind)(encode(record)) == record
+        # JavaScript, and jq before 1.7, take every number for a float.
+        assert int(json.loads(encode(record), parse_int=lambda digits: int(float(digits)))["seed"]) == seed
+
+
+def test_a_seed_that_no_recipe_has_is_refused() -> None:
+    plain = strict_json(encode(next(e for e in EXAMPLES if isinstance(e, MetaRecord))))
+    for seed in (-1, 2**63, str(2**63), "many"):
+        with pytest.raises(msgspec.ValidationError):
+            decoder(MetaRecord)(json.dumps({**plain, "seed": seed}).encode())
+
+
+def test_a_meta_json_from_before_threads_were_noted_is_read() -> None:
+    plain = strict_json(encode(next(e for e in EXAMPLES if isinstance(e, MetaRecord))))
+    plain.pop("threads", None)
+    assert decoder(MetaRecord)(json.dumps(plain).encode()).threads is None
+
+
 @settings(deadline=None)
 @given(message=st.text())
 def test_a_record_is_one_line_whatever_it_says(message: str) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from poor_file_systems import poor_environment
 
 from linftui.errors import RunDirectoryError, StaleAttemptError
 from linftui.rundir.liveness import this_host
@@ -94,6 +95,25 @@ class TestWriteAtomic:
         with pytest.raises(RunDirectoryError):
             write_atomic(tmp_path / "file", b"data")
         assert [file.name for file in tmp_path.iterdir()] == ["file"]
+
+    @pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOTSUP])
+    def test_a_file_system_that_syncs_no_folders_is_written_to(self, tmp_path: Path, number: int) -> None:
+        command = "import sys; from pathlib import Path; from linftui.rundir.writer import write_atomic\n"
+        command += "write_atomic(Path(sys.argv[1]), b'data')"
+        subprocess.run(
+            [sys.executable, "-c", command, tmp_path / "file"],
+            env=poor_environment(tmp_path, fsync=number), check=True,
+        )  # fmt: skip
+        assert (tmp_path / "file").read_bytes() == b"data"
+
+    def test_a_folder_that_a_failing_disk_cannot_sync_is_an_error(self, tmp_path: Path) -> None:
+        command = "import sys; from pathlib import Path; from linftui.rundir.writer import write_atomic\n"
+        command += "write_atomic(Path(sys.argv[1]), b'data')"
+        done = subprocess.run(
+            [sys.executable, "-c", command, tmp_path / "file"],
+            env=poor_environment(tmp_path, fsync=errno.EIO), capture_output=True, text=True,
+        )  # fmt: skip
+        assert "cannot be written: Input/output error" in done.stderr
 
     @pytest.mark.parametrize("name", ["absent/x", "file/x", "x" * 250])
     def test_a_place_that_cannot_be_written_is_told_in_a_sentence(self, tmp_path: Path, name: str) -> None:

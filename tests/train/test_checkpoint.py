@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 import torch
 from msgspec import structs
+from poor_file_systems import overlaid
 from torch import Tensor
 
 from linftui.errors import CheckpointError, RunDirectoryError
@@ -128,6 +129,18 @@ def bits(tensors: dict[str, Tensor]) -> dict[str, tuple[torch.dtype, torch.Size,
     return {name: (t.dtype, t.shape, t.contiguous().numpy().tobytes()) for name, t in tensors.items()}
 
 
+def trainer_at(paths: RunPaths, recipe: Path, step: int) -> Trainer:
+    """A trainer that was stopped at that step, and saved."""
+    loaded = load_recipe(recipe).recipe
+    state = StateRecord(
+        attempt=1, phase="running", host=this_host(), members=[], devices=["cpu"], threads=1, time=0.0
+    )
+    write_record(paths.state, state)
+    trainer = Trainer(loaded, build_dataset(loaded, CPU), paths, 1, lambda: trainer.step >= step)
+    assert trainer.fit() == "stopped"
+    return trainer
+
+
 @pytest.fixture
 def paths(tmp_path: Path) -> RunPaths:
     paths = RunPaths(tmp_path / "run")
@@ -182,6 +195,47 @@ class TestRoundTrip:
             assert set(was) == {"step", "exp_avg", "exp_avg_sq"}
             assert bits(second.optimizer.state[put_back]) == bits(was)
 
+    def test_a_checkpoint_of_no_step_has_nothing_of_the_optimizer_and_is_gone_on_from(
+        self, paths: RunPaths, tiny_recipe: Path
+    ) -> None:
+        trainer = trainer_at(paths, tiny_recipe, 0)
+        loaded, _ = load_latest(paths, CPU)
+        assert loaded is not None and set(loaded.optimizer) == {"objective.scalar"}
+        trainer.resume_from(loaded)
+        assert trainer.step == 0 and not trainer.optimizer.state
+
+    @pytest.mark.parametrize(
+        ("change", "said"),
+        [
+            (lambda t: t.pop("last.weight/exp_avg"), "lacks last.weight/exp_avg"),
+            (lambda t: t.pop("objective.scalar/step"), "lacks objective.scalar/step"),
+            (lambda t: t.clear(), r"lacks hidden.0.weight/step, .*/exp_avg, .*/exp_avg_sq and \d more"),
+            (
+                lambda t: t.update({"last.bias/more": t["last.bias/step"]}),
+                "holds last.bias/more, which fits no",
+            ),
+            (lambda t: t.update({"other/step": t["last.bias/step"]}), "holds other/step, which fits no"),
+            (lambda t: t.update({"last.bias/step": torch.ones(10)}), "holds last.bias/step, which fits no"),
+            (lambda t: t.update({"last.bias/exp_avg": torch.ones(9)}), "last.bias/exp_avg, which fits no"),
+            (
+                lambda t: t.update({"last.bias/exp_avg": torch.ones(10).double()}),
+                "last.bias/exp_avg, which fits",
+            ),
+        ],
+        ids=range(8),
+    )
+    def test_an_optimizer_that_is_not_whole_is_refused_by_what_it_lacks(
+        self, paths: RunPaths, tiny_recipe: Path, change: Callable[[dict[str, Tensor]], object], said: str
+    ) -> None:
+        trainer = trainer_at(paths, tiny_recipe, 1)
+        loaded, _ = load_latest(paths, CPU)
+        assert loaded is not None
+        scalar = loaded.optimizer["objective.scalar"]
+        change(loaded.optimizer)
+        loaded.optimizer["objective.scalar"] = scalar
+        with pytest.raises(CheckpointError, match=f"the checkpoint's optimizer {'.*' + said}"):
+            trainer.resume_from(loaded)
+
     def test_a_checkpoint_of_another_network_is_refused(self, paths: RunPaths) -> None:
         save(paths, 12)
         with pytest.raises(CheckpointError, match="step-00000012 holds another network"):
@@ -223,6 +277,27 @@ class TestInterruption:
         with files_of_at_most(300), pytest.raises(RunDirectoryError):
             save(paths, 12, attempt=2)
         assert load_checkpoint(paths.checkpoint(12), CPU).record.attempt == 1
+
+    def test_what_a_killed_process_saved_and_could_not_name_any_more_is_found(self, paths: RunPaths) -> None:
+        """Where a file system cannot exchange folders, a checkpoint has for a moment another name."""
+        save(paths, 12)
+        save(paths, 24, attempt=1)
+        paths.checkpoint(24).root.rename(paths.checkpoints / ".step-00000024.successor")
+        loaded, skipped = load_latest(paths, CPU)
+        assert loaded is not None and loaded.record.step == 24 and skipped == []
+        paths.checkpoint(24).root.rename(paths.checkpoints / ".step-00000024.successor")
+        assert find_checkpoint(paths, "24", CPU)[0].record.step == 24
+        assert names(paths) == ["step-00000012", "step-00000024"]
+
+    def test_a_checkpoint_of_an_image_is_replaced_in_an_overlay_over_it(self, tmp_path: Path) -> None:
+        image = RunPaths(tmp_path / "image" / "run")
+        image.checkpoints.mkdir(parents=True)
+        save(image, 12, attempt=1)
+        with overlaid(tmp_path / "image", tmp_path) as merged:
+            paths = RunPaths(merged / "run")
+            save(paths, 12, attempt=2)
+            assert load_checkpoint(paths.checkpoint(12), CPU).record.attempt == 2
+            assert names(paths) == ["step-00000012"]
 
     def test_a_disk_too_small_for_three_more_is_warned_of(
         self, paths: RunPaths, monkeypatch: pytest.MonkeyPatch

@@ -1,6 +1,7 @@
 """Which variant is used, what it is called, and that a machine without a compiler gets a working package."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -77,6 +78,26 @@ def test_without_a_compiler_the_wheel_is_built_and_says_that_it_is_slow(tmp_path
     assert str(unpacked) in shown.stdout and "torch.Size([2, 4])\nreference\n" in shown.stdout
     assert "reference (plain PyTorch: correct, slow)" in shown.stdout
     assert shown.stderr.count("installed without its compiled CPU kernels") == 1
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not shutil.which("gcc") or not shutil.which("cmake"), reason="needs gcc and cmake")
+def test_flags_for_fast_arithmetic_do_not_reach_who_loads_the_library(tmp_path: Path) -> None:
+    """The command that links it, as cmake writes it, gets empty objects; the compiler adds its own."""
+    fast = {"CXXFLAGS": "-O2 -ffast-math", "LDFLAGS": "-Ofast -funsafe-math-optimizations"}
+    subprocess.run(
+        ["cmake", "-G", "Unix Makefiles", "-S", REPO, "-B", tmp_path],
+        env={**os.environ, **fast}, check=True, capture_output=True,
+    )  # fmt: skip
+    command = (tmp_path / "CMakeFiles/linftui_cpu.dir/link.txt").read_text()
+    assert "-ffast-math" in command and "-Ofast" in command  # they did reach it
+    (tmp_path / "empty.c").touch()
+    for name in re.findall(r"\S+\.cpp\.o", command):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        subprocess.run(["gcc", "-c", tmp_path / "empty.c", "-o", tmp_path / name], check=True)
+    subprocess.run(command, shell=True, cwd=tmp_path, check=True)
+    load = f"import torch, ctypes; ctypes.CDLL({str(tmp_path / 'liblinftui_cpu.so')!r});"
+    assert show(f"{load} print(float(torch.tensor(2.0**-126) / 2))").stdout.split() == [str(2.0**-127)]
 
 
 def test_a_library_that_cannot_be_loaded_is_told_of_with_the_reason(tmp_path: Path) -> None:
