@@ -127,7 +127,12 @@ def test_no_process_is_ended_because_a_run_names_it(
     state = copied_run / "state.json"
     with subprocess.Popen(["sleep", "60"]) as victim:
         named = describe_process(victim.pid, "rank-0")
-        change(state, members=[structs.asdict(named)] if named else [], host=structs.asdict(this_host()))
+        change(
+            state,
+            members=[structs.asdict(named)] if named else [],
+            host=structs.asdict(this_host()),
+            folder="",
+        )
         (copied_run / "exit.json").unlink()
         try:
             for said in ("stop requested", "asked to end at once"):

@@ -12,7 +12,7 @@ from msgspec import structs
 from textual.events import Key
 from textual.pilot import Pilot
 
-from linftui.rundir.liveness import describe_process, this_host
+from linftui.rundir.liveness import describe_process, folder_identity, this_host
 from linftui.rundir.paths import RunPaths
 from linftui.rundir.reader import read_record
 from linftui.rundir.records import StateRecord, encode
@@ -91,7 +91,9 @@ def revive(run: Path, *, attempt: int = 2) -> RunPaths:
     state = read_record(paths.state, StateRecord)
     me = describe_process(os.getpid(), "supervisor")
     assert state is not None and me is not None
-    state = structs.replace(state, attempt=attempt, phase="running", host=this_host(), members=[me])
+    state = structs.replace(
+        state, attempt=attempt, phase="running", host=this_host(), members=[me], folder=folder_identity(run)
+    )
     paths.exit.unlink(missing_ok=True)
     paths.logs(attempt).mkdir()
     paths.rank_log(attempt, 0).touch()
