@@ -1,6 +1,7 @@
 """What several tests share: the real command, a small real recipe, a finished run, the real data."""
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -60,6 +61,21 @@ def finished_run(tiny_recipe: Path, tmp_path_factory: pytest.TempPathFactory) ->
     folder = tmp_path_factory.mktemp("finished")
     done = _run("run", tiny_recipe, "--name", "tiny-run", cwd=folder)
     assert done.returncode == 0, done.stderr
+    return folder / "runs" / "tiny-run"
+
+
+@pytest.fixture(scope="session")
+def certified_run(finished_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the finished run with three certificates made by `linftui certify`. Copy it before you write.
+
+    They are of the whole test set at 0.1 and at 8/255, the newest, and of 50 images at 0.1 with re-estimated
+    means, which is the oldest.
+    """
+    folder = tmp_path_factory.mktemp("certified")
+    shutil.copytree(finished_run, folder / "runs" / "tiny-run")
+    for claim in (["--means", "re-estimated", "--limit", "50"], ["--eps", "0.1,8/255"]):
+        done = _run("certify", "tiny-run", *claim, cwd=folder)
+        assert (done.returncode, done.stderr) == (0, "")
     return folder / "runs" / "tiny-run"
 
 

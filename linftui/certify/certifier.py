@@ -30,6 +30,7 @@ from linftui.nn.models import DistanceMLP
 from linftui.ops import backend_name
 from linftui.recipe.load import recipe_hash
 from linftui.recipe.schema import format_fraction
+from linftui.rundir.certificates import certificate_name
 from linftui.rundir.folders import finish_replacements, replace_folder
 from linftui.rundir.paths import CertificatePaths, RunPaths
 from linftui.rundir.records import CertificateSummary, ClassCount, SampleRecord, encode
@@ -67,10 +68,10 @@ class Subject:
 
     def certificate(self, eps: Fraction) -> CertificatePaths:
         """Where the certificate at this radius goes; a different claim has a different folder."""
-        name = f"{self.checkpoint.paths.root.name}-eps-{format_fraction(eps).replace('/', '_')}"
-        name += "" if self.means == "running" else f"-{self.means}"
-        name += "" if self.limit is None else f"-first-{len(self.images.labels)}"
-        return self.paths.certificate(name)
+        first = None if self.limit is None else len(self.images.labels)
+        return self.paths.certificate(
+            certificate_name(self.checkpoint.paths.root.name, eps, self.means, first)
+        )
 
     def draft(self, eps: Fraction) -> CertificatePaths:
         """Where this process makes it."""

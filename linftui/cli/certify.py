@@ -9,9 +9,19 @@ from typing import Annotated
 import typer
 
 from linftui.cli.options import AsJson, Devices, RunNames, RunsDir
-from linftui.cli.render import clean, columns, duration, fail, fraction, print_json, warn
+from linftui.cli.render import (
+    certificate_text,
+    clean,
+    columns,
+    duration,
+    fail,
+    fraction,
+    print_json,
+    warn,
+)
 from linftui.errors import UsageError
 from linftui.launch.certification import Certification
+from linftui.rundir.certificates import Certificates
 from linftui.rundir.paths import CertificatePaths, RunPaths
 from linftui.rundir.records import CertificateSummary
 
@@ -66,21 +76,28 @@ def certify(
 
 
 def _certify_run(certification: Certification, paths: RunPaths, radii: int, as_json: bool) -> int:
-    """Follows one run's certification to its end and prints what is whole; the exit code."""
+    """Follows one run's certification to its end and prints what it has proved; the exit code."""
     try:
         interrupted, code = _follow(certification, radii)
     finally:
         certification.close()
-    progress, whole = certification.progress(), 0
-    for certificate, summary in progress.certificates:
-        if summary is not None and summary.complete:
-            _show(certificate, summary, as_json)
-            whole += 1
+    progress, whole, unverified, checked = certification.progress(), 0, 0, Certificates(paths)
+    for certificate, known in progress.certificates:
+        if known is None or not known.complete:
+            continue
+        found, whole = checked.check(certificate.root.name), whole + 1
+        if found.summary is None or found.problem:
+            fail(certificate_text(found))
+            unverified += 1
+        else:
+            _show(certificate, found.summary, as_json)
     if interrupted:
         print("stopped; what was not certified to its end is discarded", file=sys.stderr)
         return 130
     if code:
         raise certification.failure(code)
+    if unverified:
+        return 1
     if whole < radii:
         why = progress.error or "some cannot be found"
         fail(f"{why}: {whole} of {radii} certificates of {paths.id} are whole")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from linftui.rundir.records import jsonable
 
 if TYPE_CHECKING:
+    from linftui.rundir.certificates import Certificate
     from linftui.rundir.store import RunSummary
 
 
@@ -44,6 +45,17 @@ def number(value: float | None, digits: int = 4) -> str:
 def fraction(value: float | None) -> str:
     """An accuracy in [0, 1]."""
     return "-" if value is None else f"{value:.4f}"
+
+
+def certificate_text(certificate: "Certificate") -> str:
+    """A certificate on a line: its folder's name, and what it proves or why it is unverified."""
+    name, summary = certificate.paths.root.name, certificate.summary
+    if summary is None:
+        return f"{name}: unverified: {certificate.problem}"
+    figure = f"certified {fraction(summary.certified_accuracy)}"
+    if certificate.problem:
+        return f"{name}: unverified: {certificate.problem} (it says {figure})"
+    return f"{name}: {figure}" + (f" (of run {certificate.other_name})" if certificate.other_name else "")
 
 
 def age(since: float | None) -> str:

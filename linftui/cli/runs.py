@@ -3,7 +3,16 @@
 from pathlib import Path
 
 from linftui.cli.options import AsJson, RunName, RunsDir
-from linftui.cli.render import age, clean, columns, fraction, number, print_json, summary_json
+from linftui.cli.render import (
+    age,
+    certificate_text,
+    clean,
+    columns,
+    fraction,
+    number,
+    print_json,
+    summary_json,
+)
 from linftui.rundir.paths import RunPaths
 
 
@@ -60,6 +69,7 @@ def show(run: RunName, runs_dir: RunsDir = Path("runs"), as_json: AsJson = False
         ("certified accuracy", f"{fraction(summary.certified_accuracy)} (p = inf, eps {eps})"),
         ("attempt", str(summary.attempt or "-")),
         ("path", summary.path),
+        *([("problem", summary.problem)] if summary.state and summary.problem else []),
         *_unreadable(paths),
         *_ending(paths),
         *_kept(paths),
@@ -96,19 +106,8 @@ def _ending(paths: RunPaths) -> list[tuple[str, str]]:
 
 
 def _kept(paths: RunPaths) -> list[tuple[str, str]]:
-    from linftui.errors import LinftuiError
-    from linftui.rundir.reader import complete_checkpoints, read_record
-    from linftui.rundir.records import CertificateSummary
+    from linftui.rundir.certificates import Certificates
+    from linftui.rundir.reader import complete_checkpoints
 
     kept = [("checkpoint", checkpoint.root.name) for checkpoint in complete_checkpoints(paths)]
-    for file in sorted(paths.certificates.glob("step-*/summary.json")):
-        try:
-            summary = read_record(file, CertificateSummary)
-        except LinftuiError as error:
-            kept.append(("certificate", str(error)))
-            continue
-        if summary is not None:
-            done = "" if summary.complete else f" (stopped after {summary.n:,} of {summary.total:,})"
-            figure = f"certified {fraction(summary.certified_accuracy)}"
-            kept.append(("certificate", f"{file.parent.name}: {figure}{done}"))
-    return kept
+    return kept + [("certificate", certificate_text(found)) for found in Certificates(paths).look()]

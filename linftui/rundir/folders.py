@@ -17,7 +17,7 @@ from pathlib import Path
 
 from linftui.rundir.writer import fsync_directory
 
-# Renaming takes a moment. A lock that is held for longer is somebody else's: who can read a folder can lock it.
+# Renaming takes a moment: a lock that is held for longer is a stranger's, who can lock what they can read.
 LOCKED_S = 5.0
 
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2

@@ -19,7 +19,10 @@ VERSION = 1
 
 # JSON knows no bounds, and a stranger's record may hold an integer of 300 digits: ours have those of recipes.
 Int = Annotated[int, Meta(ge=-GREATEST_COUNT, le=GREATEST_COUNT)]
+Count = Annotated[int, Meta(ge=0, le=GREATEST_COUNT)]
 Seed = Annotated[int, Meta(ge=0, le=GREATEST_SEED)]
+# A record that says more than 1 of it, or NaN, counts as one that cannot be read.
+Share = Annotated[float, Meta(ge=0, le=1)]
 
 
 class Record(Struct, frozen=True, kw_only=True):
@@ -40,9 +43,9 @@ class TrainRecord(Record, frozen=True, kw_only=True, tag_field="kind", tag="trai
     epoch: float  # epochs done, step / steps per epoch
     time: float  # seconds since 1970
     loss: float
-    accuracy: float
-    certified_at_p: float
-    certified_at_p_train_eps: float
+    accuracy: Share
+    certified_at_p: Share
+    certified_at_p_train_eps: Share
     p: float
     lam: float
     eps: float  # the objective's radius, pixel units
@@ -59,10 +62,10 @@ class EvalRecord(Record, frozen=True, kw_only=True, tag_field="kind", tag="eval"
     epoch: float
     time: float
     split: Literal["test", "holdout"]
-    n: Int
-    clean_accuracy: float
-    certified_accuracy: float
-    eps: float
+    n: Count
+    clean_accuracy: Share
+    certified_accuracy: Share
+    eps: Share
     means: Literal["running", "re-estimated"]
     seconds: float
 
@@ -241,7 +244,7 @@ class BestRecord(Struct, frozen=True, kw_only=True):
     """The best certified accuracy on the held-out split so far, and where it was."""
 
     step: Int
-    certified_accuracy: float
+    certified_accuracy: Share
 
 
 class TrainerRecord(Record, frozen=True, kw_only=True):
@@ -294,17 +297,17 @@ class CertificateSummary(Record, frozen=True, kw_only=True):
     split: Literal["test"]
     means: Literal["running", "re-estimated"]
     complete: bool
-    n: Int  # images done
-    total: Int  # images asked for
+    n: Count  # images done
+    total: Count  # images asked for
     eps: float
     eps_exact: str
     p: float
-    clean_accuracy: float
-    certified_accuracy: float
-    pgd_accuracy: float | None
-    non_finite: Int  # images with a NaN or infinity in a logit or bound: never certified
+    clean_accuracy: Share
+    certified_accuracy: Share
+    pgd_accuracy: Share | None
+    non_finite: Count  # images with a NaN or infinity in a logit or bound: never certified
     per_class: list["ClassCount"]
-    curve: list[tuple[float, float]]  # (eps, certified accuracy), each point certified like the headline
+    curve: list[tuple[float, Share]]  # (eps, certified accuracy), each point certified like the headline
     seconds: float
     images_per_s: float
     model_sha256: str
@@ -320,9 +323,9 @@ class ClassCount(Struct, frozen=True, kw_only=True):
     """Counts for the images of one class."""
 
     label: Int
-    n: Int
-    clean: Int
-    certified: Int
+    n: Count
+    clean: Count
+    certified: Count
 
 
 def jsonable(value: Any) -> Any:

@@ -158,6 +158,13 @@ def read_recipe(paths: RunPaths) -> Recipe:
     raise RunDirectoryError(f"{paths.id} cannot be used: {reason}")
 
 
+def _radius(text: str) -> float:
+    eps = parse_fraction(text)
+    if not 0 <= eps <= 1:
+        raise ValueError(f"must lie in [0, 1], in pixel units, got {text}")
+    return float(eps)
+
+
 def summarise(paths: RunPaths) -> RunSummary:
     """A run at a glance, from the small files and the end of the metrics."""
     problem = ""
@@ -165,7 +172,7 @@ def summarise(paths: RunPaths) -> RunSummary:
     meta = eps = current = None
     try:
         meta = read_meta(paths)
-        eps = float(parse_fraction(meta.eps_test))
+        eps = _radius(meta.eps_test)
         current = read_record(paths.state, StateRecord)
         state = run_state(paths)
     except LinftuiError as error:
@@ -174,6 +181,9 @@ def summarise(paths: RunPaths) -> RunSummary:
         problem = f"{paths.meta}: eps_test {error}"
     given_up = state == "finished" and current is not None and current.attempt > 1
     train, evaluation = last_metrics(paths.metrics, furthest=given_up)
+    if evaluation is not None and eps not in (None, evaluation.eps):
+        problem = problem or f"{paths.meta}: eps_test {eps:g} is not the evaluations' eps, {evaluation.eps:g}"
+        evaluation = None  # what was certified at one radius is not shown at another
     return RunSummary(
         id=paths.id,
         state=state,

@@ -8,17 +8,10 @@ from linftui.errors import LinftuiError
 from linftui.launch.certification import CertificationProgress, certifications
 from linftui.recipe.load import MAX_BYTES
 from linftui.recipe.schema import Recipe
+from linftui.rundir.certificates import UNFINISHED, Certificate, Certificates
 from linftui.rundir.paths import RunPaths
 from linftui.rundir.reader import CHUNK, LineFollower, open_regular, read_record
-from linftui.rundir.records import (
-    CertificateSummary,
-    DeviceRecord,
-    EventRecord,
-    ExitRecord,
-    MetaRecord,
-    Metric,
-    decoder,
-)
+from linftui.rundir.records import DeviceRecord, EventRecord, ExitRecord, MetaRecord, Metric, decoder
 from linftui.rundir.stopping import StopStages, stop_stages
 from linftui.rundir.store import read_meta, read_recipe
 from linftui.tui.facts import checkpoint_steps
@@ -26,6 +19,7 @@ from linftui.tui.log_tail import LogTail
 from linftui.tui.run_list import RunRow, cannot_look, look
 
 SLOWLY_S = 2.0  # how often what changes seldom is looked at
+CHECK_S = 0.1  # certificates are checked for so long at a time: large weights take seconds
 
 
 @dataclass(frozen=True)
@@ -40,7 +34,7 @@ class Standing:
     stop: StopStages | None = None  # None: nobody asked the current attempt to stop
     checkpoints: tuple[int, ...] = ()  # steps
     certifications: tuple[CertificationProgress, ...] = ()  # newest first
-    certificates: tuple[CertificateSummary, ...] = ()  # whole ones, newest first
+    certificates: tuple[Certificate, ...] = ()  # verified ones first, newest first
     bad_lines: int = 0
     problem: str = ""
     gone: bool = False  # the directory is no longer there
@@ -79,6 +73,7 @@ class RunFollower:
         self._metrics: LineFollower[Metric] = LineFollower(paths.metrics, decoder(Metric))
         self._events: LineFollower[EventRecord] = LineFollower(paths.events, decoder(EventRecord))
         self._devices: LineFollower[DeviceRecord] = LineFollower(paths.devices, decoder(DeviceRecord))
+        self._certificates = Certificates(paths)
         self._log = LogTail(paths)
         self._history: list[EventRecord] = []
         self._standing: Standing | None = None
@@ -125,7 +120,7 @@ class RunFollower:
         if not os.path.isdir(self.paths.root):
             return replace(standing, gone=True, problem=f"{self.paths.root} is no longer there")
         try:
-            if eventful or time.monotonic() - self._listed > SLOWLY_S or self._certifying():
+            if eventful or time.monotonic() - self._listed > SLOWLY_S or self._hurries():
                 standing = self._look_slowly(standing)
                 self._listed = time.monotonic()
             standing = replace(
@@ -140,9 +135,12 @@ class RunFollower:
         bad_lines = self._metrics.bad_lines + self._events.bad_lines + self._devices.bad_lines
         return replace(standing, bad_lines=bad_lines, problem=problem, gone=False)
 
-    def _certifying(self) -> bool:
-        known = self._standing.certifications if self._standing else ()
-        return any(certification.state == "running" for certification in known)
+    def _hurries(self) -> bool:
+        """Whether something is being certified, or a certificate is still being checked."""
+        if self._standing is None:
+            return False
+        certifying = any(known.state == "running" for known in self._standing.certifications)
+        return certifying or any(known.problem == UNFINISHED for known in self._standing.certificates)
 
     def _look_slowly(self, standing: Standing) -> Standing:
         if standing.recipe is None:
@@ -152,7 +150,7 @@ class RunFollower:
             meta=read_meta(self.paths),
             checkpoints=checkpoint_steps(self.paths),
             certifications=tuple(certifications(self.paths)),
-            certificates=_certificates(self.paths),
+            certificates=self._certificates.look(CHECK_S),
         )
 
 
@@ -162,15 +160,3 @@ def _recipe_text(paths: RunPaths) -> str:
             return file.read(MAX_BYTES).decode(errors="replace")
     except OSError:
         return ""
-
-
-def _certificates(paths: RunPaths) -> tuple[CertificateSummary, ...]:
-    found = []
-    for file in paths.certificates.glob("step-*/summary.json"):
-        try:
-            summary = read_record(file, CertificateSummary)
-        except LinftuiError:
-            continue  # `linftui show` tells of damaged ones; here they are just not shown
-        if summary is not None and summary.complete:
-            found.append(summary)
-    return tuple(sorted(found, key=lambda summary: summary.created, reverse=True))

@@ -13,7 +13,8 @@ from linftui.launch.certification import begin_certification, certifications, st
 from linftui.launch.control import stop_run
 from linftui.launch.plan import plan_devices
 from linftui.recipe.load import LoadedRecipe, load_recipe, recipe_folders
-from linftui.recipe.schema import format_fraction, parse_fraction
+from linftui.recipe.schema import parse_fraction
+from linftui.rundir.certificates import certificate_name
 from linftui.rundir.paths import CertifyLogPaths, RunPaths
 from linftui.rundir.reader import complete_checkpoints, read_record
 from linftui.rundir.records import TrainerRecord
@@ -119,8 +120,7 @@ def certify(request: CertifyRequest, tell: Tell) -> None:
 def _refuse_what_goes_on(request: CertifyRequest, wanted: list[Fraction]) -> None:
     """Raises UsageError where each certificate that is asked for is being made already."""
     folder = _checkpoint_folder(request)
-    means = "" if request.means == "running" else f"-{request.means}"
-    names = {f"{folder}-eps-{format_fraction(eps).replace('/', '_')}{means}" for eps in wanted}
+    names = {certificate_name(folder, eps, request.means) for eps in wanted}
     running = [found for found in certifications(request.paths) if found.state == "running"]
     going_on = {paths.root.name for found in running for paths, _ in found.certificates}
     if names <= going_on:

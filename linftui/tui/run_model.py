@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from linftui.recipe.schedule import PSchedule
 from linftui.rundir.paths import RunPaths
-from linftui.rundir.records import CertificateSummary, EvalRecord, EventRecord, TrainRecord
+from linftui.rundir.records import EvalRecord, EventRecord, TrainRecord
 from linftui.tui.curves import RunCurves
 from linftui.tui.follower import RunNews, Standing
 
@@ -97,8 +97,3 @@ class RunModel:
             return None
         pace = (last - float(clock.x[start])) / done
         return max(0.0, pace * (epoch - reached) - max(0.0, now - last))
-
-    @property
-    def certificate(self) -> CertificateSummary | None:
-        """The newest whole certificate."""
-        return self.standing.certificates[0] if self.standing and self.standing.certificates else None

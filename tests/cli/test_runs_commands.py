@@ -10,6 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from forgeries import FORGERIES, NAME, Forge, edit, summary
+
+from linftui.cli.runs import show
+from linftui.rundir.paths import RunPaths
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -31,10 +35,6 @@ SHOWN: dict[str, type] = {
     "path": str,
 }
 ESCAPE = "\x1b]0;owned\x07\x1b[31mred\x1b[0m\n[bold]tiny"
-
-
-def edit_json(path: Path, **changes: Any) -> None:
-    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
 
 
 def listed(linftui: Command) -> dict[str, dict[str, Any]]:
@@ -102,7 +102,7 @@ class TestShow:
 class TestLs:
     def test_text_is_a_table_with_the_newest_run_first(self, linftui: Command, copied_run: Path) -> None:
         older = Path(shutil.copytree(copied_run, copied_run.with_name("older")))
-        edit_json(older / "meta.json", created=1.0)
+        edit(older / "meta.json", created=1.0)
         head, first, second = linftui("ls").stdout.splitlines()
         columns = ["STATE", "RUN", "EPOCH", "P", "LOSS", "CERTIFIED", "CLEAN", "EPS", "AGE"]
         assert head.split() == columns
@@ -133,8 +133,9 @@ DAMAGE: dict[str, Callable[[Path], object]] = {
     "meta.json is empty": lambda run: (run / "meta.json").write_bytes(b""),
     "meta.json is not json": lambda run: (run / "meta.json").write_bytes(b"\xff\xfe{"),
     "meta.json is nested deeply": lambda run: (run / "meta.json").write_text('{"x":' + "[" * 100_000),
-    "meta.json is newer": lambda run: edit_json(run / "meta.json", v=99),
-    "the radius is none": lambda run: edit_json(run / "meta.json", eps_test="1/0"),
+    "meta.json is newer": lambda run: edit(run / "meta.json", v=99),
+    "the radius is none": lambda run: edit(run / "meta.json", eps_test="1/0"),
+    "the radius is too large": lambda run: edit(run / "meta.json", eps_test="9" * 400),
     "state.json is cut short": lambda run: (run / "state.json").write_text('{"v":1,"attempt":'),
     "exit.json is a folder": lambda run: [(run / "exit.json").unlink(), (run / "exit.json").mkdir()],
 }
@@ -157,11 +158,22 @@ class TestDamagedRuns:
         assert {run for run, facts in runs.items() if facts["state"] is None} == set(damaged)
 
     def test_showing_one_says_what_is_wrong(self, linftui: Command, damaged: list[str]) -> None:
-        for run, file in zip(damaged, ["meta.json"] * 5 + ["state.json", "exit.json"], strict=True):
+        for run, file in zip(damaged, ["meta.json"] * 6 + ["state.json", "exit.json"], strict=True):
             done = linftui("show", run)
             assert (done.returncode, done.stderr) == (0, "")
             state = done.stdout.splitlines()[1]
             assert state.split()[:2] == ["state", "damaged:"] and f"runs/{run}/{file}" in state
+
+    def test_figures_at_one_radius_are_not_shown_at_another(
+        self, copied_run: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        edit(copied_run / "meta.json", eps_test="8/255")
+        show("tiny-run", copied_run.parent)
+        lines = capsys.readouterr().out.splitlines()
+        facts = [(line[:20].strip(), line[20:].strip()) for line in lines]
+        assert ("certified accuracy", "- (p = inf, eps 8/255)") in facts and ("clean accuracy", "-") in facts
+        [problem] = [value for name, value in facts if name == "problem"]
+        assert problem.endswith("meta.json: eps_test 0.0313725 is not the evaluations' eps, 0.1")
 
     def test_lines_that_cannot_be_read_are_left_out(self, linftui: Command, copied_run: Path) -> None:
         before = json.loads(linftui("show", "tiny-run", "--json").stdout)
@@ -177,20 +189,71 @@ class TestDamagedRuns:
         record = {**json.loads(last), "epoch": "inf", "loss": "nan"}
         with (copied_run / "metrics.jsonl").open("a") as metrics:
             metrics.write(json.dumps(record) + "\n")
-        edit_json(copied_run / "meta.json", created="-inf")
+        edit(copied_run / "meta.json", created="-inf")
         assert linftui("ls").returncode == 0
         run = json.loads(linftui("show", "tiny-run", "--json").stdout)
         assert (run["epoch"], run["loss"], run["step"]) == (None, "nan", 36)
+
+
+class TestCertificates:
+    @pytest.fixture
+    def run(self, certified_run: Path, tmp_path: Path) -> RunPaths:
+        """A run with three certificates, where commands look for it."""
+        return RunPaths(Path(shutil.copytree(certified_run, tmp_path / "runs" / "tiny-run")))
+
+    @staticmethod
+    def shown(run: RunPaths, capsys: pytest.CaptureFixture[str]) -> list[str]:
+        show(run.id, run.root.parent)
+        lines = capsys.readouterr().out.splitlines()
+        return [line.split(None, 1)[1] for line in lines if line.startswith("certificate ")]
+
+    @pytest.mark.parametrize(("forge", "reason"), FORGERIES.values(), ids=FORGERIES)
+    def test_a_forged_one_is_unverified_and_comes_last(
+        self, run: RunPaths, capsys: pytest.CaptureFixture[str], forge: Forge, reason: str
+    ) -> None:
+        before = self.shown(run, capsys)
+        assert len(before) == 3 and not any("unverified" in line for line in before)
+        forge(run)
+        *others, forged = sorted(self.shown(run, capsys), key=lambda line: ": unverified: " + reason in line)
+        assert f": unverified: {reason}" in forged and len(others) == 2
+        assert not forged.split(": ")[1].startswith("certified")
+
+    def test_the_command_says_so_too(self, linftui: Command, run: RunPaths) -> None:
+        summary(certified_accuracy=7.5)(run)
+        done = linftui("show", "tiny-run")
+        assert (done.returncode, done.stderr) == (0, "")
+        last = done.stdout.splitlines()[-1]
+        assert f"{NAME}: unverified: summary.json: cannot be read: Expected `float` <= 1.0" in last
+        assert "7.5" not in done.stdout and done.stdout.count(": certified 0.") == 2
+
+    def test_one_of_a_run_that_was_renamed_says_of_which(
+        self, run: RunPaths, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        renamed = RunPaths(run.root.rename(run.root.with_name("renamed")))
+        lines = self.shown(renamed, capsys)
+        assert len(lines) == 3 and all(line.endswith(" (of run tiny-run)") for line in lines)
+
+    def test_an_evaluation_that_says_more_than_all_is_a_line_that_cannot_be_read(
+        self, linftui: Command, run: RunPaths
+    ) -> None:
+        before = linftui("show", "tiny-run", "--json").stdout
+        evaluation = json.loads(run.metrics.read_text().splitlines()[-1])
+        assert evaluation["kind"] == "eval"
+        with run.metrics.open("a") as metrics:
+            for share in (7.5, "nan", -1):
+                metrics.write(json.dumps({**evaluation, "certified_accuracy": share}) + "\n")
+        assert linftui("show", "tiny-run", "--json").stdout == before == linftui("ls", "--json").stdout
+        assert "unreadable lines    3\n" in linftui("show", "tiny-run").stdout
 
 
 class TestStrangersRuns:
     def test_terminal_escapes_are_neutralised(self, linftui: Command, copied_run: Path) -> None:
         strange = copied_run.with_name("strange\x1b[31m")
         copied_run.rename(strange)
-        edit_json(strange / "meta.json", recipe=ESCAPE, id=ESCAPE)
-        edit_json(strange / "exit.json", outcome="failed", message=ESCAPE, hint=ESCAPE)
+        edit(strange / "meta.json", recipe=ESCAPE, id=ESCAPE)
+        edit(strange / "exit.json", outcome="failed", message=ESCAPE, hint=ESCAPE)
         shutil.copytree(strange, strange.with_name("damaged"))
-        edit_json(strange.with_name("damaged") / "meta.json", eps_test=ESCAPE)
+        edit(strange.with_name("damaged") / "meta.json", eps_test=ESCAPE)
         for arguments in (["ls"], ["show", "strange"], ["show", "damaged"]):
             done = linftui(*arguments)
             assert done.returncode == 0
@@ -198,7 +261,7 @@ class TestStrangersRuns:
         assert "�[31mred�[0m�[bold]tiny" in done.stdout
 
     def test_json_escapes_them(self, linftui: Command, copied_run: Path) -> None:
-        edit_json(copied_run / "meta.json", recipe=ESCAPE)
+        edit(copied_run / "meta.json", recipe=ESCAPE)
         [line] = linftui("show", "tiny-run", "--json").stdout.splitlines()
         assert "\x1b" not in line and json.loads(line)["recipe"] == ESCAPE
 

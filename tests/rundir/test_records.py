@@ -1,5 +1,6 @@
 """Records: what is written is strict JSON on one line, and comes back as it was."""
 
+import contextlib
 import inspect
 import json
 from typing import Any
@@ -127,7 +128,11 @@ def test_a_record_comes_back_as_it_was(record: msgspec.Struct) -> None:
 def test_every_float_comes_back_exactly_and_the_line_is_strict_json(
     record: msgspec.Struct, number: float
 ) -> None:
-    changed = msgspec.convert(with_floats(msgspec.to_builtins(record), number), type(record))
+    changed = record
+    for name, value in msgspec.to_builtins(record).items():
+        with contextlib.suppress(msgspec.ValidationError):  # a share is no number but one in [0, 1]
+            plain = {**msgspec.to_builtins(changed), name: with_floats(value, number)}
+            changed = msgspec.convert(plain, type(record))
     line = encode(changed)
     strict_json(line)
     assert repr(decoder(type(record))(line)) == repr(changed)  # repr tells -0.0 from 0.0, and NaN equals NaN
@@ -197,6 +202,27 @@ def test_an_integer_beyond_all_use_is_refused_and_breaks_nothing_later() -> None
     for step in (2**53 + 1, -(2**53) - 1, 10**300):
         with pytest.raises(msgspec.DecodeError):
             decoder(Metric)(json.dumps({**plain, "step": step}).encode())
+
+
+@pytest.mark.parametrize("share", [7.5, -0.1, 1.0000001, "nan", "inf"])
+@pytest.mark.parametrize(
+    ("record", "field"),
+    [
+        (record, field)
+        for record in EXAMPLES
+        for field in getattr(record, "__struct_fields__", ())
+        if "accuracy" in field or "certified_at" in field
+    ],
+    ids=lambda value: value if isinstance(value, str) else type(value).__name__,
+)
+def test_a_share_that_is_not_between_0_and_1_is_refused(
+    record: msgspec.Struct, field: str, share: float | str
+) -> None:
+    plain = strict_json(encode(record))
+    for right in (0, 1, 0.25):
+        decoder(type(record))(json.dumps({**plain, field: right}).encode())
+    with pytest.raises(msgspec.ValidationError, match=f"Expected `float.*{field}"):
+        decoder(type(record))(json.dumps({**plain, field: share}).encode())
 
 
 def test_metrics_are_told_apart_by_their_kind() -> None:

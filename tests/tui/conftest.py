@@ -21,6 +21,13 @@ def runs(finished_run: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
+def certified_runs(certified_run: Path, tmp_path: Path) -> Path:
+    """A folder with one finished run, `tiny-run`, that has three certificates."""
+    shutil.copytree(certified_run, tmp_path / "runs" / "tiny-run")
+    return tmp_path / "runs"
+
+
+@pytest.fixture
 def show(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., None]:
     """Shows a folder of runs to a person, in a folder of the test's own."""
     monkeypatch.chdir(tmp_path)

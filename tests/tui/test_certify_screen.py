@@ -1,33 +1,30 @@
 """Certifying from the dashboard: what is asked, how it goes, what was proved."""
 
 import os
+import shutil
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from msgspec import structs
+from forgeries import NAME, edit
 from person import Person
 from textual.widgets import Input
 
 from linftui.rundir.liveness import describe_process, this_host
 from linftui.rundir.paths import CertifyLogPaths, RunPaths
+from linftui.rundir.reader import read_record
 from linftui.rundir.records import CertificateSummary, MemberRecord
 from linftui.rundir.writer import write_record
 from linftui.tui import operations
 from linftui.tui.operations import CertifyRequest
 from linftui.tui.screens.certify import CertifyScreen
 from linftui.tui.screens.run import RunScreen
+from linftui.tui.text import accuracy, wilson
 
 Show = Callable[..., None]
 
-SUMMARY = CertificateSummary(
-    run="tiny-run", checkpoint="step-00000036", step=36, split="test", means="running", complete=True, n=360,
-    total=360, eps=0.1, eps_exact="0.1", p=float("inf"), clean_accuracy=0.9333, certified_accuracy=0.8417,
-    pgd_accuracy=None, non_finite=0, per_class=[], curve=[], seconds=1.0, images_per_s=360.0, model_sha256="",
-    data_sha256="", rounding="", backend="", device="cpu", versions={}, created=time.time(),
-)  # fmt: skip
+NEWER, OLDEST = "step-00000036-eps-8_255", "step-00000036-eps-0.1-re-estimated-first-50"
 
 
 @pytest.fixture
@@ -86,27 +83,53 @@ def test_mistakes_are_said(
     assert begun == []
 
 
-def test_what_was_proved_is_listed(runs: Path, show: Show) -> None:
-    paths = RunPaths(runs / "tiny-run")
-
-    def proved(name: str, summary: CertificateSummary) -> None:
-        paths.certificate(name).root.mkdir()
-        write_record(paths.certificate(name).summary, summary)
-
-    proved("step-00000036-eps-0.1", SUMMARY)
-    newer = structs.replace(SUMMARY, eps_exact="[b]8/255", certified_accuracy=0.5, means="re-estimated")
-    proved("step-00000036-eps-8_255", structs.replace(newer, created=SUMMARY.created + 1))
-    proved("step-00000012-eps-0.1", structs.replace(SUMMARY, complete=False, certified_accuracy=0.1234))
+def test_what_was_proved_is_listed(certified_runs: Path, show: Show) -> None:
+    paths, said = RunPaths(certified_runs / "tiny-run"), {}
+    for name in (NAME, OLDEST):
+        summary = read_record(paths.certificate(name).summary, CertificateSummary)
+        assert summary is not None
+        clean = accuracy(summary.clean_accuracy)
+        spread = accuracy(wilson(summary.certified_accuracy, summary.n))
+        said[name] = f"proved  certified {accuracy(summary.certified_accuracy)} ± {spread}  clean {clean}"
 
     async def script(person: Person) -> None:
         await form(person)
-        await person.sees("certified .8417 ± .0377  clean .9333  eps 0.1  step 36  360 images")
-        await person.sees("certified .5000", "eps [b]8/255", "re-estimated means")
-        assert ".1234" not in person.screen()  # not whole
+        await person.sees(f"{said[NAME]}  eps 0.1  step 36  360 images", "eps 8/255  step 36  360 images")
+        await person.sees(f"{said[OLDEST]}  eps 0.1  step 36, re-estimated means  50 images")
+        assert "unverified" not in person.screen()
         await person.press("escape")
-        await person.sees("proved  certified .5000")  # the newest, on the run's own screen
+        await person.sees("eps 8/255  step 36  360 images")  # the newest, on the run's own screen
+        await person.until(lambda: person.screen().count("proved  certified") == 1)
 
-    show(runs, script, size=(120, 40))
+    show(certified_runs, script, size=(120, 40))
+
+
+def test_what_nobody_should_rely_on_is_named_unverified_and_comes_last(
+    certified_runs: Path, show: Show
+) -> None:
+    paths = RunPaths(certified_runs / "tiny-run")
+    edit(paths.certificate(NEWER).summary, certified_accuracy=7.5)
+
+    async def script(person: Person) -> None:
+        await form(person)
+        await person.sees("eps 0.1  step 36  360 images", "Expected `float` <= 1.0 - at `$.cert")
+        seen = person.screen()
+        assert (
+            "7.5" not in seen and seen.count("proved  certified") == 3
+        )  # one of them in the run's own screen
+        assert seen.index("unverified  summary.json: cannot be read") > seen.rindex("proved")
+        await person.press("escape")
+        await person.until(lambda: "unverified" not in person.screen())
+        await person.sees("proved", "eps 0.1  step 36  360 images")  # the newest that holds
+        shutil.rmtree(paths.certificate(OLDEST).root)
+        paths.certificate(NAME).samples.unlink()
+        await person.sees("unverified  its samples cannot be read: No such file or directory")
+        assert "proved" not in person.screen() and NAME in person.line("unverified")
+        await person.press("C")
+        await person.sees(f"{NAME} says certified", "summary.json: cannot be read")
+        assert "proved" not in person.screen()
+
+    show(certified_runs, script, size=(140, 40))
 
 
 def test_nothing_proved_yet(runs: Path, show: Show) -> None:

@@ -1,19 +1,26 @@
 """Following one run, and the facts about one: what is told when it is another run, or cannot be looked at."""
 
 import errno
+import os
 import shutil
 from pathlib import Path
 
 import pytest
+from forgeries import FORGERIES, NAME, Forge, edit
 from msgspec import structs
 
+from linftui.launch.certification import certifications
+from linftui.rundir import certificates
+from linftui.rundir.certificates import UNFINISHED
+from linftui.rundir.liveness import describe_process, this_host
 from linftui.rundir.paths import RunPaths
 from linftui.rundir.reader import read_all, read_record
-from linftui.rundir.records import MetaRecord
+from linftui.rundir.records import CertifyTask, MemberRecord, MetaRecord
 from linftui.rundir.writer import write_record
 from linftui.tui import facts, follower
 from linftui.tui.facts import read_facts
-from linftui.tui.follower import RunFollower
+from linftui.tui.follower import RunFollower, Standing
+from linftui.tui.widgets.run_head import certificate_lines
 
 
 def fail(paths: RunPaths) -> None:
@@ -65,3 +72,89 @@ def test_a_run_that_cannot_be_looked_at_is_a_problem_and_no_end(
     assert news is not None and news.metrics
     assert news.standing.problem == read_facts(paths).problem
     assert news.standing.problem == f"{paths.root}: cannot be read: File name too long"
+
+
+def standing_of(paths: RunPaths) -> Standing:
+    """How a run stands at the first look."""
+    news = RunFollower(paths).poll()
+    assert news is not None
+    return news.standing
+
+
+def told(standing: Standing) -> list[str]:
+    """What the head of the run's screen says of its certificates."""
+    return [line.plain for line in certificate_lines(standing.certifications, standing.certificates)]
+
+
+@pytest.mark.parametrize(("forge", "reason"), FORGERIES.values(), ids=FORGERIES)
+def test_a_forged_certificate_is_told_as_unverified(certified_runs: Path, forge: Forge, reason: str) -> None:
+    paths = RunPaths(certified_runs / "tiny-run")
+    for folder in paths.certificates.iterdir():
+        if folder.name != NAME:
+            shutil.rmtree(folder)
+    [before] = told(standing_of(paths))
+    assert before.startswith("proved  certified .")
+    forge(paths)
+    *others, after = told(standing_of(paths))
+    assert after.startswith(f"unverified  {reason}")
+    assert not any("proved" in line for line in (*others, after))
+
+
+def test_the_first_certificate_is_one_that_holds_of_the_newest(certified_runs: Path) -> None:
+    paths = RunPaths(certified_runs / "tiny-run")
+    standing = standing_of(paths)
+    assert [bool(found.problem) for found in standing.certificates] == [False] * 3
+    [newest] = told(standing)
+    assert newest.startswith("proved") and "eps 8/255" in newest
+    edit(paths.certificate("step-00000036-eps-8_255").summary, certified_accuracy=1.0)
+    [newest_that_holds] = told(standing_of(paths))
+    assert newest_that_holds.startswith("proved") and "eps 0.1" in newest_that_holds
+
+
+def test_a_certificate_of_a_run_that_was_renamed_says_of_which(certified_runs: Path) -> None:
+    renamed = RunPaths((certified_runs / "tiny-run").rename(certified_runs / "renamed"))
+    [line] = told(standing_of(renamed))
+    assert line.startswith("proved") and line.endswith("360 images  of run tiny-run")
+
+
+def test_large_weights_are_checked_poll_by_poll(
+    certified_runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = RunPaths(certified_runs / "tiny-run")
+    monkeypatch.setattr(certificates, "PIECE", 512)
+    monkeypatch.setattr(follower, "CHECK_S", 0.0)
+    following, seen = RunFollower(paths), set[str]()
+    for _ in range(1000):
+        following.poll()
+        assert following._standing is not None
+        found = following._standing.certificates
+        seen |= {certificate.problem for certificate in found}
+        if not any(certificate.problem for certificate in found):
+            break
+    assert seen == {UNFINISHED, ""}
+
+
+def test_a_certification_that_is_going_on_never_says_that_something_is_proved(certified_runs: Path) -> None:
+    """Whatever its task and its draft say."""
+    paths = RunPaths(certified_runs / "tiny-run")
+    draft = paths.certificate(f".{NAME}.1-1.draft")
+    paths.certificate(NAME).root.rename(draft.root)
+    for folder in paths.certificates.glob("step-*"):
+        shutil.rmtree(folder)
+    logs, me = paths.certify_logs("20260101-000000-1-000000000"), describe_process(os.getpid(), "certify")
+    assert me is not None
+    for earlier in paths.logs(1).parent.glob("certify-*"):
+        shutil.rmtree(earlier)
+    logs.root.mkdir()
+    write_record(logs.worker, MemberRecord(host=this_host(), process=me))
+    for names, drafts, done in (
+        ([NAME, NAME], [draft.root.name] * 2, 0),
+        ([draft.root.name] * 2, [NAME] * 2, 1),
+    ):
+        write_record(logs.task, CertifyTask(certificates=names, drafts=drafts, done=done))
+        assert [progress.state for progress in certifications(paths)] == ["running"]
+        [line] = told(standing_of(paths))
+        assert line.startswith("certify ") and "proved" not in line
+    edit(draft.summary, certified_accuracy=7.5)
+    [line] = told(standing_of(paths))
+    assert line.startswith("certify ") and "proved" not in line and "7.5" not in line

@@ -26,7 +26,7 @@ SHOWN = 8  # past certificates
 
 
 class Certificates(Lines):
-    """What is being certified, what went wrong last, and what was proved, newest first."""
+    """What is being certified, what went wrong last, and the certificates, verified ones first."""
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)

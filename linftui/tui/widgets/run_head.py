@@ -6,6 +6,7 @@ from textual.content import Content
 
 from linftui.devices import Gpu
 from linftui.launch.certification import CertificationProgress
+from linftui.rundir.certificates import Certificate
 from linftui.rundir.records import CertificateSummary
 from linftui.rundir.stopping import StopStages
 from linftui.tui.bad_end import why_it_ended
@@ -174,9 +175,9 @@ def _stop_stages(stop: StopStages, asked: str, seen: str) -> Content:
 
 
 def certificate_lines(
-    certifications: Sequence[CertificationProgress], certificates: Sequence[CertificateSummary]
+    certifications: Sequence[CertificationProgress], certificates: Sequence[Certificate]
 ) -> list[Content]:
-    """What is being certified, what went wrong with the newest certification, and the newest certificate."""
+    """What is being certified, what went wrong with the newest certification, and the first certificate."""
     lines = []
     for progress in certifications:
         if progress.state == "running":
@@ -202,12 +203,20 @@ def running_line(progress: CertificationProgress) -> Content:
     )  # fmt: skip
 
 
-def certificate_line(summary: CertificateSummary) -> Content:
-    """A whole certificate on a line."""
+def certificate_line(certificate: Certificate) -> Content:
+    """A certificate on a line: what it proves, or why nobody should rely on it."""
+    summary = certificate.summary
+    if summary is None or certificate.problem:
+        says = f" says certified {accuracy(summary.certified_accuracy)}" if summary is not None else ""
+        return Content.assemble(
+            ("unverified  ", "bold $warning"), (clean(certificate.problem), "$warning"),
+            (f"  {clean(certificate.paths.root.name)}{says}", "$muted"),
+        )  # fmt: skip
     means = "" if summary.means == "running" else ", re-estimated means"
+    name = f"  of run {clean(certificate.other_name)}" if certificate.other_name else ""
     return Content.assemble(
         ("proved  ", "bold $success"), _result(summary),
-        (f"  step {summary.step:,}{means}  {summary.n:,} images", "$muted"),
+        (f"  step {summary.step:,}{means}  {summary.n:,} images{name}", "$muted"),
     )  # fmt: skip
 
 

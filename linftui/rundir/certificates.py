@@ -1,0 +1,345 @@
+"""The certificates of a run, each checked against its samples, its weights and its name before it is shown.
+
+A run may come from anyone, and summary.json is a text file. What is checked here is that a certificate's
+files agree with each other and with the run: quick enough to do whenever one is shown. Whether the verdicts
+follow from the weights and the data is not computed again.
+"""
+
+import errno
+import hashlib
+import math
+import os
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from pathlib import Path
+
+import msgspec
+
+from linftui.errors import RunDirectoryError
+from linftui.recipe.schema import format_fraction, parse_fraction
+from linftui.rundir.paths import CertificatePaths, RunPaths
+from linftui.rundir.reader import open_regular, read_record
+from linftui.rundir.records import (
+    CertificateSummary,
+    ClassCount,
+    MetaRecord,
+    SampleRecord,
+    TrainerRecord,
+    decoder,
+)
+
+# How many test images a data set has, by its fingerprint; tests compare it with `linftui.data.datasets`.
+TEST_IMAGES = {
+    "31acfd2dc7ed23f73f15f80f454b0433d88f55d0f510f2708f4a882d5f8d791c": 360,  # digits
+    "2edad8764efab7a0d9f88935d1a5179814ed944ec7ab65377fea543b692f103a": 10_000,  # mnist
+    "c52ba1b2a0c0856836680a91a668694237309c99647f5b6338ab9f5253423b7f": 10_000,  # cifar10
+}
+
+MAX_SAMPLES = 1 << 25  # bytes of samples.jsonl: five times what 60,000 images take
+MAX_WEIGHTS = 1 << 33  # bytes of model.safetensors: ten times the paper's largest net
+PIECE = 1 << 22
+UNFINISHED = "it is still being checked"
+
+Identity = tuple[int, int, int, int, int]  # of a file's content, as far as the file system tells
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """A certificate as it is on disk; `problem` is why it is unverified, and empty where it is verified."""
+
+    paths: CertificatePaths
+    summary: CertificateSummary | None  # None: it cannot be read
+    problem: str
+
+    @property
+    def other_name(self) -> str:
+        """The run's name when this was made, where the run was copied or renamed since; else empty."""
+        own = self.paths.root.parent.parent.name
+        return self.summary.run if self.summary is not None and self.summary.run != own else ""
+
+
+def certificate_name(checkpoint: str, eps: Fraction, means: str, first: int | None = None) -> str:
+    """The name of a certificate's folder; a different claim has a different one.
+
+    Args:
+        checkpoint: the name of the checkpoint's folder.
+        eps: the exact radius in pixel units.
+        means: "running" or "re-estimated".
+        first: how many of the first test images it is about; None: all of them.
+    """
+    name = f"{checkpoint}-eps-{format_fraction(eps).replace('/', '_')}"
+    name += "" if means == "running" else f"-{means}"
+    return name if first is None else f"{name}-first-{first}"
+
+
+class Certificates:
+    """The certificates of one run. Each is checked again only where a file that it rests on has changed."""
+
+    def __init__(self, paths: RunPaths) -> None:
+        self._paths, self._root = paths, str(paths.root)
+        self._examined: dict[str, tuple[tuple[Identity | None, ...], Certificate]] = {}
+        self._weights = _Digests()
+
+    def look(self, seconds: float = math.inf) -> tuple[Certificate, ...]:
+        """All of them: the verified ones first, the newest first.
+
+        Works for about so many seconds; what is not checked by then is `UNFINISHED`, and the next look goes
+        on with it.
+        """
+        budget = _Budget(seconds)
+        found = {name: self._check(name, budget) for name in self._names()}
+        self._examined = {name: known for name, known in self._examined.items() if name in found}
+        return tuple(sorted(found.values(), key=lambda one: (bool(one.problem), -_created(one))))
+
+    def check(self, name: str) -> Certificate:
+        """The certificate in the folder of this name."""
+        return self._check(name, _Budget(math.inf))
+
+    def _check(self, name: str, budget: "_Budget") -> Certificate:
+        signature, known = self._signature(name), self._examined.get(name)
+        if known is None or known[0] != signature:
+            if budget.is_spent():
+                return Certificate(self._paths.certificate(name), None, UNFINISHED)
+            known = self._examined[name] = signature, _examine(self._paths, self._paths.certificate(name))
+            budget.worked = True
+        certificate = known[1]
+        problem = certificate.problem or self._doubt_of_weights(certificate, budget)
+        return replace(certificate, problem=problem) if problem else certificate
+
+    def _names(self) -> list[str]:
+        folder = self._paths.certificates
+        try:
+            if folder.is_symlink():  # it leads out of the run
+                return []
+            with os.scandir(folder) as entries:
+                return [
+                    entry.name
+                    for entry in entries
+                    if entry.name.startswith("step-")  # the others are drafts
+                    and entry.is_dir(follow_symlinks=False)
+                    and os.path.lexists(f"{entry.path}/summary.json")
+                ]
+        except OSError:
+            return []
+
+    def _signature(self, name: str) -> tuple[Identity | None, ...]:
+        """Which files the certificate of this name rests on now, beside the weights."""
+        own, checkpoint = f"certificates/{name}", f"checkpoints/{name.partition('-eps-')[0]}"
+        files = (
+            f"{own}/summary.json", f"{own}/samples.jsonl", f"{checkpoint}/trainer.json",
+            f"{checkpoint}/COMPLETE", "meta.json",
+        )  # fmt: skip
+        return tuple(_identity(f"{self._root}/{file}") for file in files)
+
+    def _doubt_of_weights(self, certificate: Certificate, budget: "_Budget") -> str:
+        summary = certificate.summary
+        assert summary is not None
+        own = summary.means != "running"
+        path = (certificate.paths if own else self._paths.checkpoint(summary.step)).model
+        try:
+            digest = self._weights.of(path, budget)
+        except OSError as error:
+            return f"its weights cannot be read: {error.strerror or error}"
+        if digest is None:
+            return UNFINISHED
+        return "" if digest == summary.model_sha256 else "its weights have another SHA-256"
+
+
+class _Budget:
+    """Time to work for; something is done however short it is, so that the work comes to its end."""
+
+    def __init__(self, seconds: float) -> None:
+        self._deadline = time.monotonic() + seconds
+        self.worked = False
+
+    def is_spent(self) -> bool:
+        """Whether the rest is to wait."""
+        return self.worked and time.monotonic() > self._deadline
+
+
+class _Digests:
+    """SHA-256 of large files: computed once, and in as many calls as it takes."""
+
+    def __init__(self) -> None:
+        self._known: dict[Identity | None, str] = {}
+        self._begun: tuple[Identity, hashlib._Hash, int] | None = None
+
+    def of(self, path: Path, budget: _Budget) -> str | None:
+        """The digest (hex), or None where the time is up first; the next call goes on. Raises OSError."""
+        if (seen := _identity(path)) in self._known:
+            return self._known[seen]
+        with open_regular(path) as file:
+            identity = _identity_of(os.fstat(file.fileno()))
+            if identity[2] > MAX_WEIGHTS:
+                raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
+            if budget.is_spent():  # asked first, so that what is begun comes to its end before another
+                return None
+            if self._begun is None or self._begun[0] != identity:
+                self._begun = identity, hashlib.sha256(), 0
+            _, digest, offset = self._begun
+            file.seek(offset)
+            while piece := file.read(min(PIECE, identity[2] - offset)):
+                digest.update(piece)
+                offset += len(piece)
+                budget.worked = True
+                if budget.is_spent():
+                    self._begun = identity, digest, offset
+                    return None
+            self._begun = None
+            if _identity_of(os.fstat(file.fileno())) != identity:  # it was written to meanwhile
+                return None
+            return self._known.setdefault(identity, digest.hexdigest())
+
+
+def _identity(path: Path | str) -> Identity | None:
+    try:
+        return _identity_of(os.lstat(path))
+    except OSError:
+        return None
+
+
+def _identity_of(status: os.stat_result) -> Identity:
+    # The time of the last change too, since that of the last writing can be set to anything.
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
+def _created(certificate: Certificate) -> float:
+    summary = certificate.summary
+    return summary.created if summary is not None and math.isfinite(summary.created) else 0.0
+
+
+def _examine(paths: RunPaths, certificate: CertificatePaths) -> Certificate:
+    """The certificate with the first thing that speaks against it, its weights left aside."""
+    try:
+        summary = read_record(certificate.summary, CertificateSummary)
+    except RunDirectoryError as error:
+        return Certificate(certificate, None, error.message.removeprefix(f"{certificate.root}/"))
+    if summary is None:
+        return Certificate(certificate, None, "summary.json is missing")
+    return Certificate(certificate, summary, next(_doubts(paths, certificate, summary), ""))
+
+
+def _doubts(paths: RunPaths, certificate: CertificatePaths, summary: CertificateSummary) -> Iterator[str]:
+    if not summary.complete:
+        yield f"it was stopped after {summary.n:,} of {summary.total:,} images"
+    yield from _doubts_of_figures(summary)
+    yield from _doubts_of_claim(paths, certificate.root.name, summary)
+    yield from _doubts_of_samples(certificate, summary)
+    if summary.means == "running":  # else it holds its network itself
+        yield from _doubts_of_checkpoint(paths, summary)
+
+
+def _doubts_of_figures(summary: CertificateSummary) -> Iterator[str]:
+    if summary.p != math.inf:
+        yield f"it is about p = {summary.p:g}, and only p = inf is certified"
+    if not 0 < summary.n == summary.total:
+        yield f"it is about {summary.n:,} of {summary.total:,} images"
+    attacked = summary.clean_accuracy if summary.pgd_accuracy is None else summary.pgd_accuracy
+    if not summary.certified_accuracy <= attacked <= summary.clean_accuracy:
+        yield "more images are certified than are classified right"
+    if not all(0 <= value < math.inf for value in (summary.seconds, summary.images_per_s, summary.created)):
+        yield "its times are not possible"
+    radii, shares = [radius for radius, _ in summary.curve], [-share for _, share in summary.curve]
+    headline = (summary.eps, summary.certified_accuracy)
+    if headline not in summary.curve or radii != sorted(radii) or shares != sorted(shares):
+        yield "its curve does not fit its certified accuracy"
+
+
+def _doubts_of_claim(paths: RunPaths, name: str, summary: CertificateSummary) -> Iterator[str]:
+    """That it claims what its folder's name says, of this run."""
+    eps = _exact(summary.eps_exact)
+    if eps is None or float(eps) != summary.eps:
+        yield "its eps is not a radius in [0, 1], or not the same as eps_exact"
+        return
+    whole = TEST_IMAGES.get(summary.data_sha256)
+    if whole is None:
+        yield "it is about data that linftui does not know"
+    first = None if summary.total == whole else summary.total
+    if name != certificate_name(summary.checkpoint, eps, summary.means, first):
+        yield "its folder has the name of another claim"
+    if summary.checkpoint != paths.checkpoint(summary.step).root.name:
+        yield f"it is about step {summary.step:,}, and not about its checkpoint's"
+    # A run that its user copies or renames keeps its meta.json, and everything a claim rests on with it.
+    if summary.run not in (paths.id, _first_name(paths)):
+        yield f"it is about another run, {summary.run}"
+
+
+def _exact(text: str) -> Fraction | None:
+    try:
+        eps = parse_fraction(text)
+    except ValueError:
+        return None
+    return eps if 0 <= eps <= 1 else None
+
+
+def _first_name(paths: RunPaths) -> str | None:
+    """The name that the run was made under."""
+    try:
+        meta = read_record(paths.meta, MetaRecord)
+    except RunDirectoryError:
+        return None
+    return meta.id if meta is not None else None
+
+
+def _doubts_of_samples(certificate: CertificatePaths, summary: CertificateSummary) -> Iterator[str]:
+    try:
+        with open_regular(certificate.samples) as file:
+            size = os.fstat(file.fileno()).st_size
+            if size > MAX_SAMPLES:
+                raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
+            lines = file.read(size).split(b"\n")
+    except OSError as error:
+        yield f"its samples cannot be read: {error.strerror or error}"
+        return
+    if len(lines) != summary.n + 1 or lines.pop():
+        yield f"its samples are not those of {summary.n:,} images"
+    decode, samples = decoder(SampleRecord), list[SampleRecord]()
+    for number, line in enumerate(lines, start=1):
+        try:
+            samples.append(decode(line))
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            yield f"line {number:,} of its samples cannot be read"
+    if len({sample.index for sample in samples}) != summary.n:
+        yield "its samples count an image twice"
+    if any(s.certified and not (s.margin >= 0 and s.prediction == s.label) for s in samples):
+        yield "a sample is certified that is classified wrong or has no margin"
+    if _counted(samples) != _counts(summary):
+        yield "its figures are not those of its samples"
+
+
+def _counts(summary: CertificateSummary) -> tuple[object, ...]:
+    accuracies = (summary.clean_accuracy, summary.certified_accuracy, summary.pgd_accuracy)
+    return (*accuracies, summary.non_finite, summary.per_class)
+
+
+def _counted(samples: list[SampleRecord]) -> tuple[object, ...]:
+    """What a summary of these samples says, in the order of `_counts`."""
+    n, attacks = len(samples), [sample.attacked for sample in samples]
+    images = Counter(sample.label for sample in samples)
+    clean = Counter(sample.label for sample in samples if sample.prediction == sample.label)
+    certified = Counter(sample.label for sample in samples if sample.certified)
+    pgd = None if None in attacks else attacks.count(True) / n
+    per_class = [
+        ClassCount(label=label, n=images[label], clean=clean[label], certified=certified[label])
+        for label in sorted(images)
+    ]
+    non_finite = sum(math.isnan(sample.margin) for sample in samples)
+    return clean.total() / n, certified.total() / n, pgd, non_finite, per_class
+
+
+def _doubts_of_checkpoint(paths: RunPaths, summary: CertificateSummary) -> Iterator[str]:
+    checkpoint = paths.checkpoint(summary.step)
+    try:
+        record = read_record(checkpoint.trainer, TrainerRecord)
+    except RunDirectoryError:
+        yield "its checkpoint is damaged"
+        return
+    if record is None or checkpoint.root.is_symlink() or not checkpoint.complete.is_file():
+        yield "its checkpoint is gone"
+    elif record.step != summary.step:
+        yield "its checkpoint is damaged"
+    elif record.sha256.get(checkpoint.model.name) != summary.model_sha256:
+        yield "it is about other weights than its checkpoint's"

@@ -1,0 +1,165 @@
+"""Certificates as they are on disk: those that nobody touched hold, and each way to edit one is noticed."""
+
+import shutil
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+from forgeries import FORGERIES, NAME, Forge, edit, summary, weights
+
+from linftui.rundir import certificates
+from linftui.rundir.certificates import UNFINISHED, Certificates, certificate_name
+from linftui.rundir.paths import RunPaths
+
+NEWER, OLDEST = "step-00000036-eps-8_255", "step-00000036-eps-0.1-re-estimated-first-50"
+
+
+@pytest.fixture
+def run(certified_run: Path, tmp_path: Path) -> RunPaths:
+    """A run with three certificates, to do with as one likes."""
+    return RunPaths(Path(shutil.copytree(certified_run, tmp_path / "tiny-run")))
+
+
+def problems(run: RunPaths) -> dict[str, str]:
+    """What speaks against each certificate, in the order they are told."""
+    return {found.paths.root.name: found.problem for found in Certificates(run).look()}
+
+
+class TestVerified:
+    def test_certificates_that_nobody_touched_hold_the_newest_first(self, run: RunPaths) -> None:
+        assert list(problems(run).items()) == [(NEWER, ""), (NAME, ""), (OLDEST, "")]
+
+    def test_they_hold_in_a_copy_or_under_another_name_which_is_told(
+        self, run: RunPaths, tmp_path: Path
+    ) -> None:
+        assert [found.other_name for found in Certificates(run).look()] == ["", "", ""]
+        copy = RunPaths(run.root.rename(tmp_path / "renamed"))
+        assert [(found.problem, found.other_name) for found in Certificates(copy).look()] == [
+            ("", "tiny-run")
+        ] * 3
+
+    def test_they_hold_where_they_were_made_in_a_copy(self, run: RunPaths) -> None:
+        summary(run="copied")(run)
+        assert problems(run)[NAME] == "it is about another run, copied"
+        copy = RunPaths(run.root.rename(run.root.with_name("copied")))
+        assert problems(copy)[NAME] == ""
+
+    def test_a_run_whose_own_record_is_damaged_has_its_folders_name(self, run: RunPaths) -> None:
+        run.meta.write_text("{")
+        assert problems(run)[NAME] == ""
+        renamed = RunPaths(run.root.rename(run.root.with_name("renamed")))
+        assert problems(renamed)[NAME] == "it is about another run, tiny-run"
+
+
+class TestForged:
+    @pytest.mark.parametrize(("forge", "reason"), FORGERIES.values(), ids=FORGERIES)
+    def test_it_is_unverified_for_the_right_reason_and_told_last(
+        self, run: RunPaths, forge: Forge, reason: str
+    ) -> None:
+        forge(run)
+        found = problems(run)
+        [forged] = found.keys() - {NEWER, OLDEST}
+        assert found[forged].startswith(reason)
+        assert next(iter(found.values())) == found[OLDEST] == ""  # it does not rest on what was edited
+
+    def test_re_estimated_means_are_a_network_of_its_own(self, run: RunPaths) -> None:
+        shutil.rmtree(run.checkpoint(36).root)
+        assert problems(run) == {
+            OLDEST: "", NEWER: "its checkpoint is gone", NAME: "its checkpoint is gone"
+        }  # fmt: skip
+        own = run.certificate(OLDEST).model
+        own.write_bytes(own.read_bytes()[:-1] + b"!")
+        assert problems(run)[OLDEST] == "its weights have another SHA-256"
+        own.unlink()
+        assert problems(run)[OLDEST] == "its weights cannot be read: No such file or directory"
+
+    def test_a_claim_about_the_first_images_is_not_one_about_all(self, run: RunPaths) -> None:
+        whole = run.certificate(OLDEST.removesuffix("-first-50"))
+        run.certificate(OLDEST).root.rename(whole.root)
+        assert problems(run)[whole.root.name] == "its folder has the name of another claim"
+
+    def test_what_leads_out_of_the_run_is_not_looked_at(self, run: RunPaths, tmp_path: Path) -> None:
+        run.certificate(NAME).root.rename(tmp_path / NAME)
+        run.certificate(NAME).root.symlink_to(tmp_path / NAME)
+        assert NAME not in problems(run)
+        run.certificates.rename(tmp_path / "certificates")
+        run.certificates.symlink_to(tmp_path / "certificates")
+        assert problems(run) == {}
+
+    def test_a_folder_without_a_summary_is_no_certificate(self, run: RunPaths) -> None:
+        run.certificate(NAME).summary.unlink()
+        assert list(problems(run)) == [NEWER, OLDEST]
+        assert Certificates(run).check(NAME).problem == "summary.json is missing"
+        shutil.rmtree(run.certificates)
+        assert problems(run) == {}
+
+
+class TestAgain:
+    def test_what_has_not_changed_is_not_read_again(
+        self, run: RunPaths, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        known = Certificates(run)
+        first = known.look()
+        monkeypatch.setattr(certificates, "open_regular", None)
+        monkeypatch.setattr(certificates, "read_record", None)
+        again = known.look()
+        assert all(one is other for one, other in zip(first, again, strict=True))
+
+    @pytest.mark.parametrize(
+        ("change", "reason"),
+        [
+            (summary(complete=False), "it was stopped after 360 of 360 images"),
+            (lambda run: run.certificate(NAME).samples.write_bytes(b""), "its samples are not those of"),
+            (lambda run: run.checkpoint(36).complete.unlink(), "its checkpoint is gone"),
+            (lambda run: edit(run.checkpoint(36).trainer, step=1), "its checkpoint is damaged"),
+            (lambda run: edit(run.meta, id="another"), ""),  # it has its own name still
+            (lambda run: weights(run).write_bytes(b"other"), "its weights have another SHA-256"),
+            (lambda run: weights(run).unlink(), "its weights cannot be read"),
+        ],
+    )  # fmt: skip
+    def test_what_has_changed_is(
+        self, run: RunPaths, change: Callable[[RunPaths], object], reason: str
+    ) -> None:
+        known = Certificates(run)
+        known.look()
+        change(run)
+        [problem] = [found.problem for found in known.look() if found.paths.root.name == NAME]
+        assert problem.startswith(reason) and bool(problem) == bool(reason)
+        assert Certificates(run).look() == known.look()
+
+    def test_a_certificate_that_was_removed_is_forgotten_and_a_new_one_found(self, run: RunPaths) -> None:
+        known = Certificates(run)
+        known.look()
+        away = run.root / "away"
+        run.certificate(NAME).root.rename(away)
+        assert [found.paths.root.name for found in known.look()] == [NEWER, OLDEST]
+        away.rename(run.certificate(NAME).root)
+        assert [found.problem for found in known.look()] == ["", "", ""]
+
+    def test_a_look_takes_as_long_as_it_may_and_the_next_goes_on(
+        self, run: RunPaths, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(certificates, "PIECE", 512)
+        known, looks = Certificates(run), list[dict[str, str]]()
+        while not looks or UNFINISHED in looks[-1].values():
+            looks.append({found.paths.root.name: found.problem for found in known.look(0.0)})
+            assert len(looks) < 100 and not set(looks[-1].values()) - {UNFINISHED, ""}
+        assert len(looks) > 3 and set(looks[0].values()) == {UNFINISHED} and set(looks[-1].values()) == {""}
+
+    def test_weights_that_change_while_they_are_read_are_read_from_their_beginning(
+        self, run: RunPaths, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(certificates, "PIECE", 512)
+        known, content = Certificates(run), weights(run).read_bytes()
+        weights(run).write_bytes(b"!" + content[1:])
+        for _ in range(5):  # three certificates, and some pieces of the weights
+            assert UNFINISHED in {found.problem for found in known.look(0.0)}
+        weights(run).write_bytes(content)
+        assert known.check(NAME).problem == ""
+
+
+def test_a_name_says_checkpoint_radius_means_and_how_many_images() -> None:
+    eps = Fraction(8, 255)
+    assert certificate_name("step-00000036", eps, "running") == NEWER
+    assert certificate_name("step-00000036", Fraction(1, 10), "re-estimated", 50) == OLDEST
