@@ -56,15 +56,19 @@ def _found(names: list[str], runs_dir: Path) -> list[RunPaths]:
 def _wait_for_stop(paths: RunPaths) -> int:
     """Tells each stage of a stop once it is reached."""
     from linftui.rundir.reader import RunReader, read_record
-    from linftui.rundir.records import EventRecord, ExitRecord
+    from linftui.rundir.records import EventName, EventRecord, ExitRecord, StateRecord
     from linftui.rundir.state import run_state
     from linftui.rundir.stopping import stop_stages
 
-    reader, events, told = RunReader(paths), list[EventRecord](), set[str]()
+    reader, told = RunReader(paths), set[str]()
+    current = read_record(paths.state, StateRecord)
+    first = dict[EventName, EventRecord]()  # of each kind, by the attempt that was asked
     while True:
         state = run_state(paths)
-        events += reader.events()
-        stages = stop_stages(paths, events)
+        for event in reader.each_event():
+            if current is not None and event.attempt == current.attempt:
+                first.setdefault(event.event, event)
+        stages = stop_stages(paths, list(first.values()))
         reached = []
         if stages is not None and stages.seen is not None:
             reached.append("seen by the ranks")
@@ -131,7 +135,7 @@ def _log_file(paths: RunPaths, attempt: int, rank: str) -> Path:
 
 def _bite(log: Path, offset: int) -> bytes:
     """What a log holds from `offset` on, at most so much at once; nothing where it is not written yet."""
-    from linftui.rundir.reader import open_regular
+    from linftui.files import open_regular
 
     try:
         with open_regular(log) as file:

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -15,13 +16,16 @@ from linftui.rundir.paths import RunPaths
 from linftui.rundir.reader import (
     CHUNK,
     MAX_LINE,
+    MAX_SKIPPED,
     LineFollower,
     RunReader,
     complete_checkpoints,
+    last_event,
     last_metrics,
     latest_by_step,
     read_all,
     read_record,
+    unreadable_lines,
 )
 from linftui.rundir.records import (
     DeviceRecord,
@@ -211,6 +215,33 @@ class TestLineFollower:
         (tmp_path / "kept").rename(path)
         assert follower.poll() == [event(1)] and follower.begun_anew == 1
 
+    def test_a_hole_that_a_crash_has_left_costs_one_line(self, tmp_path: Path) -> None:
+        path = tmp_path / "log"
+        path.write_bytes(lines([event(1)]))
+        os.truncate(path, 8 << 20)
+        with path.open("ab") as file:
+            file.write(b"\n" + lines([event(2)]))
+        follower = follow(path)
+        assert drain(follower) == [event(1), event(2)]
+        assert follower.bad_lines == 1
+
+    def test_a_terabyte_of_nothing_is_not_read(self, tmp_path: Path) -> None:
+        path = tmp_path / "log"
+        path.write_bytes(lines([event(1)]))
+        os.truncate(path, 1 << 40)
+        follower, found = follow(path), list[EventRecord]()
+        with pytest.raises(RunDirectoryError, match="log: cannot be read on: .* longer than 64 MiB; move"):
+            for _ in range(MAX_SKIPPED // CHUNK + 9):
+                found += follower.poll()
+        assert found == [event(1)] and follower.bad_lines == 1
+        read = follower.offset
+        with pytest.raises(RunDirectoryError):
+            follower.poll()
+        assert follower.offset == read <= MAX_SKIPPED + 2 * CHUNK
+        (tmp_path / "new").write_bytes(lines([event(2)]))
+        (tmp_path / "new").rename(path)
+        assert follower.poll() == [event(2)]
+
     def test_a_file_that_cannot_be_read_is_an_error(self, tmp_path: Path) -> None:
         with pytest.raises(RunDirectoryError, match="cannot be read"):
             follow(tmp_path).poll()
@@ -250,6 +281,16 @@ class TestRunReader:
         paths.metrics.write_bytes(lines(first) + (b"junk" * 10_000 + b"\n") * 60 + lines(last))
         assert paths.metrics.stat().st_size > 3 * CHUNK
         assert read_all(paths) == first + last
+
+
+def test_unreadable_lines_of_metrics_and_events_are_counted(tmp_path: Path) -> None:
+    paths = RunPaths(tmp_path)
+    assert unreadable_lines(paths) == 0
+    many = [train(step) for step in range(10_000)]  # several bites
+    paths.metrics.write_bytes(b"bad\n" + lines(many) + b"bad\n" + lines([train(9)]) + b"torn")
+    paths.events.write_bytes(b"bad\n" + lines([event(0)]))
+    assert paths.metrics.stat().st_size > 2 * CHUNK
+    assert unreadable_lines(paths) == 3
 
 
 class TestLatestByStep:
@@ -332,6 +373,34 @@ class TestLastMetrics:
 
     def test_a_file_that_is_not_there_has_none(self, tmp_path: Path) -> None:
         assert last_metrics(tmp_path / "metrics.jsonl") == (None, None)
+
+
+class TestLastEvent:
+    def test_it_is_the_newest_that_is_whole_and_can_be_read(self, tmp_path: Path) -> None:
+        path = tmp_path / "events.jsonl"
+        for many in (0, 1, 40, 3000):
+            records = [event(step, "ü" * (step % 300)) for step in range(many)]
+            path.write_bytes(lines(records) + b"bad\n\n\xff\n" + lines([event(9)])[:-1])
+            assert last_event(path) == (records[-1] if many else None)
+
+    def test_every_torn_end_says_what_a_full_read_says(self, tmp_path: Path) -> None:
+        paths = RunPaths(tmp_path)
+        whole = lines([event(1), event(2)])
+        for end in range(len(whole) + 1):
+            paths.events.write_bytes(whole[:end])
+            assert [last_event(paths.events)] == (RunReader(paths).events() or [None])[-1:]
+
+    def test_it_is_sought_for_so_long_only_and_in_a_file_only(self, tmp_path: Path) -> None:
+        path = tmp_path / "events.jsonl"
+        assert last_event(path) is None
+        path.write_bytes(lines([event(1)]) + b"x" * (2 * CHUNK) + b"\n")
+        assert last_event(path) is None
+        assert last_event(path, limit=3 * CHUNK) == event(1)
+        os.truncate(path, 1 << 40)
+        assert last_event(path) is None
+        path.unlink()
+        os.mkfifo(path)
+        assert last_event(path) is None
 
 
 class TestReadRecord:
