@@ -13,6 +13,7 @@ from pathlib import Path
 from msgspec import DecodeError, Struct
 
 from linftui.errors import RunDirectoryError, StaleAttemptError
+from linftui.files import create_file, open_to_append
 from linftui.rundir.paths import RunPaths
 from linftui.rundir.records import EventRecord, Metric, StateRecord, decoder, encode
 
@@ -25,9 +26,7 @@ def write_atomic(path: Path, data: bytes) -> None:
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        descriptor = os.open(
-            temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644
-        )
+        descriptor = create_file(temporary)
         try:
             _write_all(descriptor, data)
             os.fsync(descriptor)
@@ -76,9 +75,7 @@ class LineAppender:
     def __init__(self, path: Path) -> None:
         self._path = path
         try:
-            self._descriptor = os.open(
-                path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644
-            )
+            self._descriptor = open_to_append(path)
             size = os.fstat(self._descriptor).st_size
             # Ends the torn line, so that it is one bad line and not the beginning of ours.
             self._torn = size > 0 and os.pread(self._descriptor, 1, size - 1) != b"\n"
