@@ -116,9 +116,9 @@ def _train_rank(options: argparse.Namespace, device_name: str, should_stop: Stop
     dataset = build_dataset(recipe, device)
     trainer = Trainer(recipe, dataset, paths, options.attempt, should_stop)
     if options.checkpoint is None:
-        checkpoint, skipped = load_latest(paths, device)
+        checkpoint, skipped = load_latest(paths, device, trainer.model)
     else:
-        checkpoint, skipped = find_checkpoint(paths, options.checkpoint, device)
+        checkpoint, skipped = find_checkpoint(paths, options.checkpoint, device, trainer.model)
     if checkpoint is None and skipped:
         raise CheckpointError(
             f"{paths.id} has no intact checkpoint to go on from: {skipped[0]}",
