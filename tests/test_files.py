@@ -5,6 +5,7 @@ import shutil
 import stat
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -116,16 +117,15 @@ class TestLock:
 
     @pytest.mark.skipif(os.getuid() != 0, reason="needs root, to act as another user")
     @pytest.mark.skipif(shutil.which("flock") is None, reason="needs flock of util-linux")
-    def test_another_user_cannot_hold_it(self, tmp_path: Path) -> None:
-        path = tmp_path / "lock"
-        open_lock(path).close()
-        for folder in (tmp_path, *tmp_path.parents):
-            if folder.stat().st_uid == os.getuid() and "pytest" in str(folder):
-                folder.chmod(0o755)  # so that only the file itself is in the way
-        hold = ["flock", "--nonblock", str(path), "true"]
-        assert subprocess.run(hold, user=NOBODY, capture_output=True).returncode != 0
-        path.chmod(0o644)  # as it was once
-        assert subprocess.run(hold, user=NOBODY, capture_output=True).returncode == 0
+    def test_another_user_cannot_hold_it(self) -> None:
+        with tempfile.TemporaryDirectory() as folder:  # not pytest's own, which is closed to others
+            os.chmod(folder, 0o755)
+            path = Path(folder) / "lock"
+            open_lock(path).close()
+            hold = ["flock", "--nonblock", str(path), "true"]
+            assert subprocess.run(hold, user=NOBODY, capture_output=True).returncode != 0
+            path.chmod(0o644)  # as it was once
+            assert subprocess.run(hold, user=NOBODY, capture_output=True).returncode == 0
 
 
 @pytest.mark.parametrize(("umask", "then"), [(0, 0o022), (0o002, 0o022), (0o022, 0o022), (0o077, 0o077)])
