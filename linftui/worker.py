@@ -172,9 +172,9 @@ def _train_rank(options: argparse.Namespace, device_name: str, should_stop: Stop
     if is_first():  # which the trainer has found to own the run
         _note_machine(paths, options.attempt, backend_name(device))
     if options.checkpoint is None:
-        checkpoint, skipped = load_latest(paths, device)
+        checkpoint, skipped = load_latest(paths, device, trainer.model)
     else:
-        checkpoint, skipped = find_checkpoint(paths, options.checkpoint, device)
+        checkpoint, skipped = find_checkpoint(paths, options.checkpoint, device, trainer.model)
     if checkpoint is None and skipped:
         raise CheckpointError(
             f"{paths.id} has no intact checkpoint to go on from: {skipped[0]}",

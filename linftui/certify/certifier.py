@@ -17,7 +17,6 @@ from typing import Literal
 
 import torch
 from msgspec import structs
-from safetensors.torch import save_file
 from torch import Tensor
 
 from linftui import __version__
@@ -37,7 +36,13 @@ from linftui.rundir.records import CertificateSummary, ClassCount, SampleRecord,
 from linftui.rundir.store import read_recipe
 from linftui.rundir.writer import LineAppender, cannot_write, write_record
 from linftui.train.build import build_dataset, build_model
-from linftui.train.checkpoint import LoadedCheckpoint, find_checkpoint, restore_model, sha256_of
+from linftui.train.checkpoint import (
+    LoadedCheckpoint,
+    find_checkpoint,
+    restore_model,
+    save_tensors,
+    sha256_of,
+)
 from linftui.train.evaluate import images_for_means
 
 Means = Literal["running", "re-estimated"]
@@ -90,11 +95,11 @@ def load_subject(
         LinftuiError: a recipe, checkpoint or data set that cannot be used, or a condition that fails.
     """
     recipe = read_recipe(paths)
-    checkpoint, warnings = find_checkpoint(paths, which, device)
-    if checkpoint.record.recipe_hash != recipe_hash(recipe):
-        raise CheckpointError(f"checkpoint {checkpoint.paths.root.name} belongs to another recipe")
     dataset = build_dataset(recipe, device)
     model = build_model(recipe, dataset, device)
+    checkpoint, warnings = find_checkpoint(paths, which, device, model)
+    if checkpoint.record.recipe_hash != recipe_hash(recipe):
+        raise CheckpointError(f"checkpoint {checkpoint.paths.root.name} belongs to another recipe")
     restore_model(model, checkpoint)
     if means == "re-estimated":
         model = model.with_reestimated_means(images_for_means(dataset.train), dataset.levels)
@@ -128,7 +133,7 @@ def certify(
         _tidy_up(final)
         summary = _empty_summary(subject, eps)
         if subject.means != "running":
-            save_file(subject.model.state_dict(), draft.model)
+            save_tensors(draft.model, subject.model.state_dict())
             summary = structs.replace(summary, model_sha256=sha256_of(draft.model))
         summary, verdicts = _pass_over_images(subject, eps, draft, summary, should_stop)
         curve = certified_curve(subject, eps, verdicts, should_stop)

@@ -15,6 +15,7 @@ from linftui.cli import bench, certify, control, data, doctor, recipe, run, runs
 from linftui.cli.options import RunsDir
 from linftui.cli.render import fail
 from linftui.errors import LinftuiError
+from linftui.files import keep_others_from_writing
 
 app = typer.Typer(
     name="linftui",
@@ -64,6 +65,7 @@ def _options(
 
 def main() -> None:
     """Runs a command; exits 0, 1 for a failure, 2 for wrong usage, 130 after Ctrl-C."""
+    keep_others_from_writing()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal that has no "∞" shows "?"

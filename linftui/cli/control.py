@@ -58,11 +58,13 @@ def _wait_for_stop(paths: RunPaths, deadline_s: float) -> int:
     """Tells each stage of a stop once it is reached; ends a run whose supervisor does not at the deadline."""
     from linftui.launch.control import stop_run
     from linftui.rundir.reader import RunReader, read_record
-    from linftui.rundir.records import EventRecord, ExitRecord
+    from linftui.rundir.records import EventName, EventRecord, ExitRecord, StateRecord
     from linftui.rundir.state import GOING_ON, run_state
     from linftui.rundir.stopping import stop_stages
 
-    reader, events, told = RunReader(paths), list[EventRecord](), set[str]()
+    reader, told = RunReader(paths), set[str]()
+    current = read_record(paths.state, StateRecord)
+    first = dict[EventName, EventRecord]()  # of each kind, by the attempt that was asked
     give_up = time.monotonic() + deadline_s + SUPERVISOR_LATE_S
     while True:
         state = run_state(paths)
@@ -70,8 +72,10 @@ def _wait_for_stop(paths: RunPaths, deadline_s: float) -> int:
             print(clean(f"{paths.id}: its supervisor does not answer, asked to end at once"), flush=True)
             stop_run(paths, "linftui stop")
             give_up = float("inf")
-        events += reader.events()
-        stages = stop_stages(paths, events)
+        for event in reader.each_event():
+            if current is not None and event.attempt == current.attempt:
+                first.setdefault(event.event, event)
+        stages = stop_stages(paths, list(first.values()))
         reached = []
         if stages is not None and stages.seen is not None:
             reached.append("seen by the ranks")
@@ -138,7 +142,7 @@ def _log_file(paths: RunPaths, attempt: int, rank: str) -> Path:
 
 def _bite(log: Path, offset: int) -> bytes:
     """What a log holds from `offset` on, at most so much at once; nothing where it is not written yet."""
-    from linftui.rundir.reader import open_regular
+    from linftui.files import open_regular
 
     try:
         with open_regular(log) as file:

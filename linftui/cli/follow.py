@@ -3,6 +3,7 @@
 import contextlib
 import sys
 import time
+from collections.abc import Iterator
 
 from linftui.cli.render import clean, fraction, number, print_json, summary_json
 from linftui.errors import LinftuiError, RunDirectoryError, WorkerError
@@ -30,16 +31,25 @@ class Progress:
         self.evaluation: EvalRecord | None = None
         self._reader = RunReader(paths)
 
-    def update(self) -> tuple[list[TrainRecord | EvalRecord], list[EventRecord]]:
-        """Reads what is new; returns the new metrics and events of this attempt."""
-        metrics = self._reader.metrics()
-        for record in metrics:
+    def update(self) -> tuple[bool, bool]:
+        """Reads the new metrics and keeps the newest.
+
+        Returns:
+            Whether this attempt has new ones, and whether its newest evaluation is among them.
+        """
+        grown = evaluated = False
+        for record in self._reader.each_metric():
+            own = record.attempt == self.attempt
+            grown |= own
             if isinstance(record, TrainRecord):
                 self.train = record
             elif record.split == "test" and record.means == "running":
-                self.evaluation = record
-        own = [record for record in metrics if record.attempt == self.attempt]
-        return own, [event for event in self._reader.events() if event.attempt == self.attempt]
+                self.evaluation, evaluated = record, own
+        return grown, evaluated
+
+    def events(self) -> Iterator[EventRecord]:
+        """The new events of this attempt, read as they are asked for."""
+        return (event for event in self._reader.each_event() if event.attempt == self.attempt)
 
     def line(self) -> str:
         """Where it stands, in one line."""
@@ -96,14 +106,13 @@ def _follow(paths: RunPaths, attempt: int, *, quiet: bool) -> State:
     said = time.monotonic()
     while True:
         state = _state_of_attempt(paths, attempt)  # before the rest is read, so that nothing is missed
-        metrics, events = progress.update()
-        if not quiet:
-            for event in events:
-                if event.event in ("warning", "stop-seen"):
-                    _say(f"{event.event}: {event.message}")
-            if progress.evaluation in metrics or (metrics and time.monotonic() - said > QUIET_S):
-                _say(progress.line())
-                said = time.monotonic()
+        grown, evaluated = progress.update()
+        for event in progress.events():
+            if event.event in ("warning", "stop-seen") and not quiet:
+                _say(f"{event.event}: {event.message}")
+        if not quiet and (evaluated or (grown and time.monotonic() - said > QUIET_S)):
+            _say(progress.line())
+            said = time.monotonic()
         if state not in ("pending", "starting", "running", "stopping"):
             return state
         time.sleep(POLL_S)

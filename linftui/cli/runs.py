@@ -81,14 +81,13 @@ def show(run: RunName, runs_dir: RunsDir = Path("runs"), as_json: AsJson = False
 
 def _unreadable(paths: RunPaths) -> list[tuple[str, str]]:
     from linftui.errors import LinftuiError
-    from linftui.rundir.reader import RunReader
+    from linftui.rundir.reader import unreadable_lines
 
-    reader = RunReader(paths)
     try:
-        reader.metrics(), reader.events()
+        lines = unreadable_lines(paths)
     except LinftuiError as error:
         return [("metrics", str(error))]
-    return [("unreadable lines", f"{reader.bad_lines:,}")] if reader.bad_lines else []
+    return [("unreadable lines", f"{lines:,}")] if lines else []
 
 
 def _ending(paths: RunPaths) -> list[tuple[str, str]]:

@@ -7,6 +7,7 @@ Images stay bytes until the model has them, since a certificate speaks of a pixe
 import gzip
 import hashlib
 import math
+import os
 import struct
 import zlib
 from collections.abc import Callable
@@ -20,6 +21,7 @@ from torch import Tensor
 
 from linftui.data.download import ensure
 from linftui.errors import DataError
+from linftui.files import open_regular
 
 Bytes = UInt8[np.ndarray, "..."]
 
@@ -29,6 +31,8 @@ _DIGITS_SEED, _DIGITS_TRAIN = 0, 1437
 _CIFAR10_SHAPE = (3, 32, 32)
 _CIFAR10_BATCH = 10_000
 _IDX_UNSIGNED_BYTE = 0x08
+_GZIP_OVERHEAD = 1 << 12
+_SPARE = 1 << 16  # so much more than was expected is unpacked to say how much it is
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,22 +92,29 @@ def load_dataset(name: str, root: Path | None = None, holdout: int = 0) -> Datas
 def read_idx(path: Path, shape: tuple[int, ...]) -> Bytes:
     """Reads a gzipped idx file of unsigned bytes (the format of yann.lecun.com/exdb/mnist).
 
-    Returns an array of `shape`; raises `DataError` if the file is damaged or has another type or shape.
+    Returns an array of `shape`; raises `DataError` if the file is damaged or has another type or shape. Of a
+    file that would unpack to more, little more than that is unpacked.
     """
     header = struct.pack(f">HBB{len(shape)}I", 0, _IDX_UNSIGNED_BYTE, len(shape), *shape)
     content = np.empty(math.prod(shape), np.uint8)
+    total = len(header) + len(content)
     try:
-        with gzip.open(path) as file:
+        with open_regular(path, follow_links=True) as packed, gzip.open(packed) as file:
+            size = os.fstat(packed.fileno()).st_size
+            if size > 2 * total + _GZIP_OVERHEAD:  # gzip adds little to what it cannot compress
+                raise _damaged(path, f"has {size} bytes, too many for the shape {shape}")
             start, length = file.read(len(header)), file.readinto(content.data)
-            length += len(file.read())
+            more = file.read(_SPARE)  # and checks the checksum, which comes after the content
     except (OSError, EOFError, zlib.error) as error:
         raise _damaged(path, f"cannot be unpacked ({error})") from error
     if start[:4] != header[:4]:
         raise _damaged(path, f"does not start like an idx file of bytes in {len(shape)} dimensions")
     if start[4:] != header[4:]:
         raise _damaged(path, f"does not have the shape {shape}")
-    if length != len(content):
-        raise _damaged(path, f"holds {len(header) + length} bytes, not {len(header) + len(content)}")
+    if len(more) == _SPARE:
+        raise _damaged(path, f"holds far more than {total} bytes")
+    if (found := len(header) + length + len(more)) != total:
+        raise _damaged(path, f"holds {found} bytes, not {total}")
     return content.reshape(shape)
 
 
@@ -113,13 +124,15 @@ def read_cifar10(path: Path, count: int = _CIFAR10_BATCH) -> tuple[Bytes, Bytes]
     Returns images [count, 3, 32, 32] and labels [count]; raises `DataError` if the file has another length
     or an impossible label. Source: www.cs.toronto.edu/~kriz/cifar.html.
     """
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise _damaged(path, f"cannot be read ({error.strerror})") from error
     record = 1 + math.prod(_CIFAR10_SHAPE)
+    try:
+        with open_regular(path, follow_links=True) as file:
+            size = os.fstat(file.fileno()).st_size
+            content = file.read(count * record) if size == count * record else b""
+    except OSError as error:
+        raise _damaged(path, f"cannot be read ({error.strerror or error})") from error
     if len(content) != count * record:
-        raise _damaged(path, f"holds {len(content)} bytes, not {count} records of {record}")
+        raise _damaged(path, f"holds {size} bytes, not {count} records of {record}")
     records = np.frombuffer(content, np.uint8).reshape(count, record)
     return records[:, 1:].reshape(count, *_CIFAR10_SHAPE), _valid_labels(path, records[:, 0])
 

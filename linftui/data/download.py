@@ -5,12 +5,15 @@ paying for tensors. Nothing is believed until its checksum is right: neither a s
 in the cache, nor one in a user's own folder. A download that breaks off is continued the next time.
 
 Pooch keeps the cache, compares the checksums and renames a good file into place; what it lacks, and this
-module adds, is a downloader that continues, mirrors, and one writer at a time.
+module adds, is a downloader that continues, mirrors, and one writer at a time. The cache may be shared, so
+nothing is written there through a link, and nothing is read whose kind or size is wrong.
 """
 
 import fcntl
+import hashlib
 import os
 import shutil
+import stat
 import tarfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -20,6 +23,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from linftui.errors import DataError
+from linftui.files import create_file, open_lock, open_regular, open_to_append
 
 if TYPE_CHECKING:
     import requests
@@ -187,20 +191,22 @@ def _first_problem(source: Source, folder: Path, *, thorough: bool) -> str | Non
 
 
 def _problem(path: Path, file: DataFile, *, thorough: bool) -> str | None:
-    """A sentence on what is wrong with the file at `path`, or None; `thorough` reads all of it."""
-    import pooch
+    """A sentence on what is wrong with the file at `path`, or None; `thorough` reads all of it.
 
+    One of another size is not read at all: it may be terabytes of nothing.
+    """
     algorithm, digest = file.hash.split(":")
     try:
-        size = path.stat().st_size
-        if thorough and pooch.file_hash(str(path), alg=algorithm) != digest:
-            return f"{path} is not the official file: it has the wrong {algorithm} checksum"
+        with open_regular(path, follow_links=True) as content:
+            size = os.fstat(content.fileno()).st_size
+            if size != file.size:
+                return f"{path} is not the official file: it has {size} bytes, not {file.size}"
+            if thorough and hashlib.file_digest(content, algorithm).hexdigest() != digest:
+                return f"{path} is not the official file: it has the wrong {algorithm} checksum"
     except (FileNotFoundError, NotADirectoryError):
         return f"{path} is missing"
     except OSError as error:
-        return f"{path} cannot be read ({error.strerror})"
-    if size != file.size:
-        return f"{path} is not the official file: it has {size} bytes, not {file.size}"
+        return f"{path} cannot be read ({error.strerror or error})"
     return None
 
 
@@ -219,7 +225,7 @@ def _fill(source: Source, folder: Path, progress: Progress | None) -> None:
 @contextmanager
 def _sole_writer(folder: Path) -> Iterator[None]:
     folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / ".lock", "w") as lock:
+    with open_lock(folder / ".lock") as lock:
         # The kernel drops the lock with the file, so a process that dies leaves none behind.
         with suppress(OSError):  # no locks on this file system: two may download, and the checksum tells
             fcntl.flock(lock, fcntl.LOCK_EX)
@@ -232,6 +238,8 @@ def _fetch(remote: RemoteFile, folder: Path, progress: Progress | None) -> Path:
     import requests
 
     pooch.get_logger().setLevel("WARNING")  # else it writes to stderr, over the dashboard
+    if _problem(folder / remote.name, remote, thorough=False):
+        (folder / remote.name).unlink(missing_ok=True)  # pooch would read it, whatever it is
     downloader = _ResumingDownloader(remote, folder / f"{remote.name}.part", progress)
     failures = []
     for url in remote.urls:
@@ -266,10 +274,18 @@ class _ResumingDownloader:
     progress: Progress | None
 
     def __call__(self, url: str, output_file: str, _pooch: object) -> None:
-        start = self.part.stat().st_size if self.part.exists() else 0
+        start = self._here()
         if start != self.remote.size and not self._request(url, start):
             self._request(url, 0)
         os.replace(self.part, output_file)
+
+    def _here(self) -> int:
+        """The bytes that were received before; what is no file of ours holds none."""
+        try:
+            status = os.lstat(self.part)
+        except FileNotFoundError:
+            return 0
+        return status.st_size if stat.S_ISREG(status.st_mode) else 0
 
     def _request(self, url: str, start: int) -> bool:
         """Receives the bytes from `start` on; False if the server has no such range (status 416)."""
@@ -295,7 +311,7 @@ class _ResumingDownloader:
         # Some servers label a .gz file as a compressed transfer; unpacking it would spoil the checksum.
         response.raw.headers.pop("Content-Encoding", None)
         received = start
-        with open(self.part, "ab" if start else "wb") as part:
+        with open(open_to_append(self.part) if start else create_file(self.part), "ab") as part:
             for chunk in response.iter_content(_CHUNK_BYTES):
                 part.write(chunk)
                 received += len(chunk)
@@ -324,11 +340,11 @@ def _extract(archive: Path, source: Source, folder: Path) -> None:
 
 def _save(members: tarfile.TarFile, member: tarfile.TarInfo, folder: Path, file: DataFile) -> bool:
     """Writes a member under a temporary name, and gives it its own if it is a file with the right bytes."""
-    content = members.extractfile(member) if member.isreg() else None
+    content = members.extractfile(member) if member.isreg() and member.size == file.size else None
     if content is None:
         return False
     temporary = folder / f"{file.name}.part"
-    with content, open(temporary, "wb") as sink:
+    with content, open(create_file(temporary), "wb") as sink:
         shutil.copyfileobj(content, sink)
     if _problem(temporary, file, thorough=True):
         temporary.unlink()

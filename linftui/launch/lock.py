@@ -1,10 +1,10 @@
 """A run belongs to one process at a time: its supervisor, or whoever removes it."""
 
 import fcntl
-import os
 from typing import IO
 
 from linftui.errors import RunStateError
+from linftui.files import open_lock
 from linftui.rundir.paths import RunPaths
 from linftui.rundir.writer import cannot_write
 
@@ -15,10 +15,10 @@ def sole_supervisor(paths: RunPaths) -> IO[bytes]:
     Raises:
         RunStateError: another process supervises the run.
     """
-    path, flags = paths.control / "supervisor.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+    path = paths.control / "supervisor.lock"
     try:
         path.parent.mkdir(exist_ok=True)  # a removal that was interrupted has taken it
-        lock = open(os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o644), "r+b", buffering=0)
+        lock = open_lock(path)
     except OSError as error:
         raise cannot_write(path, error) from error
     try:

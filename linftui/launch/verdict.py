@@ -1,6 +1,7 @@
 """How an attempt ended, and whose failure it was, from exit code, error files and the last event."""
 
 import time
+from collections import deque
 from collections.abc import Mapping
 from functools import partial
 from types import MappingProxyType
@@ -121,5 +122,5 @@ def _is_at_its_end(paths: RunPaths, attempt: int) -> bool:
 
 
 def _last_event(paths: RunPaths, attempt: int) -> str | None:
-    events = RunReader(paths).events()
-    return events[-1].event if events and events[-1].attempt == attempt else None
+    last = deque(RunReader(paths).each_event(), maxlen=1)
+    return last[0].event if last and last[0].attempt == attempt else None

@@ -20,6 +20,7 @@ import yaml
 from msgspec import structs
 
 from linftui.errors import RecipeError
+from linftui.files import open_regular
 from linftui.recipe.schema import Recipe, decode_custom, encode_custom
 
 MAX_BYTES = 256 * 1024
@@ -153,14 +154,14 @@ def load_recipe(name: str | Path, overrides: Iterable[str] = ()) -> LoadedRecipe
     """
     try:
         path = find_recipe(str(name))
-        with path.open("rb") as file:
+        with open_regular(path, follow_links=True) as file:
             data = file.read(MAX_BYTES + 1)
     except FileNotFoundError:
         known = sorted({p.stem for folder in recipe_folders() for p in folder.glob("*.yaml")})
         hint = f"recipes known by name: {', '.join(known)}" if known else "give the path of a YAML file"
         raise RecipeError(f"{name}: no such recipe", hint) from None
     except OSError as error:
-        raise RecipeError(f"{name}: cannot be read: {error.strerror}") from error
+        raise RecipeError(f"{name}: cannot be read: {error.strerror or error}") from error
     if len(data) > MAX_BYTES:
         raise RecipeError(f"{path} is too large for a recipe (at most {MAX_BYTES:,} bytes)")
     try:

@@ -19,9 +19,10 @@ from pathlib import Path
 import msgspec
 
 from linftui.errors import RunDirectoryError
+from linftui.files import open_regular
 from linftui.recipe.schema import format_fraction, parse_fraction
 from linftui.rundir.paths import CertificatePaths, RunPaths
-from linftui.rundir.reader import open_regular, read_record
+from linftui.rundir.reader import read_record
 from linftui.rundir.records import (
     CertificateSummary,
     ClassCount,

@@ -1,8 +1,9 @@
 """Reading a run directory while it grows: bounded bites, nothing read twice, damage counted not fatal."""
 
+import contextlib
 import os
-import stat
-from collections.abc import Callable, Iterable
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from io import BufferedReader
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -10,6 +11,7 @@ from typing import Any, Generic, TypeVar
 import msgspec
 
 from linftui.errors import RunDirectoryError
+from linftui.files import open_regular
 from linftui.rundir.paths import CheckpointPaths, RunPaths
 from linftui.rundir.records import DeviceRecord, EvalRecord, EventRecord, Metric, TrainRecord, decoder
 
@@ -18,46 +20,46 @@ T = TypeVar("T")
 CHUNK = 1 << 20
 MAX_LINE = 1 << 16
 MAX_RECORD = 1 << 24
-
-
-def open_regular(path: Path) -> BufferedReader:
-    """Opens a file of a run for reading, but neither a link nor a pipe nor a device.
-
-    A run may come from a stranger: a pipe would block whoever looks at it, a link leads out of the run.
-
-    Raises:
-        OSError: there is no such regular file.
-    """
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise OSError(None, "it is not a regular file")
-    return open(descriptor, "rb")
+# A sparse file can be terabytes of holes that nobody wrote, and not every file system says rightly where they
+# are. So the length of a line is bounded; what a crash leaves is a hole of a few MiB at most.
+MAX_SKIPPED = 1 << 26
+BITE = 1 << 14  # from the end of a file, where the newest lines are
 
 
 class LineFollower(Generic[T]):
     """Decodes the lines appended to a file since the last look.
 
     An unterminated last line is not there yet; a line that does not decode, or is longer than 64 KiB,
-    is counted in `bad_lines` and left out. A file that was put in the place of the one followed, or is
-    shorter than what was read of it, is read from its beginning; `begun_anew` counts how often.
+    is counted in `bad_lines` and left out. A line of more than 64 MiB ends the following: the file is no log.
+    A file that was put in the place of the one followed, or is shorter than what was read of it, is read
+    from its beginning; `begun_anew` counts how often.
     """
 
     def __init__(self, path: Path, decode: Callable[[bytes], T]) -> None:
         self._path = path
         self._decode = decode
         self._tail = b""
-        self._skipping = False  # inside a line that is too long
+        self._skipped = 0  # bytes of the line it is in, which is too long
         self._file: tuple[int, int] | None = None  # which one it was at the last look: device and inode
         self.offset = 0
         self.bad_lines = 0
         self.begun_anew = 0
 
     def poll(self, max_bytes: int = CHUNK) -> list[T]:
-        """The new records within the next `max_bytes` of the file; an empty list where there are none."""
+        """The new records within the next `max_bytes` of the file; an empty list where there are none.
+
+        Raises:
+            RunDirectoryError: the file cannot be read, or not any further.
+        """
         try:
             with open_regular(self._path) as file:
                 self._recognise(os.fstat(file.fileno()))
+                if self._skipped > MAX_SKIPPED:
+                    raise RunDirectoryError(
+                        f"{self._path}: cannot be read on: one of its lines is longer than "
+                        f"{MAX_SKIPPED >> 20} MiB",
+                        "move the file away: a resume begins another",
+                    )
                 file.seek(self.offset)
                 data = file.read(max_bytes)
         except FileNotFoundError:
@@ -67,28 +69,28 @@ class LineFollower(Generic[T]):
             raise RunDirectoryError(f"{self._path}: cannot be read: {error.strerror or error}") from error
         self.offset += len(data)
         *lines, self._tail = (self._tail + data).split(b"\n")
-        if self._skipping and lines:
-            lines, self._skipping = lines[1:], False
+        if self._skipped and lines:
+            lines, self._skipped = lines[1:], 0
         if len(self._tail) > MAX_LINE:
-            self.bad_lines += not self._skipping
-            self._tail, self._skipping = b"", True
+            self.bad_lines += not self._skipped
+            self._skipped += len(self._tail)
+            self._tail = b""
         return [record for line in lines if line for record in self._record(line)]
 
     def _recognise(self, status: os.stat_result) -> None:
         """Goes back to the beginning where this is not the file that was read so far."""
         file = (status.st_dev, status.st_ino)
         if self.offset and (file != self._file or status.st_size < self.offset):
-            self._tail, self._skipping, self.offset, self.bad_lines = b"", False, 0, 0
+            self._tail, self._skipped, self.offset, self.bad_lines = b"", 0, 0, 0
             self.begun_anew += 1
         self._file = file
 
-    def drain(self) -> list[T]:
-        """All that is new, in as many bites as it takes."""
-        records, before = list[T](), -1
+    def drain(self) -> Iterator[T]:
+        """All that is new, in as many bites as it takes, of which no more than one is held."""
+        before = -1
         while before != self.offset:
             before = self.offset
-            records += self.poll()
-        return records
+            yield from self.poll()
 
     def _record(self, line: bytes) -> Iterable[T]:
         try:
@@ -112,17 +114,37 @@ class RunReader:
     def bad_lines(self) -> int:
         return self._metrics.bad_lines + self._events.bad_lines + self._devices.bad_lines
 
+    def each_metric(self) -> Iterator[Metric]:
+        """Metrics appended since the last call, read as they are asked for, so that few are held at once."""
+        return self._metrics.drain()
+
+    def each_event(self) -> Iterator[EventRecord]:
+        """Events appended since the last call, likewise."""
+        return self._events.drain()
+
     def metrics(self, max_bytes: int | None = None) -> list[Metric]:
-        """Metrics appended since the last call; within the next `max_bytes` only, where that is given."""
-        return self._metrics.drain() if max_bytes is None else self._metrics.poll(max_bytes)
+        """All of them in a list; within the next `max_bytes` of the file only, where that is given."""
+        return list(self._metrics.drain()) if max_bytes is None else self._metrics.poll(max_bytes)
 
     def events(self, max_bytes: int | None = None) -> list[EventRecord]:
         """Events appended since the last call, likewise."""
-        return self._events.drain() if max_bytes is None else self._events.poll(max_bytes)
+        return list(self._events.drain()) if max_bytes is None else self._events.poll(max_bytes)
 
     def devices(self, max_bytes: int | None = None) -> list[DeviceRecord]:
         """Device samples appended since the last call, likewise."""
-        return self._devices.drain() if max_bytes is None else self._devices.poll(max_bytes)
+        return list(self._devices.drain()) if max_bytes is None else self._devices.poll(max_bytes)
+
+
+def unreadable_lines(paths: RunPaths) -> int:
+    """How many lines of a run's metrics and events cannot be read.
+
+    Raises:
+        RunDirectoryError: one of the files cannot be read at all.
+    """
+    reader = RunReader(paths)
+    for records in (reader.each_metric(), reader.each_event()):
+        deque(records, maxlen=0)  # reads all and keeps none
+    return reader.bad_lines
 
 
 def read_all(paths: RunPaths) -> list[Metric]:
@@ -153,33 +175,9 @@ def last_metrics(
     record of the highest step is taken, not the last one: a finished run stands at its end, even if an
     attempt that was given up has written after it.
     """
-    try:
-        with open_regular(path) as file:
-            size = file.seek(0, os.SEEK_END)
-            bite = 1 << 14
-            while True:
-                start = max(0, size - bite)
-                file.seek(start)
-                lines = file.read(size - start).split(b"\n")[:-1]
-                found = _newest(lines if start == 0 else lines[1:], furthest)
-                if (all(found) and not furthest) or start == 0 or bite >= limit:
-                    return found
-                bite *= 8
-    except OSError:
-        return None, None
-
-
-_DECODE_METRIC = decoder(Metric)
-
-
-def _newest(lines: list[bytes], furthest: bool) -> tuple[TrainRecord | None, EvalRecord | None]:
     train: TrainRecord | None = None
     evaluations: list[EvalRecord] = []
-    for line in reversed(lines):
-        try:
-            record = _DECODE_METRIC(line)
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            continue
+    for record in _newest_first(path, limit):
         if isinstance(record, EvalRecord):
             if record.split == "test" and record.means == "running":
                 evaluations.append(record)
@@ -188,6 +186,37 @@ def _newest(lines: list[bytes], furthest: bool) -> tuple[TrainRecord | None, Eva
         if not furthest and train is not None and (own := _evaluation_of(train, evaluations)) is not None:
             return train, own
     return train, _evaluation_of(train, evaluations)
+
+
+_DECODE_METRIC = decoder(Metric)
+
+
+def _newest_first(path: Path, limit: int) -> Iterator[Metric]:
+    """The records within `limit` bytes of a file's end, the last first; none where it cannot be read."""
+    try:
+        with open_regular(path) as file:
+            for line in _lines_from_the_end(file, limit):
+                with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError):
+                    yield _DECODE_METRIC(line)
+    except OSError:
+        return
+
+
+def _lines_from_the_end(file: BufferedReader, limit: int) -> Iterator[bytes]:
+    """The whole lines within `limit` bytes of the end, the last first; a torn last one is not there yet."""
+    end = file.seek(0, os.SEEK_END)
+    floor, terminated, later = max(0, end - limit), False, b""
+    while end > floor:
+        start = max(floor, end - BITE)
+        file.seek(start)
+        first, *lines = (file.read(end - start) + later).split(b"\n")
+        if lines and not terminated:
+            lines.pop()
+            terminated = True
+        yield from reversed(lines)
+        end, later = start, first  # whose beginning comes with the next bite
+    if end == 0 and terminated:
+        yield later
 
 
 def _evaluation_of(train: TrainRecord | None, newest_first: list[EvalRecord]) -> EvalRecord | None:

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from linftui.errors import LinftuiError, RecipeError, RunDirectoryError, RunNotFoundError, UsageError
+from linftui.files import open_regular
 from linftui.recipe.schema import Recipe, parse_fraction
 from linftui.rundir.paths import RunPaths
-from linftui.rundir.reader import last_metrics, open_regular, read_record
+from linftui.rundir.reader import last_metrics, read_record
 from linftui.rundir.records import MetaRecord, StateRecord
 from linftui.rundir.state import State, run_state
 from linftui.rundir.writer import cannot_write

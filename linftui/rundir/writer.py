@@ -14,8 +14,9 @@ from pathlib import Path
 from msgspec import DecodeError, Struct
 
 from linftui.errors import RunDirectoryError, StaleAttemptError
+from linftui.files import create_file, open_regular, open_to_append
 from linftui.rundir.paths import RunPaths
-from linftui.rundir.reader import MAX_RECORD, open_regular
+from linftui.rundir.reader import MAX_RECORD
 from linftui.rundir.records import EventRecord, Metric, StateRecord, decoder, encode
 
 
@@ -27,9 +28,7 @@ def write_atomic(path: Path, data: bytes) -> None:
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        descriptor = os.open(
-            temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644
-        )
+        descriptor = create_file(temporary)
         try:
             _write_all(descriptor, data)
             os.fsync(descriptor)
@@ -91,8 +90,7 @@ class ReservedRecord:
         self._path = path
         self._room = path.with_name(f".{path.name}.reserve")
         try:
-            flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-            descriptor = os.open(self._room, flags, 0o644)
+            descriptor = create_file(self._room)
             try:
                 _write_all(descriptor, bytes(self.ROOM))
                 os.fsync(descriptor)
@@ -132,9 +130,7 @@ class LineAppender:
     def __init__(self, path: Path) -> None:
         self._path = path
         try:
-            self._descriptor = os.open(
-                path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644
-            )
+            self._descriptor = open_to_append(path)
             size = os.fstat(self._descriptor).st_size
             # Ends the torn line, so that it is one bad line and not the beginning of ours.
             self._torn = size > 0 and os.pread(self._descriptor, 1, size - 1) != b"\n"

@@ -8,6 +8,7 @@ import contextlib
 import hashlib
 import os
 import shutil
+import stat
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,9 +20,10 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from linftui.errors import CheckpointError, LinftuiError, NoSuchCheckpointError, RunDirectoryError
+from linftui.files import create_file, open_regular
 from linftui.rundir.folders import finish_replacements, replace_folder
 from linftui.rundir.paths import CheckpointPaths, RunPaths
-from linftui.rundir.reader import all_checkpoints, complete_checkpoints, open_regular, read_record
+from linftui.rundir.reader import all_checkpoints, complete_checkpoints, read_record
 from linftui.rundir.records import TrainerRecord
 from linftui.rundir.writer import cannot_write, fsync_directory, write_record
 
@@ -105,11 +107,10 @@ def save_checkpoint(
     target = paths.checkpoint(record.step)
     draft = CheckpointPaths(target.root.with_name(f".{target.root.name}.{record.attempt}.tmp"))
     try:
-        shutil.rmtree(draft.root, ignore_errors=True)
+        _remove(draft)
         draft.root.mkdir(parents=True)
         for path, tensors in ((draft.model, model), (draft.optimizer, optimizer)):
-            save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, path)
-            _fsync(path)
+            save_tensors(path, tensors)
         hashes = {path.name: sha256_of(path) for path in (draft.model, draft.optimizer)}
         record = structs.replace(record, sha256=hashes)
         write_record(draft.trainer, record)
@@ -143,8 +144,15 @@ def disk_shortage(paths: RunPaths) -> str:
     return f"only {free >> 20:,} MiB are free and a checkpoint takes {size >> 20:,} MiB: make room"
 
 
-def load_checkpoint(checkpoint: CheckpointPaths, device: torch.device) -> LoadedCheckpoint:
+def load_checkpoint(
+    checkpoint: CheckpointPaths, device: torch.device, network: nn.Module | None = None
+) -> LoadedCheckpoint:
     """Reads a checkpoint and verifies its hashes.
+
+    Args:
+        checkpoint: its folder.
+        device: where its tensors go.
+        network: what it is for; a file that is too large to be of it is not read.
 
     Raises:
         CheckpointError: it is incomplete or damaged.
@@ -159,6 +167,12 @@ def load_checkpoint(checkpoint: CheckpointPaths, device: torch.device) -> Loaded
         if record.step != step_of(checkpoint):
             raise CheckpointError(f"checkpoint {name} is damaged: its record is of step {record.step}")
         for path in (checkpoint.model, checkpoint.optimizer):
+            size = path.lstat().st_size
+            if network is not None and size > _largest_file(network):
+                raise CheckpointError(
+                    f"checkpoint {name} is damaged: {path.name} has {size:,} bytes, which are too many for "
+                    "the recipe's network"
+                )
             if sha256_of(path) != record.sha256.get(path.name):
                 raise CheckpointError(f"checkpoint {name} is damaged: {path.name} has another SHA-256")
         model = load_file(checkpoint.model, device=str(device))
@@ -168,8 +182,21 @@ def load_checkpoint(checkpoint: CheckpointPaths, device: torch.device) -> Loaded
     return LoadedCheckpoint(checkpoint, record, model, optimizer)
 
 
-def load_latest(paths: RunPaths, device: torch.device) -> tuple[LoadedCheckpoint | None, list[str]]:
-    """The newest intact checkpoint, or None where there is none, and a sentence for each one skipped."""
+def _largest_file(network: nn.Module) -> int:
+    """More bytes than either file of a checkpoint can have: Adam keeps two tensors beside each parameter.
+
+    The rest is for names and shapes.
+    """
+    return sum(4 * (tensor.nbytes + 1024) for tensor in network.state_dict().values())
+
+
+def load_latest(
+    paths: RunPaths, device: torch.device, network: nn.Module | None = None
+) -> tuple[LoadedCheckpoint | None, list[str]]:
+    """The newest intact checkpoint, or None where there is none, and a sentence for each one skipped.
+
+    Arguments as for `load_checkpoint`.
+    """
     problems: list[str] = []
     _finish_saving(paths)
     found = all_checkpoints(paths)
@@ -177,7 +204,7 @@ def load_latest(paths: RunPaths, device: torch.device) -> tuple[LoadedCheckpoint
     attempt = max((_age(checkpoint)[0] for checkpoint in found), default=0)
     for checkpoint in sorted(found, key=lambda checkpoint: _age(checkpoint, attempt), reverse=True):
         try:
-            loaded = load_checkpoint(checkpoint, device)
+            loaded = load_checkpoint(checkpoint, device, network)
         except LinftuiError as error:
             problems.append(error.message)
         else:
@@ -191,14 +218,18 @@ def _finish_saving(paths: RunPaths) -> None:
         finish_replacements(paths.checkpoints)
 
 
-def find_checkpoint(paths: RunPaths, which: str, device: torch.device) -> tuple[LoadedCheckpoint, list[str]]:
+def find_checkpoint(
+    paths: RunPaths, which: str, device: torch.device, network: nn.Module | None = None
+) -> tuple[LoadedCheckpoint, list[str]]:
     """The checkpoint called "latest", "best", or by its step, and warnings about damaged ones.
+
+    Other arguments as for `load_checkpoint`.
 
     Raises:
         CheckpointError: there is no such checkpoint, or the one named is damaged.
     """
     if which == "latest":
-        found, skipped = load_latest(paths, device)
+        found, skipped = load_latest(paths, device, network)
         if found is None:
             reason = skipped[0] if skipped else "no checkpoint was saved yet"
             raise CheckpointError(f"{paths.id} has no checkpoint to load: {reason}")
@@ -206,7 +237,7 @@ def find_checkpoint(paths: RunPaths, which: str, device: torch.device) -> tuple[
     _finish_saving(paths)
     steps = {step_of(checkpoint): checkpoint for checkpoint in complete_checkpoints(paths)}
     if which == "best":
-        latest, skipped = load_latest(paths, device)
+        latest, skipped = load_latest(paths, device, network)
         if latest is None or latest.record.best is None:
             raise NoSuchCheckpointError(
                 f"{paths.id} has no best checkpoint",
@@ -222,7 +253,7 @@ def find_checkpoint(paths: RunPaths, which: str, device: torch.device) -> tuple[
         raise NoSuchCheckpointError(
             f"{paths.id} has no complete checkpoint at step {step}", f"it has: {known}"
         )
-    return load_checkpoint(steps[step], device), skipped
+    return load_checkpoint(steps[step], device, network), skipped
 
 
 def prune_checkpoints(paths: RunPaths, keep: int, best: int | None) -> None:
@@ -256,9 +287,30 @@ def _age(checkpoint: CheckpointPaths, unknown: int = 0) -> tuple[int, int]:
 
 
 def _remove(checkpoint: CheckpointPaths) -> None:
-    """Takes COMPLETE away first, so that a kill half way leaves nothing that looks whole."""
+    """Takes COMPLETE away first, so that a kill half way leaves nothing that looks whole.
+
+    Of a link in the checkpoint's place only the link goes: what it leads to is not ours.
+    """
+    if checkpoint.root.is_symlink():
+        checkpoint.root.unlink()
+        return
     checkpoint.complete.unlink(missing_ok=True)
     shutil.rmtree(checkpoint.root, ignore_errors=True)
+
+
+def save_tensors(path: Path, tensors: Tensors) -> None:
+    """Writes a new safetensors file, durably, which is for the same eyes as the other files of its run.
+
+    Raises:
+        OSError: it cannot be written.
+        SafetensorError: likewise.
+    """
+    descriptor = create_file(path)
+    mode = stat.S_IMODE(os.fstat(descriptor).st_mode)
+    os.close(descriptor)
+    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, path)
+    path.chmod(mode)  # the library puts a file of its own there, which only its owner can read
+    _fsync(path)
 
 
 def sha256_of(path: Path) -> str:

@@ -7,9 +7,10 @@ from pathlib import Path
 import msgspec
 
 from linftui.errors import LinftuiError
+from linftui.files import open_regular
 from linftui.recipe.schema import Recipe
 from linftui.rundir.paths import RunPaths
-from linftui.rundir.reader import complete_checkpoints, open_regular, read_record
+from linftui.rundir.reader import complete_checkpoints, read_record
 from linftui.rundir.records import EventRecord, ExitRecord, MetaRecord, decoder
 from linftui.rundir.store import read_meta, read_recipe
 from linftui.tui.run_list import cannot_look

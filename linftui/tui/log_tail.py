@@ -3,8 +3,8 @@
 import os
 from pathlib import Path
 
+from linftui.files import open_regular
 from linftui.rundir.paths import RunPaths
-from linftui.rundir.reader import open_regular
 from linftui.tui.text import clean
 
 BITE = 1 << 18  # of a log that is there already, only so much of its end is read

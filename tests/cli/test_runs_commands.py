@@ -316,3 +316,31 @@ def test_quick_commands_import_nothing_heavy(copied_run: Path, arguments: list[s
     )  # fmt: skip
     assert done.returncode == 0 and done.stdout
     assert done.stderr == "\n"
+
+
+PEAK = "print(next(line for line in open('/proc/self/status') if line.startswith('VmHWM')).split()[1])"
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        "from linftui.cli.runs import show; show(sys.argv[1])",
+        "from linftui.cli.follow import follow; follow(RunPaths(Path(sys.argv[1])), 1)",
+        "from linftui.cli.control import _wait_for_stop; _wait_for_stop(RunPaths(Path(sys.argv[1])))",
+    ],
+    ids=["show", "follow", "stop"],
+)
+def test_a_long_run_is_read_without_being_held(copied_run: Path, program: str) -> None:
+    for name in ("metrics", "events"):
+        with (copied_run / f"{name}.jsonl").open("r+b") as file:
+            lines = file.readlines()
+            for _ in range(40):
+                file.write(lines[0] * 5000)
+            file.write(lines[-1])
+    program = (
+        f"import sys; from pathlib import Path; from linftui.rundir.paths import RunPaths; {program}; {PEAK}"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(copied_run)], capture_output=True, text=True, check=True
+    )
+    assert int(done.stdout.splitlines()[-1]) < 45_000  # KiB; held, the records take 35,000 to 150,000 more

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import stat
 import subprocess
 import sys
 from collections.abc import Callable
@@ -95,6 +96,80 @@ def test_weights_behind_a_pipe_or_a_link_are_damage(copied_run: Path, tmp_path: 
     model.unlink()
     os.mkfifo(model)
     assert "step-00000036 is damaged" in refusal(copied_run)
+
+
+def test_terabytes_of_nothing_in_place_of_weights_are_damage(copied_run: Path, fails: Fails) -> None:
+    for file in ("optimizer.safetensors", "model.safetensors"):
+        for folder in (copied_run / "checkpoints").iterdir():
+            os.truncate(folder / file, 4 << 40)
+        assert fails(1, "certify", "tiny-run") == (
+            "tiny-run has no checkpoint to load: checkpoint step-00000036 is damaged: "
+            f"{file} has 4,398,046,511,104 bytes, which are too many for the recipe's network"
+        )
+
+
+def test_terabytes_of_nothing_behind_the_metrics_end_no_command(
+    copied_run: Path, linftui: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    for name in ("metrics", "events"):
+        os.truncate(copied_run / f"{name}.jsonl", 1 << 40)
+    shown = linftui("show", "tiny-run")
+    assert (shown.returncode, shown.stderr) == (0, "")
+    assert "metrics.jsonl: cannot be read on: one of its lines is longer than 64 MiB" in shown.stdout
+    resumed = linftui("resume", "tiny-run", "--checkpoint", "24")
+    [line] = resumed.stderr.splitlines()
+    assert resumed.returncode == 1 and "longer than 64 MiB; move the file away" in line
+
+
+def test_a_recipe_without_end_is_refused(fails: Fails, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.yaml")
+    sentence = "cannot be read: it is not a regular file"
+    assert fails(2, "recipe", "check", "pipe.yaml") == f"pipe.yaml: {sentence}"
+    assert fails(2, "run", "/dev/zero") == f"/dev/zero: {sentence}"
+
+
+def test_data_without_end_is_refused(fails: Fails, tiny_recipe: Path, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "train-images-idx3-ubyte.gz")
+    for command in (
+        ["data", "fetch", "mnist", "--root", "."],
+        ["run", tiny_recipe, "--set", "data.dataset=mnist", "--set", "data.root=."],
+    ):
+        assert "train-images-idx3-ubyte.gz cannot be read (it is not a regular file)" in fails(1, *command)
+
+
+def test_a_resume_deletes_nothing_behind_a_link_in_place_of_a_checkpoint(
+    copied_run: Path, linftui: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
+    last = copied_run / "checkpoints" / "step-00000036"
+    outside = Path(shutil.move(last, tmp_path / "outside"))
+    last.symlink_to(outside)
+    before = sorted(path.name for path in outside.iterdir())
+    assert linftui("resume", "tiny-run", "--checkpoint", "24").returncode == 0
+    assert sorted(path.name for path in outside.iterdir()) == before and "COMPLETE" in before
+    assert last.is_dir() and not last.is_symlink()
+
+
+@pytest.mark.parametrize(("umask", "folders", "files"), [(0, 0o755, 0o644), (0o027, 0o750, 0o640)])
+def test_nobody_else_may_write_to_a_run_and_all_its_files_are_for_the_same_eyes(
+    tiny_recipe: Path, tmp_path: Path, umask: int, folders: int, files: int
+) -> None:
+    for command in (
+        ["run", tiny_recipe, "--name", "x", "--set", "epochs=1"],
+        ["certify", "x", "--limit", "5", "--means", "re-estimated"],
+    ):
+        done = subprocess.run(
+            [sys.executable, "-m", "linftui", *command], cwd=tmp_path, umask=umask, capture_output=True
+        )
+        assert done.returncode == 0, done.stderr
+    found = dict[str, int]()
+    for path in [tmp_path / "runs", *(tmp_path / "runs").rglob("*")]:
+        found[str(path.relative_to(tmp_path))] = stat.S_IMODE(path.stat().st_mode) ^ (
+            folders if path.is_dir() else files
+        )
+    assert {name: mode for name, mode in found.items() if mode} == {
+        "runs/x/control/supervisor.lock": 0o600 ^ files
+    }
+    assert any(name.endswith("re-estimated-first-5/model.safetensors") for name in found)
 
 
 def test_a_checkpoint_that_says_another_step_than_its_folder_is_damaged(copied_run: Path) -> None:

@@ -5,6 +5,7 @@ import os
 import struct
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -125,7 +126,7 @@ class TestMnist:
         assert TEST_IMAGES[mnist.sha256] == len(mnist.test)
 
     def test_fashion_mnist_is_not_taken_for_mnist(self) -> None:
-        with pytest.raises(DataError, match=r"train-images-idx3-ubyte\.gz .*wrong sha256 checksum"):
+        with pytest.raises(DataError, match=r"train-images-idx3-ubyte\.gz .*has 26421880 bytes, not 9912422"):
             load_dataset("mnist", real("fashion-mnist"))
 
 
@@ -213,6 +214,33 @@ class TestIdx:
         (tmp_path / "images.gz").write_bytes(self.header() + self.PIXELS)
         self.refused(tmp_path / "images.gz", "cannot be unpacked")
 
+    def test_a_pipe_is_refused(self, tmp_path: Path) -> None:
+        os.mkfifo(tmp_path / "images.gz")
+        self.refused(tmp_path / "images.gz", "not a regular file")
+
+    def test_a_file_too_large_to_be_the_shape_is_not_unpacked(self, tmp_path: Path) -> None:
+        path = self.write(tmp_path, self.header() + self.PIXELS)
+        size = path.stat().st_size
+        os.truncate(path, 4 << 40)  # zeros behind a gzip file are padding, which is read to its end
+        self.refused(path, f"has {4 << 40} bytes, too many")
+        os.truncate(path, size)
+        assert read_idx(path, self.SHAPE).shape == self.SHAPE
+
+    def test_of_what_unpacks_to_far_more_little_is_unpacked(self, tmp_path: Path) -> None:
+        shape = (1000, 1000)
+        with gzip.open(tmp_path / "images.gz", "wb", compresslevel=1) as file:
+            file.write(self.header(shape=shape))
+            for _ in range(100):
+                file.write(bytes(1 << 20))
+        tracemalloc.start()
+        try:
+            with pytest.raises(DataError, match=r"images\.gz holds far more than 1000012 bytes"):
+                read_idx(tmp_path / "images.gz", shape)
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        assert peak < 5e6
+
     def refused(self, path: Path, why: str) -> None:
         with pytest.raises(DataError, match=rf"images\.gz .*{why}"):
             read_idx(path, self.SHAPE)
@@ -239,6 +267,16 @@ class TestCifar10Batch:
 
     def test_a_missing_file_is_named(self, tmp_path: Path) -> None:
         with pytest.raises(DataError, match=r"batch\.bin cannot be read"):
+            read_cifar10(tmp_path / "batch.bin")
+
+    def test_a_pipe_and_terabytes_of_nothing_are_not_read(self, tmp_path: Path) -> None:
+        os.mkfifo(tmp_path / "batch.bin")
+        with pytest.raises(DataError, match=r"batch\.bin cannot be read \(it is not a regular file\)"):
+            read_cifar10(tmp_path / "batch.bin")
+        (tmp_path / "batch.bin").unlink()
+        (tmp_path / "batch.bin").touch()
+        os.truncate(tmp_path / "batch.bin", 4 << 40)
+        with pytest.raises(DataError, match=f"holds {4 << 40} bytes, not 10000 records"):
             read_cifar10(tmp_path / "batch.bin")
 
 

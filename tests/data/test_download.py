@@ -6,12 +6,13 @@ import hashlib
 import io
 import logging
 import os
+import stat
 import subprocess
 import sys
 import tarfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -321,6 +322,49 @@ def test_a_cache_that_cannot_be_written_is_named(
         ensure("toy", None)
 
 
+class TestSharedCache:
+    """A cache where somebody else has put things before."""
+
+    @pytest.fixture(autouse=True)
+    def victim(self, toy: RemoteFile, cache: Path, tmp_path: Path) -> Iterator[None]:
+        cache.mkdir(parents=True)
+        self.victim = tmp_path / "victim"
+        self.victim.write_bytes(b"mine")
+        yield
+        assert self.victim.read_bytes() == b"mine"
+
+    def test_a_lock_that_leads_elsewhere_is_refused(self, cache: Path) -> None:
+        (cache / ".lock").symlink_to(self.victim)
+        with pytest.raises(DataError, match="cannot write the data cache .*LINFTUI_CACHE"):
+            ensure("toy", None)
+
+    def test_the_lock_is_for_its_owner_alone(self, cache: Path) -> None:
+        ensure("toy", None)
+        assert stat.S_IMODE((cache / ".lock").stat().st_mode) == 0o600
+
+    @pytest.mark.parametrize("put", ["link", "pipe"])
+    def test_a_part_that_is_no_file_is_replaced_not_written_to(self, cache: Path, put: str) -> None:
+        part = cache / "toy.bin.part"
+        os.mkfifo(part) if put == "pipe" else part.symlink_to(self.victim)
+        ensure("toy", None)
+        assert (cache / "toy.bin").read_bytes() == CONTENT and leftovers(cache) == {"toy.bin"}
+
+    @pytest.mark.parametrize("put", ["link", "pipe", "terabytes"])
+    def test_what_is_in_the_place_of_a_file_is_replaced_without_being_read(
+        self, cache: Path, put: str
+    ) -> None:
+        file = cache / "toy.bin"
+        if put == "pipe":
+            os.mkfifo(file)
+        elif put == "link":
+            file.symlink_to(self.victim)
+        else:
+            file.touch()
+            os.truncate(file, 4 << 40)
+        ensure("toy", None)
+        assert file.read_bytes() == CONTENT and not file.is_symlink()
+
+
 class TestArchive:
     """A data set "toy" whose two files come in one archive."""
 
@@ -383,6 +427,15 @@ class TestArchive:
             ensure("toy", None)
         assert "a.bin" not in leftovers(self.cache) and "a.bin.part" not in leftovers(self.cache)
 
+    def test_a_member_is_not_unpacked_through_a_link(self, tmp_path: Path) -> None:
+        (tmp_path / "victim").write_bytes(b"mine")
+        self.cache.mkdir(parents=True)
+        (self.cache / "a.bin.part").symlink_to(tmp_path / "victim")
+        self.serve(*self.good())
+        ensure("toy", None)
+        assert (tmp_path / "victim").read_bytes() == b"mine"
+        assert {name: (self.cache / name).read_bytes() for name in leftovers(self.cache)} == self.FILES
+
     def test_a_users_unpacked_archive_is_found_with_or_without_its_folder(self, tmp_path: Path) -> None:
         self.serve(*self.good())
         unpacked = tmp_path / "mine" / "toy-bin"
@@ -424,6 +477,24 @@ class TestRoot:
         (self.root / "toy.bin").mkdir()
         with pytest.raises(DataError, match=r"mine/toy\.bin cannot be read"):
             ensure("toy", self.root)
+
+    @pytest.mark.parametrize("put", [os.mkfifo, lambda path: path.symlink_to("/dev/zero")])
+    def test_what_has_no_end_is_not_read(self, put: Callable[[Path], object]) -> None:
+        put(self.root / "toy.bin")
+        assert "it is not a regular file" in str(status("toy", self.root).problem)
+        with pytest.raises(DataError, match=r"mine/toy\.bin cannot be read \(it is not a regular file\)"):
+            ensure("toy", self.root)
+
+    def test_terabytes_of_nothing_are_not_read(self) -> None:
+        (self.root / "toy.bin").write_bytes(CONTENT)
+        os.truncate(self.root / "toy.bin", 4 << 40)
+        with pytest.raises(DataError, match=f"it has {4 << 40} bytes, not {len(CONTENT)}"):
+            ensure("toy", self.root)
+
+    def test_a_link_to_a_good_file_is_as_good(self, tmp_path: Path) -> None:
+        (tmp_path / "elsewhere").write_bytes(CONTENT)
+        (self.root / "toy.bin").symlink_to(tmp_path / "elsewhere")
+        assert ensure("toy", self.root) == self.root
 
 
 class TestStatus:

@@ -1,6 +1,7 @@
 """A run belongs to one process at a time, and to nobody once that one is gone."""
 
 import os
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -53,6 +54,13 @@ def test_a_link_in_place_of_the_lock_is_not_followed(paths: RunPaths, tmp_path: 
     with pytest.raises(RunDirectoryError, match="supervisor.lock: cannot be written"):
         sole_supervisor(paths)
     assert not (tmp_path / "victim").exists()
+
+
+def test_only_its_owner_can_hold_it_even_one_of_an_earlier_version(paths: RunPaths) -> None:
+    lock = paths.control / "supervisor.lock"
+    lock.touch(0o644)
+    sole_supervisor(paths).close()
+    assert stat.S_IMODE(lock.stat().st_mode) == 0o600
 
 
 def test_a_pipe_in_place_of_the_lock_blocks_nobody(paths: RunPaths) -> None:

@@ -1,8 +1,10 @@
 """Reading recipes: what the YAML means, where an error points, overrides, hostile files, and back to text."""
 
 import math
+import os
 import subprocess
 import sys
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
@@ -323,6 +325,12 @@ class TestFiles:
             load_recipe("nosuch")
         with pytest.raises(RecipeError, match=r"^recipes/nosuch\.yaml: no such recipe"):
             load_recipe("recipes/nosuch.yaml")
+
+    @pytest.mark.parametrize("put", [os.mkfifo, lambda path: path.symlink_to("/dev/zero")])
+    def test_what_has_no_end_is_no_recipe(self, tmp_path: Path, put: Callable[[Path], object]) -> None:
+        put(tmp_path / "x.yaml")
+        with pytest.raises(RecipeError, match=r"x\.yaml: cannot be read: it is not a regular file"):
+            load_recipe(tmp_path / "x.yaml")
 
     def test_a_folder_is_no_recipe(self, tmp_path: Path) -> None:
         with pytest.raises(RecipeError, match="cannot be read: Is a directory"):

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from linftui.rundir.paths import RunPaths
 from linftui.rundir.reader import (
     CHUNK,
     MAX_LINE,
+    MAX_SKIPPED,
     LineFollower,
     RunReader,
     complete_checkpoints,
@@ -22,6 +24,7 @@ from linftui.rundir.reader import (
     latest_by_step,
     read_all,
     read_record,
+    unreadable_lines,
 )
 from linftui.rundir.records import (
     DeviceRecord,
@@ -211,6 +214,33 @@ class TestLineFollower:
         (tmp_path / "kept").rename(path)
         assert follower.poll() == [event(1)] and follower.begun_anew == 1
 
+    def test_a_hole_that_a_crash_has_left_costs_one_line(self, tmp_path: Path) -> None:
+        path = tmp_path / "log"
+        path.write_bytes(lines([event(1)]))
+        os.truncate(path, 8 << 20)
+        with path.open("ab") as file:
+            file.write(b"\n" + lines([event(2)]))
+        follower = follow(path)
+        assert drain(follower) == [event(1), event(2)]
+        assert follower.bad_lines == 1
+
+    def test_a_terabyte_of_nothing_is_not_read(self, tmp_path: Path) -> None:
+        path = tmp_path / "log"
+        path.write_bytes(lines([event(1)]))
+        os.truncate(path, 1 << 40)
+        follower, found = follow(path), list[EventRecord]()
+        with pytest.raises(RunDirectoryError, match="log: cannot be read on: .* longer than 64 MiB; move"):
+            for _ in range(MAX_SKIPPED // CHUNK + 9):
+                found += follower.poll()
+        assert found == [event(1)] and follower.bad_lines == 1
+        read = follower.offset
+        with pytest.raises(RunDirectoryError):
+            follower.poll()
+        assert follower.offset == read <= MAX_SKIPPED + 2 * CHUNK
+        (tmp_path / "new").write_bytes(lines([event(2)]))
+        (tmp_path / "new").rename(path)
+        assert follower.poll() == [event(2)]
+
     def test_a_file_that_cannot_be_read_is_an_error(self, tmp_path: Path) -> None:
         with pytest.raises(RunDirectoryError, match="cannot be read"):
             follow(tmp_path).poll()
@@ -250,6 +280,16 @@ class TestRunReader:
         paths.metrics.write_bytes(lines(first) + (b"junk" * 10_000 + b"\n") * 60 + lines(last))
         assert paths.metrics.stat().st_size > 3 * CHUNK
         assert read_all(paths) == first + last
+
+
+def test_unreadable_lines_of_metrics_and_events_are_counted(tmp_path: Path) -> None:
+    paths = RunPaths(tmp_path)
+    assert unreadable_lines(paths) == 0
+    many = [train(step) for step in range(10_000)]  # several bites
+    paths.metrics.write_bytes(b"bad\n" + lines(many) + b"bad\n" + lines([train(9)]) + b"torn")
+    paths.events.write_bytes(b"bad\n" + lines([event(0)]))
+    assert paths.metrics.stat().st_size > 2 * CHUNK
+    assert unreadable_lines(paths) == 3
 
 
 class TestLatestByStep:

@@ -7,7 +7,7 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -121,6 +121,15 @@ class TestWriteAtomic:
         with pytest.raises(RunDirectoryError, match="cannot be written"):
             write_atomic(tmp_path / name, b"data")
 
+    @pytest.mark.parametrize("put", [os.mkfifo, lambda path: os.link(path.with_name("victim"), path)])
+    def test_what_somebody_put_in_the_place_of_the_temporary_file_is_neither_waited_for_nor_written_to(
+        self, tmp_path: Path, put: Callable[[Path], object]
+    ) -> None:
+        (tmp_path / "victim").write_bytes(b"mine")
+        put(tmp_path / f".file.{os.getpid()}.tmp")
+        write_atomic(tmp_path / "file", b"data")
+        assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == {"victim": b"mine", "file": b"data"}
+
 
 class TestLineAppender:
     @settings(deadline=None, max_examples=50)
@@ -154,6 +163,11 @@ class TestLineAppender:
         assert (tmp_path / "elsewhere").read_bytes() == b"mine\n"
         assert not (tmp_path / "absent").exists()
 
+    def test_a_pipe_is_refused(self, tmp_path: Path) -> None:
+        os.mkfifo(tmp_path / "log")
+        with pytest.raises(RunDirectoryError, match="log: cannot be written: it is not a regular file"):
+            LineAppender(tmp_path / "log")
+
     @pytest.mark.parametrize(
         ("number", "said"),
         [
@@ -166,9 +180,12 @@ class TestLineAppender:
         error = OSError(number, os.strerror(number))
         assert str(cannot_write(Path("x"), error)) == f"x: cannot be written: {said}"
 
-    def test_a_full_device_is_told_in_a_sentence(self) -> None:
-        log = LineAppender(Path("/dev/full"))
-        with pytest.raises(RunDirectoryError, match="No space left on device; free some space"):
+    def test_a_full_disk_is_told_in_a_sentence(self, tmp_path: Path) -> None:
+        log = LineAppender(tmp_path / "log")
+        with (
+            files_of_at_most(2),
+            pytest.raises(RunDirectoryError, match="log: cannot be written: File too large; free some space"),
+        ):
             log.append(b"line")
         log.close()
 

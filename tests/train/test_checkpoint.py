@@ -3,7 +3,9 @@
 import contextlib
 import json
 import math
+import os
 import resource
+import stat
 import struct
 import subprocess
 import sys
@@ -179,9 +181,9 @@ class TestRoundTrip:
         first = Trainer(recipe, dataset, paths, 1, lambda: first.step >= 17)
         assert first.fit() == "stopped"
 
-        loaded, skipped = load_latest(paths, CPU)
-        assert loaded is not None and skipped == []
         second = Trainer(recipe, dataset, paths, 1, lambda: False)
+        loaded, skipped = load_latest(paths, CPU, second.model)
+        assert loaded is not None and skipped == []
         assert bits(second.model.state_dict()) != bits(first.model.state_dict())
         second.resume_from(loaded)
         assert second.step == 17
@@ -380,6 +382,52 @@ class TestDamage:
             CheckpointError, match="no checkpoint to load: checkpoint step-00000024 is damaged"
         ):
             find_checkpoint(paths, "latest", CPU)
+
+
+class TestStrangers:
+    """Checkpoints that somebody prepared."""
+
+    @pytest.fixture
+    def network(self) -> torch.nn.Module:
+        """What the checkpoints here are for."""
+        network = torch.nn.Module()
+        network.register_buffer("w", torch.zeros(4))
+        network.register_buffer("odd", ODD)
+        return network
+
+    @pytest.mark.parametrize("file", ["model.safetensors", "optimizer.safetensors"])
+    def test_a_file_too_large_for_the_network_is_not_read(
+        self, paths: RunPaths, network: torch.nn.Module, file: str
+    ) -> None:
+        save(paths, 12)
+        save(paths, 24)
+        os.truncate(paths.checkpoint(24).root / file, 4 << 40)
+        with pytest.raises(CheckpointError, match=f"{file} has 4,398,046,511,104 bytes, which are too many"):
+            find_checkpoint(paths, "24", CPU, network)
+        loaded, (sentence,) = find_checkpoint(paths, "latest", CPU, network)
+        assert loaded.record.step == 12 and sentence.endswith("; the one before it is used")
+
+    def test_a_link_in_place_of_a_checkpoint_leads_to_nothing_of_ours(
+        self, paths: RunPaths, tmp_path: Path
+    ) -> None:
+        outside = RunPaths(tmp_path / "other")
+        save(outside, 12)
+        paths.checkpoint(12).root.symlink_to(outside.checkpoint(12).root)
+        (paths.checkpoints / ".step-00000012.1.tmp").symlink_to(outside.checkpoint(12).root)
+        save(paths, 12, attempt=1)
+        assert load_checkpoint(outside.checkpoint(12), CPU).record.step == 12
+        assert names(paths) == ["step-00000012"] and not paths.checkpoint(12).root.is_symlink()
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o027, 0o077])
+def test_tensors_are_for_the_same_eyes_as_the_other_files(paths: RunPaths, umask: int) -> None:
+    before = os.umask(umask)
+    try:
+        save(paths, 12)
+    finally:
+        os.umask(before)
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in paths.checkpoint(12).root.iterdir()}
+    assert modes == dict.fromkeys(modes, 0o644 & ~umask) and len(modes) == 4
 
 
 class TestFind:

@@ -9,6 +9,7 @@ import hashlib
 import importlib
 import io
 import os
+import stat
 import tempfile
 import warnings
 from functools import cache
@@ -18,6 +19,7 @@ from typing import Any
 import platformdirs
 
 from linftui.errors import DeviceError
+from linftui.files import open_regular
 from linftui.ops.cuda.catalogue import Kernel
 
 SOURCES = Path(__file__).parent / "kernels"
@@ -89,7 +91,8 @@ def cubin(kernel: Kernel, arch: str) -> bytes:
         return compile_kernel(kernel, arch)[0]
     path = folder / f"{_key(kernel, arch)}.cubin"
     try:
-        kept = path.read_bytes()
+        with open_regular(path) as file:
+            kept = file.read()
     except OSError:
         kept = b""
     digest, code = kept[:_DIGEST], kept[_DIGEST:]
@@ -120,10 +123,11 @@ def cache_folder() -> Path:
     root = os.environ.get("LINFTUI_CACHE") or platformdirs.user_cache_dir("linftui")
     folder = Path(root) / "cubins"
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    facts = folder.stat()
-    if facts.st_uid != os.getuid() or facts.st_mode & 0o022:
+    facts = folder.lstat()  # a link could lead into another folder of ours
+    if not stat.S_ISDIR(facts.st_mode) or facts.st_uid != os.getuid() or facts.st_mode & 0o022:
         raise DeviceError(
-            f"{folder} belongs to or can be written by others, so programs in it cannot be trusted",
+            f"{folder} is a link, or belongs to or can be written by others, "
+            "so programs in it cannot be trusted",
             "remove it, or name another folder in LINFTUI_CACHE",
         )
     return folder

@@ -116,6 +116,14 @@ def test_a_folder_others_can_write_is_refused(folder: Path) -> None:
         compiler.cubin(KERNEL, "sm_90")
 
 
+def test_a_link_in_place_of_the_folder_is_refused(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir(mode=0o700)
+    folder.parent.mkdir()
+    folder.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(DeviceError, match="cubins is a link, or .* cannot be trusted"):
+        compiler.cache_folder()
+
+
 def test_a_folder_of_another_user_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder.mkdir(parents=True, mode=0o700)
     other = os.getuid() + 1

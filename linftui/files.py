@@ -1,0 +1,87 @@
+"""Opening files that anyone may have made, and making our own: what kind, through which links, for whom.
+
+A run, a recipe, a data set or a shared cache may come from a stranger. A pipe there would block whoever
+opens it, a file may have no end, a link leads elsewhere. So a file's kind and size are looked at before its
+content, and what we write never goes through a link.
+"""
+
+import errno
+import os
+import stat
+from io import BufferedReader, FileIO
+from pathlib import Path
+
+_FILE_MODE = 0o644
+_PRIVATE_MODE = 0o600  # a lock, which whoever can read it can hold
+
+
+def keep_others_from_writing() -> None:
+    """Takes the right to write from all but the owner, for every file and folder this process will make.
+
+    Processes that it starts inherit this, so it is said once, where the command line begins. A stricter
+    umask stays as it is.
+    """
+    os.umask(os.umask(0o077) | 0o022)
+
+
+def open_regular(path: Path, *, follow_links: bool = False) -> BufferedReader:
+    """Opens a file for reading, but neither a pipe nor a device; nor a link, unless `follow_links`.
+
+    Links lead out of a run, but are a user's own way of naming a recipe or a data set.
+
+    Raises:
+        OSError: there is no such regular file.
+    """
+    _require_regular(os.stat(path, follow_symlinks=follow_links))  # a device may act on being opened
+    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | (0 if follow_links else os.O_NOFOLLOW)
+    return open(_checked(os.open(path, flags)), "rb")
+
+
+def create_file(path: Path) -> int:
+    """A descriptor of a new, empty file for writing, in place of whatever file, link or pipe has its name.
+
+    Raises:
+        OSError: it cannot be made, or a folder has its name.
+    """
+    path.unlink(missing_ok=True)
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _FILE_MODE)
+
+
+def open_to_append(path: Path) -> int:
+    """A descriptor for reading and appending; the file is made where there is none.
+
+    Raises:
+        OSError: it cannot be opened, or is not a regular file.
+    """
+    flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+    return _checked(os.open(path, flags, _FILE_MODE))
+
+
+def open_lock(path: Path) -> FileIO:
+    """A file to take a lock on, which nobody but its owner can open; an older one of ours becomes so.
+
+    Raises:
+        OSError: it cannot be opened: it is a link, or another user's.
+    """
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+    descriptor = os.open(path, flags, _PRIVATE_MODE)
+    status = os.fstat(descriptor)
+    if status.st_uid == os.geteuid() and stat.S_IMODE(status.st_mode) != _PRIVATE_MODE:
+        os.fchmod(descriptor, _PRIVATE_MODE)
+    return FileIO(descriptor, "r+")
+
+
+def _checked(descriptor: int) -> int:
+    try:
+        _require_regular(os.fstat(descriptor))
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _require_regular(status: os.stat_result) -> None:
+    if stat.S_ISDIR(status.st_mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(None, "it is not a regular file")
