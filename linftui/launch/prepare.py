@@ -1,7 +1,6 @@
 """A new run directory from a checked recipe: all that the run is, on disk before any process starts."""
 
 import os
-import subprocess
 import sys
 import time
 from importlib.metadata import PackageNotFoundError, version
@@ -11,6 +10,7 @@ from msgspec import structs
 
 from linftui import __version__
 from linftui.launch.plan import LaunchPlan
+from linftui.launch.programs import ask
 from linftui.recipe.load import LoadedRecipe, dump_recipe, recipe_hash
 from linftui.recipe.schema import Recipe, format_fraction
 from linftui.rundir.liveness import this_host
@@ -75,12 +75,14 @@ def installed_versions() -> dict[str, str]:
 
 
 def _git_commit() -> str | None:
-    """The commit of the folder the run is started from, marked where there are changes beside it."""
+    """The commit of the folder the run is started from.
+
+    HEAD is resolved and nothing more. To tell whether files were changed since, git runs what the folder's
+    own .git/config names (core.fsmonitor, filters), and to read the commit itself it may fetch it, with a
+    command that the same file names. An unpacked archive brings such a file along.
+    """
     try:
-        describe = subprocess.run(
-            ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
-            capture_output=True, text=True, timeout=10, check=True,
-        )  # fmt: skip
-    except (OSError, subprocess.SubprocessError):
+        folder = os.getcwd()
+    except FileNotFoundError:  # it was removed under us
         return None
-    return describe.stdout.strip() or None
+    return ask("git", "-C", folder, "rev-parse", "--verify", "HEAD")

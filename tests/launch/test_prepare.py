@@ -88,19 +88,24 @@ def test_a_relative_data_root_is_pinned_down(create: Callable[..., RunPaths], tm
     assert read_recipe(create()).data.root is None
 
 
-def test_the_commit_is_noted_with_a_mark_where_files_were_changed(
-    create: Callable[..., RunPaths], tmp_path: Path
-) -> None:
+def test_the_commit_that_is_checked_out_is_noted(create: Callable[..., RunPaths], tmp_path: Path) -> None:
     assert read_meta(create()).git is None
     git = ["git", "-c", "user.name=x", "-c", "user.email=x@y", "-c", "commit.gpgsign=false"]
-    (tmp_path / "file").write_text("a")
-    (tmp_path / ".gitignore").write_text("runs")
-    for command in (["init", "--quiet"], ["add", "."], ["commit", "--quiet", "-m", "first"]):
-        subprocess.run([*git, *command], check=True)
+    subprocess.run([*git, "init", "--quiet"], check=True)
+    assert read_meta(create()).git is None  # nothing is committed yet
+    subprocess.run([*git, "commit", "--quiet", "--allow-empty", "-m", "first"], check=True)
     commit = subprocess.check_output(["git", "rev-parse", "HEAD"], text=True).strip()
-    assert read_meta(create()).git == commit
-    (tmp_path / "file").write_text("b")
-    assert read_meta(create()).git == f"{commit}-dirty"
+    assert len(commit) == 40 and read_meta(create()).git == commit
+
+
+def test_a_folder_that_was_removed_has_no_commit(
+    tmp_path: Path, tiny_recipe: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    paths = create_run(RunStore(tmp_path / "runs"), load_recipe(tiny_recipe), PLAN, None)
+    assert read_meta(paths).git is None
 
 
 @pytest.mark.parametrize("damage", [b"", b"seed: [", b"seed: 1\nseed: 2\n", b"\xff"], ids=range(4))
