@@ -13,6 +13,7 @@ import torch
 from msgspec import structs
 
 from linftui.certify.certifier import load_subject
+from linftui.cli.follow import follow
 from linftui.errors import CheckpointError
 from linftui.rundir.liveness import describe_process, this_host
 from linftui.rundir.paths import RunPaths
@@ -157,6 +158,18 @@ def test_programs_that_a_folder_brings_along_are_not_run(
     assert (done.returncode, done.stdout, done.stderr) == (0, "mine\n", "")
     assert not caught.exists(), caught.read_text()
     assert json.loads((tmp_path / "runs" / "mine" / "meta.json").read_text())["git"] == commit
+
+
+def test_a_command_that_is_shown_can_be_copied_into_a_shell(
+    copied_run: Path, fails: Fails, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = copied_run.rename(copied_run.with_name("x $(touch owned)"))
+    assert follow(RunPaths(run), 1) == 0
+    shown = [capsys.readouterr().out.partition("next: ")[2], fails(2, "resume", run).partition(" with: ")[2]]
+    for command in shown:
+        script = f'linftui() {{ printf %s "$2"; }}; {command}'
+        assert subprocess.check_output(["sh", "-c", script], cwd=tmp_path, text=True) == str(run)
+    assert not (tmp_path / "owned").exists()
 
 
 def test_no_process_is_ended_because_a_run_names_it(
