@@ -62,6 +62,10 @@ RunNames = Annotated[
         metavar="RUN...", help="Ids of runs, beginnings of ids, or paths.", autocompletion=_run_ids
     ),
 ]
+WholeRunNames = Annotated[
+    list[str],
+    typer.Argument(metavar="RUN...", help="Whole ids of runs, or paths.", autocompletion=_run_ids),
+]
 Overrides = Annotated[
     list[str], typer.Option("--set", metavar="PATH=VALUE", help="Override a recipe's value; repeatable.")
 ]

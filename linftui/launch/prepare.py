@@ -23,35 +23,35 @@ from linftui.rundir.writer import write_atomic, write_record
 def create_run(store: RunStore, loaded: LoadedRecipe, plan: LaunchPlan, name: str | None) -> RunPaths:
     """Makes the run directory: the recipe as given, as resolved, and what surrounds it.
 
-    meta.json is written last; before it is there, nobody takes the folder for a run.
+    It appears under its name once all of this is in it.
 
     Raises:
         UsageError: the name is taken or not plain.
-        RunDirectoryError: the folder cannot be written.
+        RunDirectoryError: the folder cannot be written; nothing of it is left.
     """
     recipe = _with_absolute_root(loaded.recipe)
-    paths = store.create(recipe.name, name)
-    write_atomic(paths.recipe, loaded.text.encode())
-    write_atomic(paths.resolved, dump_recipe(recipe).encode())
-    write_record(
-        paths.meta,
-        MetaRecord(
-            id=paths.id,
-            created=time.time(),
-            recipe=recipe.name,
-            recipe_source=loaded.source,
-            recipe_hash=recipe_hash(recipe),
-            overrides=list(loaded.overrides),
-            argv=sys.argv,
-            seed=recipe.seed,
-            epochs=recipe.epochs,
-            eps_test=format_fraction(recipe.eps.test),
-            versions=installed_versions(),
-            git=_git_commit(),
-            host=this_host().name,
-            devices=list(plan.devices),
-        ),
-    )
+    with store.creating(recipe.name, name) as (paths, draft):
+        write_atomic(draft.recipe, loaded.text.encode())
+        write_atomic(draft.resolved, dump_recipe(recipe).encode())
+        write_record(
+            draft.meta,
+            MetaRecord(
+                id=paths.id,
+                created=time.time(),
+                recipe=recipe.name,
+                recipe_source=loaded.source,
+                recipe_hash=recipe_hash(recipe),
+                overrides=list(loaded.overrides),
+                argv=sys.argv,
+                seed=recipe.seed,
+                epochs=recipe.epochs,
+                eps_test=format_fraction(recipe.eps.test),
+                versions=installed_versions(),
+                git=_git_commit(),
+                host=this_host().name,
+                devices=list(plan.devices),
+            ),
+        )
     return paths
 
 

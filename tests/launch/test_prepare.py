@@ -61,17 +61,18 @@ def test_a_new_run_is_pending_and_can_be_found(create: Callable[..., RunPaths], 
     assert RunStore(tmp_path / "runs").find("tiny").root == paths.root
 
 
-def test_a_folder_is_no_run_before_meta_json_is_there(
+def test_a_run_that_cannot_be_written_leaves_nothing_behind(
     create: Callable[..., RunPaths], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(path: Path, record: object) -> None:
         raise RunDirectoryError(f"{path}: cannot be written: No space left on device")
 
-    monkeypatch.setattr(prepare, "write_record", full)
-    with pytest.raises(RunDirectoryError):
-        create(name="half")
-    assert RunPaths(tmp_path / "runs" / "half").resolved.is_file()
-    assert RunStore(tmp_path / "runs").runs() == []
+    with monkeypatch.context() as broken:
+        broken.setattr(prepare, "write_record", full)
+        with pytest.raises(RunDirectoryError):
+            create(name="half")
+    assert list((tmp_path / "runs").iterdir()) == []
+    assert read_meta(create(name="half")).id == "half"
 
 
 def test_a_taken_name_changes_nothing_in_the_run_that_has_it(create: Callable[..., RunPaths]) -> None:
