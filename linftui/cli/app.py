@@ -37,8 +37,10 @@ app.add_typer(bench.app, name="bench")
 app.command("doctor")(doctor.doctor)
 
 
-def _print_version(wanted: bool) -> None:
-    if wanted:
+def _print_version(context: typer.Context, wanted: bool) -> None:
+    if (
+        wanted and not context.resilient_parsing
+    ):  # else a shell completes, and takes what is printed for names
         print(f"linftui {__version__}")
         raise typer.Exit
 

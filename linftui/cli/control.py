@@ -4,12 +4,13 @@ import codecs
 import re
 import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from linftui.cli.options import RunName, RunNames, RunsDir
+from linftui.cli.options import RunName, RunNames, RunsDir, WholeRunNames
 from linftui.cli.render import clean, fail
 from linftui.errors import LinftuiError, RunDirectoryError, UsageError
 from linftui.rundir.paths import RunPaths
@@ -30,9 +31,10 @@ def stop(
     """Ask runs to save a checkpoint and stop; ask again to end them at once."""
     from linftui.launch.control import stop_run
     from linftui.rundir.stopping import stop_stages
+    from linftui.rundir.store import RunStore
 
     code, asked = 0, []
-    for paths in _found(run, runs_dir):
+    for paths in _each_once(map(RunStore(runs_dir).find, run)):
         try:
             stop_run(paths, "linftui stop", deadline)
         except LinftuiError as error:  # the others are asked all the same
@@ -46,12 +48,9 @@ def stop(
     return code if no_wait else max([code, *(_wait_for_stop(paths, deadline) for paths in asked)])
 
 
-def _found(names: list[str], runs_dir: Path) -> list[RunPaths]:
-    """The runs of these names, each once: asking one twice to stop would end it without saving."""
-    from linftui.rundir.store import RunStore
-
-    store = RunStore(runs_dir)
-    return list({paths.root.resolve(): paths for paths in map(store.find, names)}.values())
+def _each_once(runs: Iterable[RunPaths]) -> list[RunPaths]:
+    """No run twice, whatever names were given: asking one twice to stop would end it without saving."""
+    return list({paths.root.resolve(): paths for paths in runs}.values())
 
 
 def _wait_for_stop(paths: RunPaths, deadline_s: float) -> int:
@@ -160,14 +159,15 @@ def _harmless(text: str) -> str:
 
 
 def rm(
-    run: RunNames,
+    run: WholeRunNames,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     runs_dir: RunsDir = Path("runs"),
 ) -> int:
     """Remove runs with all their checkpoints and certificates, for good."""
     from linftui.launch.removal import remove_run
+    from linftui.rundir.store import RunStore
 
-    doomed = _found(run, runs_dir)
+    doomed = _each_once(map(RunStore(runs_dir).find_exactly, run))
     if not yes:
         if not sys.stdin.isatty():
             raise UsageError("rm asks before it removes, and this is no terminal", "add --yes")

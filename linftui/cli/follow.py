@@ -1,6 +1,7 @@
 """Following a run in plain lines until its attempt ends. The run does not mind whether it is followed."""
 
 import contextlib
+import shlex
 import sys
 import time
 from collections.abc import Iterator
@@ -85,7 +86,7 @@ def follow(paths: RunPaths, attempt: int, *, as_json: bool = False) -> int:
     except KeyboardInterrupt:
         with contextlib.suppress(OSError):
             # Not on stdout, which holds what the run did, or one JSON object.
-            print(clean(f"the run goes on; stop it with: linftui stop {paths.root}"), file=sys.stderr)
+            print(clean(f"the run goes on; stop it with: linftui stop {_quoted(paths)}"), file=sys.stderr)
         raise
     if as_json:
         print_json(summary_json(summarise(paths)))
@@ -136,7 +137,12 @@ def _say(text: str) -> None:
 
 def _closing_line(paths: RunPaths, state: State) -> str:
     if state == "finished":
-        return f"finished: {paths.root}  next: linftui certify {paths.root}"
+        return f"finished: {paths.root}  next: linftui certify {_quoted(paths)}"
     if not complete_checkpoints(paths):
         return f"{state}: {paths.root}  no checkpoint was saved"
-    return f"{state}: {paths.root}  go on with: linftui resume {paths.root}"
+    return f"{state}: {paths.root}  go on with: linftui resume {_quoted(paths)}"
+
+
+def _quoted(paths: RunPaths) -> str:
+    """The run as a shell takes it: whoever copies the command runs nothing that a folder's name says."""
+    return shlex.quote(str(paths.root))

@@ -1,6 +1,7 @@
 """Beginning an attempt that lives on its own: its supervisor has a session, and no terminal, of its own."""
 
 import contextlib
+import shlex
 import subprocess
 import sys
 
@@ -17,6 +18,7 @@ from linftui.errors import (
 )
 from linftui.launch.plan import LaunchPlan, plan_devices
 from linftui.launch.prepare import create_run
+from linftui.launch.removal import withdraw_run
 from linftui.recipe.load import LoadedRecipe, recipe_hash
 from linftui.rundir.folders import finish_replacements
 from linftui.rundir.paths import RunPaths
@@ -30,10 +32,14 @@ def begin_run(store: RunStore, loaded: LoadedRecipe, plan: LaunchPlan, name: str
     """Makes the run directory and begins its first attempt.
 
     Raises:
-        LinftuiError: it cannot be written or started.
+        LinftuiError: it cannot be written or started; nothing of it is left.
     """
     paths = create_run(store, loaded, plan, name)
-    begin_attempt(paths, plan)
+    try:
+        begin_attempt(paths, plan)
+    except LinftuiError:
+        withdraw_run(paths)
+        raise
     return paths
 
 
@@ -98,7 +104,9 @@ def plan_resume(paths: RunPaths, checkpoint: int | None = None, devices: str | N
     with contextlib.suppress(OSError):  # the worker will say what cannot be written
         finish_replacements(paths.checkpoints)
     if checkpoint is None and run_state(paths) == "finished":
-        raise RunStateError(f"{paths.id} is finished", f"certify it with: linftui certify {paths.root}")
+        raise RunStateError(
+            f"{paths.id} is finished", f"certify it with: linftui certify {shlex.quote(str(paths.root))}"
+        )
     _require_checkpoint(paths, recipe_hash(recipe), checkpoint)
     reader = RunReader(paths)
     for follow in (reader.metrics, reader.events, reader.devices):

@@ -1,6 +1,8 @@
 """A run belongs to one process at a time: its supervisor, or whoever removes it."""
 
 import fcntl
+import os
+from pathlib import Path
 from typing import IO
 
 from linftui.errors import RunStateError
@@ -13,12 +15,15 @@ def sole_supervisor(paths: RunPaths) -> IO[bytes]:
     """Takes the run for as long as the file stays open; the kernel lets go of it with a dead process.
 
     Raises:
-        RunStateError: another process supervises the run.
+        RunStateError: another process supervises the run, or it is gone.
+        RunDirectoryError: the lock cannot be written.
     """
     path = paths.control / "supervisor.lock"
     try:
-        path.parent.mkdir(exist_ok=True)  # a removal that was interrupted has taken it
+        path.parent.mkdir(exist_ok=True)  # a run that was copied by git has no empty folders
         lock = open_lock(path)
+    except FileNotFoundError:
+        raise _gone(paths) from None
     except OSError as error:
         raise cannot_write(path, error) from error
     try:
@@ -28,4 +33,21 @@ def sole_supervisor(paths: RunPaths) -> IO[bytes]:
         raise RunStateError(f"{paths.id} is still running, or just being started", "stop it first") from None
     except OSError:
         pass  # no locks on this file system; the attempt's number still fences writers
+    if not (_is_at(lock, path) and paths.meta.is_file()):
+        lock.close()
+        raise _gone(paths)
     return lock
+
+
+def _is_at(lock: IO[bytes], path: Path) -> bool:
+    """Whether the file that we hold is the one that others find: it may be gone since we opened it."""
+    try:
+        return os.path.samestat(os.fstat(lock.fileno()), os.lstat(path))
+    except OSError:
+        return False
+
+
+def _gone(paths: RunPaths) -> RunStateError:
+    return RunStateError(
+        f"{paths.root} is no run any more: somebody has removed it", "linftui ls lists the runs"
+    )

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from linftui.devices import DeviceSnapshot
 from linftui.errors import DeviceError
+from linftui.launch.programs import search_path
 from linftui.rundir.records import Gpu
 
 _COUNTED = re.compile(r"(cpu|gpu):(\d{1,4})")
@@ -67,6 +68,7 @@ class LaunchPlan:
         visible = "" if self.torch_device == "cpu" else ",".join(self.devices)
         return {
             **with_huge_pages(os.environ),
+            "PATH": search_path(),  # matplotlib, say, starts fc-list
             "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
             "CUDA_VISIBLE_DEVICES": visible,
             "PYTHONUNBUFFERED": "1",

@@ -1,7 +1,6 @@
 """A new run directory from a checked recipe: all that the run is, on disk before any process starts."""
 
 import os
-import subprocess
 import sys
 import time
 from importlib.metadata import PackageNotFoundError, version
@@ -11,6 +10,7 @@ from msgspec import structs
 
 from linftui import __version__
 from linftui.launch.plan import LaunchPlan
+from linftui.launch.programs import ask
 from linftui.recipe.load import LoadedRecipe, dump_recipe, recipe_hash
 from linftui.recipe.schema import Recipe, format_fraction
 from linftui.rundir.liveness import this_host
@@ -23,36 +23,36 @@ from linftui.rundir.writer import write_atomic, write_record
 def create_run(store: RunStore, loaded: LoadedRecipe, plan: LaunchPlan, name: str | None) -> RunPaths:
     """Makes the run directory: the recipe as given, as resolved, and what surrounds it.
 
-    meta.json is written last; before it is there, nobody takes the folder for a run.
+    It appears under its name once all of this is in it.
 
     Raises:
         UsageError: the name is taken or not plain.
-        RunDirectoryError: the folder cannot be written.
+        RunDirectoryError: the folder cannot be written; nothing of it is left.
     """
     recipe = _with_absolute_root(loaded.recipe)
-    paths = store.create(recipe.name, name)
-    write_atomic(paths.recipe, loaded.text.encode())
-    write_atomic(paths.resolved, dump_recipe(recipe).encode())
-    write_record(
-        paths.meta,
-        MetaRecord(
-            id=paths.id,
-            created=time.time(),
-            recipe=recipe.name,
-            recipe_source=loaded.source,
-            recipe_hash=recipe_hash(recipe),
-            overrides=list(loaded.overrides),
-            argv=sys.argv,
-            seed=recipe.seed,
-            epochs=recipe.epochs,
-            eps_test=format_fraction(recipe.eps.test),
-            versions=installed_versions(),
-            git=_git_commit(),
-            host=this_host().name,
-            devices=list(plan.devices),
-            threads=plan.threads,
-        ),
-    )
+    with store.creating(recipe.name, name) as (paths, draft):
+        write_atomic(draft.recipe, loaded.text.encode())
+        write_atomic(draft.resolved, dump_recipe(recipe).encode())
+        write_record(
+            draft.meta,
+            MetaRecord(
+                id=paths.id,
+                created=time.time(),
+                recipe=recipe.name,
+                recipe_source=loaded.source,
+                recipe_hash=recipe_hash(recipe),
+                overrides=list(loaded.overrides),
+                argv=sys.argv,
+                seed=recipe.seed,
+                epochs=recipe.epochs,
+                eps_test=format_fraction(recipe.eps.test),
+                versions=installed_versions(),
+                git=_git_commit(),
+                host=this_host().name,
+                devices=list(plan.devices),
+                threads=plan.threads,
+            ),
+        )
     return paths
 
 
@@ -76,12 +76,14 @@ def installed_versions() -> dict[str, str]:
 
 
 def _git_commit() -> str | None:
-    """The commit of the folder the run is started from, marked where there are changes beside it."""
+    """The commit of the folder the run is started from.
+
+    HEAD is resolved and nothing more. To tell whether files were changed since, git runs what the folder's
+    own .git/config names (core.fsmonitor, filters), and to read the commit itself it may fetch it, with a
+    command that the same file names. An unpacked archive brings such a file along.
+    """
     try:
-        describe = subprocess.run(
-            ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
-            capture_output=True, text=True, timeout=10, check=True,
-        )  # fmt: skip
-    except (OSError, subprocess.SubprocessError):
+        folder = os.getcwd()
+    except FileNotFoundError:  # it was removed under us
         return None
-    return describe.stdout.strip() or None
+    return ask("git", "-C", folder, "rev-parse", "--verify", "HEAD")

@@ -1,11 +1,14 @@
 """A folder of runs: making a run directory, finding one by name, listing them."""
 
+import contextlib
 import difflib
 import math
 import os
 import re
 import secrets
+import shutil
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,8 +53,11 @@ class RunStore:
     def __init__(self, root: Path) -> None:
         self.root = root
 
-    def create(self, recipe_name: str, name: str | None = None) -> RunPaths:
-        """Makes a new, empty run directory and takes its name.
+    @contextlib.contextmanager
+    def creating(self, recipe_name: str, name: str | None = None) -> Iterator[tuple[RunPaths, RunPaths]]:
+        """A new run directory, whole or not at all: it gets its name once the block has written it.
+
+        The block receives the run as it will be, and the hidden folder in which to write it.
 
         Args:
             recipe_name: the id is `<recipe>-<yyyymmdd-hhmmss>-<4 hex>` where no name is given.
@@ -61,26 +67,28 @@ class RunStore:
             UsageError: the name is taken or not plain.
             RunDirectoryError: the folder cannot be written.
         """
-        if name == "latest":
-            raise UsageError("--name latest is taken: it stands for the newest run", "choose another --name")
-        if name is not None and not PLAIN_NAME.fullmatch(name):
-            raise UsageError(
-                f"--name {name!r} is not a plain name", "use letters, digits, dots, dashes and underscores"
-            )
+        _check_name(name)
         stamp = time.strftime("%Y%m%d-%H%M%S")
         paths = RunPaths(self.root / (name or f"{recipe_name}-{stamp}-{secrets.token_hex(2)}"))
+        taken = UsageError(f"{paths.root} exists already", "choose another --name")
+        if os.path.lexists(paths.root):
+            raise taken
+        draft = RunPaths(hidden_beside(paths, "new"))
         try:
-            self.root.mkdir(parents=True, exist_ok=True)
-            paths.root.mkdir()
-            for folder in (paths.checkpoints, paths.certificates, paths.control):
-                folder.mkdir()
-        except FileExistsError as error:
-            if not paths.root.is_dir():
+            try:
+                self.root.mkdir(parents=True, exist_ok=True)
+                for folder in (draft.root, draft.checkpoints, draft.certificates, draft.control):
+                    folder.mkdir()
+            except OSError as error:
                 raise cannot_write(self.root, error) from error
-            raise UsageError(f"{paths.root} exists already", "choose another --name") from None
-        except OSError as error:
-            raise cannot_write(paths.root, error) from error
-        return paths
+            yield paths, draft
+            try:
+                draft.root.rename(paths.root)
+            except OSError as error:  # somebody was faster
+                raise (taken if os.path.lexists(paths.root) else cannot_write(paths.root, error)) from error
+        except BaseException:
+            shutil.rmtree(draft.root, ignore_errors=True)
+            raise
 
     def find(self, name: str) -> RunPaths:
         """The run of that id, of that unique beginning of an id, at that path, or the `latest`.
@@ -89,14 +97,9 @@ class RunStore:
             RunNotFoundError: there is none, or several begin like that.
             RunDirectoryError: its folders lead elsewhere.
         """
-        path = Path(os.path.expanduser(name))
-        if name and _is_run(path):
-            return _checked(RunPaths(path.resolve() if path.name in ("", "..") else path))
-        if os.path.exists(path) and len(path.parts) > 1:
-            raise RunNotFoundError(f"{name} is not a run directory: it is a link or has no meta.json")
+        if (exact := self._exactly(name)) is not None:
+            return exact
         ids = [run.id for run in self.runs()]
-        if name in ids:
-            return _checked(RunPaths(self.root / name))
         if name == "latest" and ids:
             return _checked(RunPaths(self.root / self.summaries()[0].id))
         matches = [run for run in ids if name and run.startswith(name)]
@@ -110,16 +113,56 @@ class RunStore:
         hint = f"did you mean {near[0]}?" if near else "linftui ls lists the runs"
         raise RunNotFoundError(f"no run {name!r} in {self.root}", hint)
 
+    def find_exactly(self, name: str) -> RunPaths:
+        """The run of just that id, or at that path: for what cannot be undone.
+
+        A beginning, or `latest`, may stand for another run by now than the one that is meant.
+
+        Raises:
+            RunNotFoundError: there is none.
+            RunDirectoryError: its folders lead elsewhere.
+        """
+        if (exact := self._exactly(name)) is not None:
+            return exact
+        meant = self.find(name)
+        raise RunNotFoundError(f"no run in {self.root} is called just {name!r}", f"do you mean {meant.id}?")
+
+    def _exactly(self, name: str) -> RunPaths | None:
+        path = Path(os.path.expanduser(name))
+        if name and _is_run(path):
+            return _checked(RunPaths(path.resolve() if path.name in ("", "..") else path))
+        if os.path.exists(path) and len(path.parts) > 1:
+            raise RunNotFoundError(f"{name} is not a run directory: it is a link or has no meta.json")
+        return _checked(RunPaths(self.root / name)) if name in (run.id for run in self.runs()) else None
+
     def runs(self) -> list[RunPaths]:
-        """All run directories, in no order; what is no run directory is passed over."""
+        """All run directories, in no order; what is no run directory, or is hidden, is passed over."""
         try:
-            return [RunPaths(path) for path in self.root.iterdir() if _is_run(path)]
+            found = [path for path in self.root.iterdir() if not path.name.startswith(".")]
         except OSError:
             return []
+        return [RunPaths(path) for path in found if _is_run(path)]
 
     def summaries(self) -> list[RunSummary]:
         """Every run at a glance, newest first; a damaged one is listed with its problem."""
         return sorted(map(summarise, self.runs()), key=lambda run: (run.created or 0.0, run.id), reverse=True)
+
+
+def hidden_beside(paths: RunPaths, why: str) -> Path:
+    """A free name for a run's folder while it is no run: still being made ("new"), or about to go ("gone").
+
+    A process that is killed in between leaves it behind, where it takes no run's name.
+    """
+    return paths.root.with_name(f".{paths.id}.{secrets.token_hex(4)}.{why}")
+
+
+def _check_name(name: str | None) -> None:
+    if name == "latest":
+        raise UsageError("--name latest is taken: it stands for the newest run", "choose another --name")
+    if name is not None and not PLAIN_NAME.fullmatch(name):
+        raise UsageError(
+            f"--name {name!r} is not a plain name", "use letters, digits, dots, dashes and underscores"
+        )
 
 
 def _checked(paths: RunPaths) -> RunPaths:

@@ -104,7 +104,7 @@ class RunList:
             with os.scandir(self._store.root) as entries:
                 for entry in entries:
                     with contextlib.suppress(OSError):  # it has just gone
-                        if entry.is_dir(follow_symlinks=False):
+                        if entry.is_dir(follow_symlinks=False) and not entry.name.startswith("."):
                             known = entry.name in self._rows  # then its place in the queue does not matter
                             date = 0.0 if known else entry.stat(follow_symlinks=False).st_mtime
                             found.append((date, entry.name, entry.path))

@@ -234,6 +234,30 @@ class TestRm:
         assert fails(2, "rm", "nosuch", "tiny-run", "-y").startswith("no run 'nosuch' in runs")
         assert sorted(copied_run.rglob("*")) == before
 
+    @pytest.mark.parametrize("name", ["tiny", "latest"])
+    def test_it_wants_the_whole_name(self, fails: Fails, copied_run: Path, name: str) -> None:
+        before = sorted(copied_run.rglob("*"))
+        sentence = f"no run in runs is called just '{name}'; do you mean tiny-run?"
+        assert fails(2, "rm", name, "-y") == sentence
+        assert fails(2, "rm", "tiny-run", name, "-y") == sentence
+        assert sorted(copied_run.rglob("*")) == before
+
+    def test_a_folder_that_may_be_no_run_is_kept(
+        self, linftui: Command, fails: Fails, copied_run: Path, tmp_path: Path
+    ) -> None:
+        (tmp_path / "thesis").mkdir()
+        (tmp_path / "thesis" / "meta.json").write_text("not json")
+        (tmp_path / "thesis" / "chapter.tex").write_text("years of work")
+        sentence = fails(1, "rm", "thesis", "-y")
+        assert sentence.startswith(
+            "thesis is not removed, for it may be no run: thesis/meta.json: cannot be read: "
+        )
+        assert sentence.endswith(f"; if it is to go all the same: rm -r {tmp_path}/thesis")
+        assert {path.name for path in (tmp_path / "thesis").iterdir()} == {"meta.json", "chapter.tex"}
+        (copied_run / "meta.json").write_bytes((copied_run / "meta.json").read_bytes()[:-20])
+        assert fails(1, "rm", "tiny-run", "-y").endswith(f" rm -r {copied_run}")
+        assert (copied_run / "checkpoints").is_dir()
+
     def test_a_damaged_run_is_removed_unless_it_may_be_going_on(
         self, linftui: Command, fails: Fails, copied_run: Path
     ) -> None:

@@ -1,10 +1,7 @@
-"""`--help`, `--version` and completion: what the command line says of itself."""
+"""`--help` and `--version`: what the command line says of itself."""
 
-import os
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -70,17 +67,3 @@ def test_help_of_a_command_tells_its_arguments_and_options(linftui: Command) -> 
 def test_version_is_the_packages(linftui: Command) -> None:
 
     assert linftui("--version").stdout == f"linftui {__version__}\n"
-
-
-@pytest.mark.parametrize(
-    ("words", "completed"), [("linftui show ti", "tiny-run"), ("linftui run digi", "digits")]
-)
-def test_a_shell_completes_runs_and_recipes(copied_run: Path, words: str, completed: str) -> None:
-    done = subprocess.run(
-        [Path(sys.executable).with_name("linftui")],
-        cwd=copied_run.parents[1],
-        env={**os.environ, "_LINFTUI_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": "2"},
-        capture_output=True,
-        text=True,
-    )
-    assert (done.returncode, done.stdout.split(), done.stderr) == (0, [completed], "")

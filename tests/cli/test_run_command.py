@@ -5,7 +5,7 @@ import os
 import re
 import signal
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +44,33 @@ def killed(run: Path) -> str:
     """How a rank that was killed from outside is told of."""
     log = f"{run}/logs/attempt-001/rank-0.log"
     return f"the training process was killed by signal 9; its log is {log}"
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 1 MiB, which is what a disk is like that somebody else has filled."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=1M", "tmpfs", disk], capture_output=True
+    ).returncode:
+        pytest.skip("only root may mount a small file system")
+    yield disk
+    subprocess.run(["umount", "--lazy", disk], check=True)
+
+
+@pytest.mark.parametrize("pages", range(4))
+def test_a_run_that_a_full_disk_stops_at_its_beginning_leaves_nothing_behind(
+    fails: Fails, tiny_recipe: Path, small_disk: Path, pages: int
+) -> None:
+    """There is room for none of its first files, for one, for two, or for all but the supervisor's."""
+    (small_disk / "runs").mkdir()
+    status = os.statvfs(small_disk)
+    (small_disk / "filler").write_bytes(bytes((status.f_bavail - pages) * status.f_frsize))
+    sentence = fails(1, "run", tiny_recipe, "--name", "mine", "--runs-dir", small_disk / "runs", "--detach")
+    file = ["recipe.yaml", "resolved.yaml", "meta.json", "state.json"][pages]
+    assert sentence.endswith(f"/{file}: cannot be written: No space left on device; free some space")
+    assert os.listdir(small_disk / "runs") == []
 
 
 class TestDryRun:

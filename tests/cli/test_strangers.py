@@ -14,6 +14,7 @@ import torch
 from msgspec import structs
 
 from linftui.certify.certifier import load_subject
+from linftui.cli.follow import follow
 from linftui.errors import CheckpointError
 from linftui.rundir.liveness import describe_process, this_host
 from linftui.rundir.paths import RunPaths
@@ -193,6 +194,57 @@ def test_code_that_lies_in_the_folder_is_not_run(copied_run: Path) -> None:
     done = subprocess.run(command, cwd=copied_run, capture_output=True, text=True, timeout=120)
     assert (done.returncode, json.loads(done.stdout)["n"]) == (0, 5)
     assert not (copied_run / "owned").exists()
+
+
+def test_programs_that_a_folder_brings_along_are_not_run(
+    tiny_recipe: Path, linftui: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
+    """Neither those that its .git/config names for git, nor those that lie in it, whatever PATH says."""
+    trap, caught = tmp_path / "trap", tmp_path / "caught"
+    trap.write_text(f'#!/bin/sh\necho "$0" >> {caught}\n')
+    trap.chmod(0o755)
+    git = ["git", "-c", "user.name=x", "-c", "user.email=x@y", "-c", "commit.gpgsign=false"]
+    (tmp_path / ".gitattributes").write_text("* filter=trap\n")
+    for command in (["init", "--quiet"], ["add", ".gitattributes"], ["commit", "--quiet", "-m", "first"]):
+        subprocess.run([*git, *command], cwd=tmp_path, check=True)
+    commit = subprocess.check_output(["git", "rev-parse", "HEAD"], cwd=tmp_path, text=True).strip()
+    (tmp_path / ".gitattributes").write_text("* filter=trap\n\n")
+    config = {
+        "core.repositoryFormatVersion": "1", "core.fsmonitor": trap, "core.pager": trap,
+        "filter.trap.clean": trap, "pager.rev-parse": trap, "alias.rev-parse": f"!{trap}",
+        "core.hooksPath": tmp_path / "hooks", "core.sshCommand": trap, "extensions.partialClone": "far",
+        "remote.far.promisor": "true", "remote.far.url": f"ext::{trap}", "protocol.ext.allow": "always",
+    }  # fmt: skip
+    (tmp_path / "hooks").mkdir()
+    shutil.copy(trap, tmp_path / "hooks" / "post-index-change")
+    for key, value in config.items():
+        subprocess.run(["git", "config", key, str(value)], cwd=tmp_path, check=True)
+    # Whoever looks into the commit, or for changes, is caught.
+    (tmp_path / ".git" / "objects" / commit[:2] / commit[2:]).unlink()
+    for command in (["git", "rev-parse", "HEAD^{commit}"], ["git", "diff"]):
+        subprocess.run(command, cwd=tmp_path, capture_output=True)
+        assert caught.read_text()
+        caught.unlink()
+
+    for name in ("git", "loginctl"):
+        shutil.copy(trap, tmp_path / name)
+    path = f":.:{os.environ['PATH']}"
+    done = linftui("run", tiny_recipe, "--name", "mine", "--detach", PATH=path)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "mine\n", "")
+    assert not caught.exists(), caught.read_text()
+    assert json.loads((tmp_path / "runs" / "mine" / "meta.json").read_text())["git"] == commit
+
+
+def test_a_command_that_is_shown_can_be_copied_into_a_shell(
+    copied_run: Path, fails: Fails, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = copied_run.rename(copied_run.with_name("x $(touch owned)"))
+    assert follow(RunPaths(run), 1) == 0
+    shown = [capsys.readouterr().out.partition("next: ")[2], fails(2, "resume", run).partition(" with: ")[2]]
+    for command in shown:
+        script = f'linftui() {{ printf %s "$2"; }}; {command}'
+        assert subprocess.check_output(["sh", "-c", script], cwd=tmp_path, text=True) == str(run)
+    assert not (tmp_path / "owned").exists()
 
 
 def test_no_process_is_ended_because_a_run_names_it(

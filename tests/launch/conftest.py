@@ -18,6 +18,7 @@ def paths(tmp_path: Path) -> RunPaths:
     """A run directory in which nothing has happened yet."""
     paths = RunPaths(tmp_path / "run")
     paths.control.mkdir(parents=True)
+    paths.meta.write_text("{}")
     return paths
 
 

@@ -126,6 +126,29 @@ def test_whoever_started_and_follows_a_run_may_die(
     assert end_of(paths) == FINISHED
 
 
+@pytest.mark.parametrize(
+    ("program", "said"),
+    [
+        (None, "the supervisor cannot be started: No such file or directory"),
+        ("echo no memory; exit 1", "the supervisor did not start: no memory"),
+        ("exit 1", "the supervisor did not start: it said nothing"),
+    ],
+)
+def test_a_run_whose_supervisor_cannot_be_started_leaves_nothing_behind(
+    tiny_recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: str | None, said: str
+) -> None:
+    python = tmp_path / "python"
+    if program is not None:
+        python.write_text(f"#!/bin/sh\n{program}\n")
+        python.chmod(0o755)
+    store = RunStore(tmp_path / "runs")
+    with monkeypatch.context() as broken:
+        broken.setattr(sys, "executable", str(python))
+        with pytest.raises(LinftuiError, match=said):
+            begin_run(store, load_recipe(tiny_recipe), PLAN, "mine")
+    assert os.listdir(store.root) == []
+
+
 def test_a_run_that_is_going_on_is_refused_with_the_supervisors_own_words(
     copy: RunPaths, sleeper: subprocess.Popen[bytes]
 ) -> None:

@@ -1,10 +1,14 @@
 """A run belongs to one process at a time, and to nobody once that one is gone."""
 
+import errno
+import fcntl
 import os
+import shutil
 import stat
 import subprocess
 import sys
 from pathlib import Path
+from typing import IO
 
 import pytest
 
@@ -69,3 +73,50 @@ def test_a_pipe_in_place_of_the_lock_blocks_nobody(paths: RunPaths) -> None:
     with pytest.raises(RunStateError):
         sole_supervisor(paths)
     held.close()
+
+
+@pytest.mark.parametrize("made_again", [False, True])
+def test_a_run_that_was_removed_while_its_lock_was_being_taken_is_not_taken(
+    paths: RunPaths, monkeypatch: pytest.MonkeyPatch, made_again: bool
+) -> None:
+    """Who waits for the lock's file to be opened and locked may hold one that nobody finds any more."""
+    flock = fcntl.flock
+
+    def slowly(lock: IO[bytes], operation: int) -> None:
+        shutil.rmtree(paths.root)
+        if made_again:
+            paths.control.mkdir(parents=True)
+            paths.meta.touch()
+            (paths.control / "supervisor.lock").touch()
+        flock(lock, operation)
+
+    with monkeypatch.context() as slow:
+        slow.setattr(fcntl, "flock", slowly)
+        with pytest.raises(RunStateError, match="is no run any more: somebody has removed it; linftui ls"):
+            sole_supervisor(paths)
+    if made_again:
+        sole_supervisor(paths).close()
+
+
+def test_what_is_no_run_any_more_is_not_taken(paths: RunPaths) -> None:
+    paths.meta.unlink()
+    with pytest.raises(RunStateError, match="is no run any more"):
+        sole_supervisor(paths)
+    shutil.rmtree(paths.root)
+    with pytest.raises(RunStateError, match="is no run any more"):
+        sole_supervisor(paths)
+    assert not paths.root.exists()
+
+
+@pytest.mark.parametrize("number", [errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP])
+def test_a_file_system_without_locks_is_no_hindrance(
+    paths: RunPaths, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def unsupported(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", unsupported)
+    sole_supervisor(paths).close()
+    paths.meta.unlink()
+    with pytest.raises(RunStateError, match="is no run any more"):
+        sole_supervisor(paths)

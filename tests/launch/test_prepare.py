@@ -61,17 +61,18 @@ def test_a_new_run_is_pending_and_can_be_found(create: Callable[..., RunPaths], 
     assert RunStore(tmp_path / "runs").find("tiny").root == paths.root
 
 
-def test_a_folder_is_no_run_before_meta_json_is_there(
+def test_a_run_that_cannot_be_written_leaves_nothing_behind(
     create: Callable[..., RunPaths], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(path: Path, record: object) -> None:
         raise RunDirectoryError(f"{path}: cannot be written: No space left on device")
 
-    monkeypatch.setattr(prepare, "write_record", full)
-    with pytest.raises(RunDirectoryError):
-        create(name="half")
-    assert RunPaths(tmp_path / "runs" / "half").resolved.is_file()
-    assert RunStore(tmp_path / "runs").runs() == []
+    with monkeypatch.context() as broken:
+        broken.setattr(prepare, "write_record", full)
+        with pytest.raises(RunDirectoryError):
+            create(name="half")
+    assert list((tmp_path / "runs").iterdir()) == []
+    assert read_meta(create(name="half")).id == "half"
 
 
 def test_a_taken_name_changes_nothing_in_the_run_that_has_it(create: Callable[..., RunPaths]) -> None:
@@ -88,19 +89,24 @@ def test_a_relative_data_root_is_pinned_down(create: Callable[..., RunPaths], tm
     assert read_recipe(create()).data.root is None
 
 
-def test_the_commit_is_noted_with_a_mark_where_files_were_changed(
-    create: Callable[..., RunPaths], tmp_path: Path
-) -> None:
+def test_the_commit_that_is_checked_out_is_noted(create: Callable[..., RunPaths], tmp_path: Path) -> None:
     assert read_meta(create()).git is None
     git = ["git", "-c", "user.name=x", "-c", "user.email=x@y", "-c", "commit.gpgsign=false"]
-    (tmp_path / "file").write_text("a")
-    (tmp_path / ".gitignore").write_text("runs")
-    for command in (["init", "--quiet"], ["add", "."], ["commit", "--quiet", "-m", "first"]):
-        subprocess.run([*git, *command], check=True)
+    subprocess.run([*git, "init", "--quiet"], check=True)
+    assert read_meta(create()).git is None  # nothing is committed yet
+    subprocess.run([*git, "commit", "--quiet", "--allow-empty", "-m", "first"], check=True)
     commit = subprocess.check_output(["git", "rev-parse", "HEAD"], text=True).strip()
-    assert read_meta(create()).git == commit
-    (tmp_path / "file").write_text("b")
-    assert read_meta(create()).git == f"{commit}-dirty"
+    assert len(commit) == 40 and read_meta(create()).git == commit
+
+
+def test_a_folder_that_was_removed_has_no_commit(
+    tmp_path: Path, tiny_recipe: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    paths = create_run(RunStore(tmp_path / "runs"), load_recipe(tiny_recipe), PLAN, None)
+    assert read_meta(paths).git is None
 
 
 @pytest.mark.parametrize("damage", [b"", b"seed: [", b"seed: 1\nseed: 2\n", b"\xff"], ids=range(4))

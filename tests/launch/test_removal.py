@@ -1,21 +1,25 @@
 """Removing a run: all of it, nothing besides it, and never one that somebody is working on."""
 
+import contextlib
 import os
 import shutil
 import subprocess
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from msgspec import structs
 
-from linftui.errors import RunDirectoryError, RunStateError
+from linftui.errors import LinftuiError, RunDirectoryError, RunStateError
+from linftui.launch.begin import plan_resume
 from linftui.launch.lock import sole_supervisor
-from linftui.launch.removal import remove_run
+from linftui.launch.removal import remove_run, withdraw_run
 from linftui.rundir.liveness import describe_process, this_host
 from linftui.rundir.paths import RunPaths
 from linftui.rundir.records import CertifyTask, MemberRecord, StateRecord
-from linftui.rundir.store import RunStore
+from linftui.rundir.store import RunStore, read_meta
 from linftui.rundir.writer import write_record
 
 
@@ -107,35 +111,102 @@ def test_links_are_removed_and_not_followed(copy: RunPaths, tmp_path: Path) -> N
     assert everything(outside) == before and (outside / "file").read_text() == "mine"
 
 
-@pytest.mark.parametrize("last", [None, "meta.json", "checkpoints", "control", "resolved.yaml", "state.json"])
-def test_a_removal_that_was_interrupted_anywhere_can_be_repeated(
-    copy: RunPaths, monkeypatch: pytest.MonkeyPatch, last: str | None
+def at_each_change(monkeypatch: pytest.MonkeyPatch, do: Callable[[], None]) -> None:
+    """From now on `do` is called before anything is removed or renamed, by whatever means Python has."""
+    for name in ("unlink", "rmdir", "rename"):
+        original = getattr(os, name)
+
+        def changing(*arguments: Any, original: Any = original, **options: Any) -> None:
+            do()
+            original(*arguments, **options)
+
+        monkeypatch.setattr(os, name, changing)
+
+
+def test_a_removal_that_is_interrupted_anywhere_can_be_repeated_or_has_freed_the_name(
+    finished_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Killed(BaseException):
         pass
 
-    rmtree, unlink = shutil.rmtree, Path.unlink
+    store, finished, repeated = RunStore(tmp_path / "runs"), False, 0
+    for survived in range(1000):
+        paths = RunPaths(Path(shutil.copytree(finished_run, tmp_path / "runs" / "copy")))
+        left = iter(range(survived))
 
-    def removing_folder(folder: Path) -> None:
-        if folder.name == last:
-            raise Killed
-        rmtree(folder)
+        def count_down(left: Iterator[int] = left) -> None:
+            if next(left, None) is None:
+                raise Killed
 
-    def removing_file(file: Path) -> None:
-        if file.name == last:
-            raise Killed
-        unlink(file)
+        with monkeypatch.context() as deadly:
+            at_each_change(deadly, count_down)
+            with contextlib.suppress(Killed):
+                remove_run(paths)
+                finished = True
+        if paths.root.exists():
+            assert store.find_exactly("copy").root == paths.root
+            with pytest.raises(LinftuiError, match="resolved.yaml") if survived else contextlib.nullcontext():
+                plan_resume(paths, checkpoint=24)
+            remove_run(paths)
+            repeated += 1
+        assert not paths.root.exists() and store.runs() == []
+        if finished:
+            break
+    assert finished and repeated > 20  # files and folders that the run had
 
-    with monkeypatch.context() as broken:
-        broken.setattr(shutil, "rmtree", removing_folder)
-        broken.setattr(Path, "unlink", removing_file)
-        broken.setattr(Path, "rmdir", removing_folder)
-        if last is not None:
-            with pytest.raises(Killed):
-                remove_run(copy)
-            assert RunStore(copy.root.parent).find("copy").root == copy.root
-    remove_run(copy)
+
+def test_nobody_takes_a_run_at_any_moment_of_its_removal(
+    copy: RunPaths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refusals = []
+
+    def take() -> None:
+        with pytest.raises(RunStateError) as refused:
+            sole_supervisor(copy)
+        refusals.append(refused.value.message)
+
+    before = len(everything(copy.root))
+    with monkeypatch.context() as watched:
+        at_each_change(watched, take)
+        remove_run(copy)
+    gone = f"{copy.root} is no run any more: somebody has removed it"
+    assert set(refusals) == {"copy is still running, or just being started", gone}
+    assert len(refusals) == before + 2  # the folder itself, and the change of its name
     assert not copy.root.exists()
+
+
+@pytest.mark.parametrize("damage", [b"not json", b"", b"{}", b"[]", b'{"v": 99}', None])
+def test_a_folder_whose_meta_json_is_not_a_runs_is_left_alone(tmp_path: Path, damage: bytes | None) -> None:
+    paths = RunPaths(tmp_path / "it's mine")
+    paths.root.mkdir()
+    (paths.root / "thesis.tex").write_text("years of work")
+    if damage is not None:
+        paths.meta.write_bytes(damage)
+    before = everything(paths.root)
+    with pytest.raises(RunDirectoryError) as refused:
+        remove_run(paths)
+    assert refused.value.message.startswith(f"{paths.root} is not removed, for it may be no run: ")
+    assert everything(paths.root) == before  # not even a lock is left in it
+    remove_by_hand = refused.value.hint.removeprefix("if it is to go all the same: ")
+    subprocess.run(["sh", "-c", remove_by_hand], check=True)
+    assert not paths.root.exists() and tmp_path.exists()
+
+
+def test_a_run_that_was_renamed_by_its_owner_can_be_removed(copy: RunPaths) -> None:
+    renamed = RunPaths(copy.root.rename(copy.root.with_name("a name of my own")))
+    assert read_meta(renamed).id == "tiny-run"
+    remove_run(renamed)
+    assert not renamed.root.exists()
+
+
+def test_a_run_that_could_not_be_begun_is_withdrawn_unless_somebody_has_taken_it(copy: RunPaths) -> None:
+    before = everything(copy.root)
+    with sole_supervisor(copy):
+        withdraw_run(copy)
+    assert everything(copy.root) == before
+    withdraw_run(copy)
+    assert os.listdir(copy.root.parent) == []
+    withdraw_run(copy)  # gone already
 
 
 @pytest.mark.skipif(os.getuid() == 0, reason="root may remove anything")

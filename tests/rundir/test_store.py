@@ -3,6 +3,8 @@
 import os
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -32,19 +34,68 @@ def make_run(root: Path, name: str, created: float = 1.0) -> RunPaths:
     return paths
 
 
-class TestCreate:
+def create(store: RunStore, name: str | None = None) -> RunPaths:
+    """A new run of the tiny recipe with nothing in it but its meta.json."""
+    with store.creating("tiny", name) as (paths, draft):
+        draft.meta.write_bytes(encode(structs.replace(META, id=paths.id)))
+    return paths
+
+
+class TestCreating:
     def test_an_id_is_made_of_recipe_time_and_chance(self, tmp_path: Path) -> None:
         store = RunStore(tmp_path / "some" / "runs")
-        first, second = store.create("tiny"), store.create("tiny")
+        first, second = create(store), create(store)
         assert first.id != second.id
         assert re.fullmatch(r"tiny-\d{8}-\d{6}-[0-9a-f]{4}", first.id)
-        assert {path.name for path in first.root.iterdir()} == {"checkpoints", "certificates", "control"}
+        assert {path.name for path in first.root.iterdir()} == {
+            "checkpoints", "certificates", "control", "meta.json"
+        }  # fmt: skip
 
     def test_a_name_is_taken_as_it_is_and_only_once(self, tmp_path: Path) -> None:
         store = RunStore(tmp_path)
-        assert store.create("tiny", "my.run-1_a").root == tmp_path / "my.run-1_a"
-        with pytest.raises(UsageError, match="my.run-1_a exists already; choose another --name"):
-            store.create("tiny", "my.run-1_a")
+        assert create(store, "my.run-1_a").root == tmp_path / "my.run-1_a"
+        (tmp_path / "file").touch()
+        (tmp_path / "folder").mkdir()
+        (tmp_path / "link").symlink_to("nowhere")
+        for taken in ("my.run-1_a", "file", "folder", "link"):
+            with pytest.raises(UsageError, match=f"{taken} exists already; choose another --name"):
+                create(store, taken)
+        names = {path.name for path in tmp_path.iterdir()}
+        assert names == {"my.run-1_a", "file", "folder", "link"} and not list((tmp_path / "folder").iterdir())
+
+    def test_of_two_that_want_a_name_at_once_the_first_to_be_whole_has_it(self, tmp_path: Path) -> None:
+        store = RunStore(tmp_path)
+        with pytest.raises(UsageError, match="mine exists already"), store.creating("tiny", "mine"):
+            first = create(store, "mine")
+        assert store.find("mine").root == first.root and os.listdir(tmp_path) == ["mine"]
+
+    def test_until_it_is_whole_it_is_no_run_and_has_no_name(self, tmp_path: Path) -> None:
+        store = RunStore(tmp_path)
+        with store.creating("tiny", "mine") as (paths, draft):
+            draft.meta.write_bytes(encode(META))
+            assert store.runs() == [] and not paths.root.exists()
+            with pytest.raises(RunNotFoundError):
+                store.find("mine")
+        assert [run.root for run in store.runs()] == [paths.root]
+
+    @pytest.mark.parametrize("error", [RunDirectoryError("full"), KeyboardInterrupt()])
+    def test_what_does_not_become_whole_leaves_nothing_behind(
+        self, tmp_path: Path, error: BaseException
+    ) -> None:
+        with pytest.raises(type(error)), RunStore(tmp_path).creating("tiny", "mine") as (_, draft):
+            draft.meta.write_bytes(encode(META))
+            raise error
+        assert os.listdir(tmp_path) == []
+
+    def test_a_process_that_is_killed_meanwhile_takes_no_name(self, tmp_path: Path) -> None:
+        program = "import os, pathlib, sys; from linftui.rundir.store import RunStore\n"
+        program += "with RunStore(pathlib.Path(sys.argv[1])).creating('tiny', 'mine') as (_, draft):\n"
+        program += "    draft.meta.touch(); os.kill(os.getpid(), 9)"
+        done = subprocess.run([sys.executable, "-c", program, str(tmp_path)], cwd="/")
+        assert done.returncode == -9 and len(os.listdir(tmp_path)) == 1
+        store = RunStore(tmp_path)
+        assert store.runs() == [] and store.summaries() == []
+        assert create(store, "mine").root == tmp_path / "mine"
 
     @pytest.mark.parametrize(
         "name",
@@ -68,15 +119,15 @@ class TestCreate:
     )
     def test_a_name_that_is_not_plain_is_refused_and_nothing_made(self, tmp_path: Path, name: str) -> None:
         with pytest.raises(UsageError, match="is not a plain name"):
-            RunStore(tmp_path / "runs").create("tiny", name)
+            create(RunStore(tmp_path / "runs"), name)
         assert not list(tmp_path.iterdir())
 
     def test_a_folder_that_cannot_be_made_is_told_in_a_sentence(self, tmp_path: Path) -> None:
         (tmp_path / "runs").write_text("a file")
         with pytest.raises(RunDirectoryError, match="runs: cannot be written: File exists"):
-            RunStore(tmp_path / "runs").create("tiny")
+            create(RunStore(tmp_path / "runs"))
         with pytest.raises(RunDirectoryError, match="cannot be written: Not a directory"):
-            RunStore(tmp_path / "runs" / "below").create("tiny")
+            create(RunStore(tmp_path / "runs" / "below"))
 
 
 class TestFind:
@@ -137,6 +188,35 @@ class TestFind:
         assert "link" not in {run.id for run in store.runs()}
         with pytest.raises(RunNotFoundError):
             store.find("link")
+
+    @pytest.mark.parametrize("name", ["cifar-1", "digits", "runs/cifar-1", "./runs/cifar-1/"])
+    def test_what_is_named_exactly_is_found_exactly(self, store: RunStore, name: str) -> None:
+        assert store.find_exactly(name).root.samefile(store.find(name).root)
+
+    @pytest.mark.parametrize(
+        ("name", "said"),
+        [
+            ("cifar", "no run in runs is called just 'cifar'; do you mean cifar-1?"),
+            ("latest", "no run in runs is called just 'latest'; do you mean digits-2?"),
+            ("digit", "digit could be digits, digits-1, digits-2; give more of the name"),
+            ("zebra", "no run 'zebra' in runs"),
+            ("", "no run '' in runs"),
+            ("runs/not-a-run", "runs/not-a-run is not a run directory"),
+        ],
+    )
+    def test_what_is_named_otherwise_is_not_found_exactly(
+        self, store: RunStore, name: str, said: str
+    ) -> None:
+        with pytest.raises(RunNotFoundError) as refused:
+            store.find_exactly(name)
+        assert str(refused.value).startswith(said)
+
+    def test_what_is_hidden_is_listed_nowhere_and_found_by_its_path(self, store: RunStore) -> None:
+        make_run(store.root, ".gone")
+        assert ".gone" not in {run.id for run in store.runs()}
+        with pytest.raises(RunNotFoundError):
+            store.find(".gone")
+        assert store.find("runs/.gone").id == ".gone"
 
     def test_nothing_is_found_where_there_is_no_folder(self, tmp_path: Path) -> None:
         store = RunStore(tmp_path / "absent")

@@ -101,6 +101,11 @@ def test_a_link_is_no_run(runs: Path) -> None:
     assert [row.summary.id for row in rounds(RunList(RunStore(runs)))] == ["tiny-run"]
 
 
+def test_what_is_hidden_is_no_run(runs: Path) -> None:
+    shutil.copytree(runs / "tiny-run", runs / ".other.0123.gone")  # its removal was interrupted
+    assert [row.summary.id for row in rounds(RunList(RunStore(runs)))] == ["tiny-run"]
+
+
 def test_a_folder_that_goes_while_it_is_listed_hides_no_other(
     runs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
