@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from poor_file_systems import mounted
 
 REPO = Path(__file__).resolve().parents[1]
 
@@ -86,3 +87,10 @@ def shared_data() -> Iterator[Path]:
     if not folder.is_dir():
         pytest.skip(f"no real data in {folder}")
     yield folder
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 1 MiB: room for a tiny run, and soon filled."""
+    with mounted("tmpfs", tmp_path / "disk", "size=1M") as disk:
+        yield disk

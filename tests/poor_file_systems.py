@@ -37,7 +37,7 @@ def mounted(kind: str, folder: Path, options: str = "") -> Iterator[Path]:
     try:
         yield folder
     finally:
-        subprocess.run(["umount", folder], check=True)
+        subprocess.run(["umount", "--lazy", folder], check=True)  # something may be open still
 
 
 @contextmanager

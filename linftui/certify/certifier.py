@@ -30,6 +30,7 @@ from linftui.ops import backend_name
 from linftui.recipe.load import recipe_hash
 from linftui.recipe.schema import format_fraction
 from linftui.rundir.certificates import certificate_name
+from linftui.rundir.fence import HeldFolder
 from linftui.rundir.folders import finish_replacements, replace_folder
 from linftui.rundir.paths import CertificatePaths, RunPaths
 from linftui.rundir.records import CertificateSummary, ClassCount, SampleRecord, encode
@@ -69,6 +70,7 @@ class Subject:
     images: ImageSet
     limit: int | None
     device: torch.device
+    folder: HeldFolder  # of the run: a run that takes its place is not certified by these weights
     token: str = field(default_factory=lambda: f"{os.getpid()}-{time.time_ns()}")  # nobody else's
 
     def certificate(self, eps: Fraction) -> CertificatePaths:
@@ -94,6 +96,7 @@ def load_subject(
     Raises:
         LinftuiError: a recipe, checkpoint or data set that cannot be used, or a condition that fails.
     """
+    folder = HeldFolder(paths.root)
     recipe = read_recipe(paths)
     dataset = build_dataset(recipe, device)
     model = build_model(recipe, dataset, device)
@@ -108,7 +111,7 @@ def load_subject(
     test = dataset.test
     limit = None if limit is None or limit >= len(test.labels) else limit
     images = ImageSet(test.images[:limit], test.labels[:limit], test.indices[:limit])
-    return Subject(paths, dataset, checkpoint, means, model, images, limit, device), warnings
+    return Subject(paths, dataset, checkpoint, means, model, images, limit, device, folder), warnings
 
 
 def certify(
@@ -126,7 +129,9 @@ def certify(
     Raises:
         StoppedEarly: it was asked to stop; the draft is discarded.
         CertificationError: a condition of the theorem does not hold.
+        RunDirectoryError: the run was moved or removed, or cannot be written.
     """
+    subject.folder.check()
     draft, final = subject.draft(eps), subject.certificate(eps)
     try:
         draft.root.mkdir(parents=True)
@@ -142,6 +147,7 @@ def certify(
         if problem := draw_curve(summary, draft):
             warn(problem)
         write_record(draft.summary, summary)
+        subject.folder.check()
         replace_folder(draft.root, final.root)
     except OSError as error:
         raise cannot_write(final.root, error) from error
@@ -171,6 +177,7 @@ def _pass_over_images(
     started, renewed = time.monotonic(), 0.0
     with contextlib.closing(LineAppender(draft.samples)) as samples:
         for rows in map(slice, range(0, summary.total, BATCH), range(BATCH, summary.total + BATCH, BATCH)):
+            subject.folder.check()
             if should_stop():
                 raise StoppedEarly(f"stopped after {len(done):,} of {summary.total:,} images")
             verdicts = certify_batch(

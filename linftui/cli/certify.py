@@ -24,6 +24,7 @@ from linftui.launch.certification import Certification
 from linftui.rundir.certificates import Certificates
 from linftui.rundir.paths import CertificatePaths, RunPaths
 from linftui.rundir.records import CertificateSummary
+from linftui.rundir.stopping import WARNING_SIGNALS
 
 POLL_S = 0.2
 
@@ -128,7 +129,8 @@ def _follow(certification: Certification, radii: int) -> tuple[bool, int]:
         BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
         console=console, transient=True, disable=not sys.stderr.isatty(), refresh_per_second=4,
     )  # fmt: skip
-    for number in (signal.SIGTERM, signal.SIGHUP):  # a polite end and a lost terminal are like Ctrl-C
+    # A polite end, a lost terminal and a scheduler's warning are like Ctrl-C.
+    for number in (signal.SIGTERM, signal.SIGHUP, *WARNING_SIGNALS):
         if signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, signal.default_int_handler)
     interrupted = False

@@ -2,17 +2,20 @@
 
 import contextlib
 import shlex
+import signal
 import sys
 import time
 from collections.abc import Iterator
 
 from linftui.cli.render import clean, fraction, number, print_json, summary_json
 from linftui.errors import LinftuiError, RunDirectoryError, WorkerError
+from linftui.launch.control import request_stop
 from linftui.recipe.schema import format_fraction
 from linftui.rundir.paths import RunPaths
 from linftui.rundir.reader import RunReader, complete_checkpoints, read_record
 from linftui.rundir.records import EvalRecord, EventRecord, ExitRecord, StateRecord, TrainRecord
 from linftui.rundir.state import State, run_state
+from linftui.rundir.stopping import WARNING_SIGNALS
 from linftui.rundir.store import read_recipe, summarise
 
 POLL_S = 0.25
@@ -81,8 +84,11 @@ def follow(paths: RunPaths, attempt: int, *, as_json: bool = False) -> int:
         RunDirectoryError: somebody has removed the run.
         KeyboardInterrupt: somebody has seen enough; the run goes on, and they were told so.
     """
+    warned = list[int]()
+    for warning in WARNING_SIGNALS:
+        signal.signal(warning, lambda received, _: warned.append(received))
     try:
-        state = _follow(paths, attempt, quiet=as_json)
+        state = _follow(paths, attempt, warned, quiet=as_json)
     except KeyboardInterrupt:
         with contextlib.suppress(OSError):
             # Not on stdout, which holds what the run did, or one JSON object.
@@ -100,7 +106,7 @@ def follow(paths: RunPaths, attempt: int, *, as_json: bool = False) -> int:
     return 0 if state == "finished" else STOPPED
 
 
-def _follow(paths: RunPaths, attempt: int, *, quiet: bool) -> State:
+def _follow(paths: RunPaths, attempt: int, warned: list[int], *, quiet: bool) -> State:
     progress = Progress(paths, attempt)
     if not quiet:
         _say(f"run {paths.root} attempt {attempt}")
@@ -116,6 +122,10 @@ def _follow(paths: RunPaths, attempt: int, *, quiet: bool) -> State:
             said = time.monotonic()
         if state not in ("pending", "starting", "running", "stopping"):
             return state
+        if warned:  # the time of a job that this command stands for is nearly over
+            with contextlib.suppress(LinftuiError):
+                request_stop(paths, "the scheduler")
+            warned.clear()
         time.sleep(POLL_S)
 
 

@@ -39,8 +39,7 @@ def stop_run(paths: RunPaths, by: str, deadline_s: float = STOP_DEADLINE_S) -> N
     if state is None or not (stuck or going_on in GOING_ON):
         raise RunStateError(f"{paths.id} is {going_on}: there is nothing to stop")
     request = StopRequest(attempt=state.attempt, time=time.time(), by=by, deadline_s=deadline_s)
-    if not stuck and not paths.stop_request(state.attempt).exists():
-        write_record(paths.stop_request(state.attempt), request)
+    if not stuck and _request_first(paths, request):
         return
     try:
         write_record(paths.kill_request(state.attempt), request)
@@ -49,6 +48,26 @@ def stop_run(paths: RunPaths, by: str, deadline_s: float = STOP_DEADLINE_S) -> N
             end_members(paths, _recorded(state))
             end_members(paths, announced_ranks(paths, state.attempt))
             _end_frozen_supervisor(paths, state)
+
+
+def request_stop(paths: RunPaths, by: str, deadline_s: float = STOP_DEADLINE_S) -> None:
+    """Asks a run to save and stop, once, however often this is called; one that is not going on is let be.
+
+    Arguments as for `stop_run`.
+    """
+    state = read_record(paths.state, StateRecord)
+    if state is not None and run_state(paths) in GOING_ON:
+        request = StopRequest(attempt=state.attempt, time=time.time(), by=by, deadline_s=deadline_s)
+        _request_first(paths, request)
+
+
+def _request_first(paths: RunPaths, request: StopRequest) -> bool:
+    """Leaves a request to stop; false where somebody has left one before."""
+    path = paths.stop_request(request.attempt)
+    if path.exists():
+        return False
+    write_record(path, request)
+    return True
 
 
 def announced_ranks(paths: RunPaths, attempt: int) -> list[ProcessRecord]:

@@ -22,6 +22,7 @@ from linftui.launch.control import (
     announced_ranks,
     clear_for_next_attempt,
     end_processes,
+    request_stop,
     send_signal,
     stop_run,
 )
@@ -31,6 +32,7 @@ from linftui.launch.reports import RankReports
 from linftui.launch.telemetry import Telemetry
 from linftui.launch.verdict import verdict
 from linftui.launch.worker_process import LifePipe, WorkerProcess
+from linftui.rundir.fence import AttemptFence
 from linftui.rundir.liveness import describe_process, folder_identity, is_alive, this_host
 from linftui.rundir.paths import RunPaths
 from linftui.rundir.reader import read_record
@@ -44,7 +46,7 @@ from linftui.rundir.records import (
 )
 from linftui.rundir.state import HEARTBEAT_S
 from linftui.rundir.stopping import WARNING_SIGNALS
-from linftui.rundir.writer import AttemptFence, ReservedRecord, cannot_write, write_record
+from linftui.rundir.writer import ReservedRecord, cannot_write, write_record
 
 LOST_RANK_GRACE_S = 2.0  # ranks of a run that is over leave one after the other
 LOST_FOLDER_S = 60.0  # ranks whose folder is gone notice at the next step
@@ -82,7 +84,7 @@ class Supervisor:
             self._make_log_folder()
             self._write_state("starting")
             self._fence = AttemptFence(paths, self.attempt, self._nonce)
-            held.callback(self._fence.close)
+            held.callback(self._fence.folder.close)
             self._last_word = ReservedRecord(paths.exit)
             self._telemetry = Telemetry(paths, self.attempt, plan.devices)
             held.callback(self._telemetry.close)
@@ -261,6 +263,11 @@ class Supervisor:
         with contextlib.suppress(LinftuiError):
             stop_run(self.paths, by)
 
+    def heed_warning(self) -> None:
+        """Asks the ranks to save and leave, however often it is warned."""
+        with contextlib.suppress(LinftuiError):
+            request_stop(self.paths, "the scheduler")
+
     def _end_all(self) -> None:
         if self._owns_folder():
             self._meet_ranks()
@@ -296,8 +303,10 @@ def main(arguments: list[str]) -> int:
     except LinftuiError as error:
         _reply(StartRecord(message=error.message, hint=error.hint, exit_code=error.exit_code))
         return error.exit_code
-    for number in (signal.SIGINT, signal.SIGTERM, *WARNING_SIGNALS):
+    for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: supervisor.ask_to_stop())
+    for number in WARNING_SIGNALS:  # which may come often, and to whoever follows the run as well
+        signal.signal(number, lambda *_: supervisor.heed_warning())
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     _reply(StartRecord(attempt=supervisor.attempt))
     _speak_into(supervisor.paths.supervisor_log(supervisor.attempt))

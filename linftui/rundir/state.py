@@ -39,12 +39,12 @@ def derive_state(
         return exit.outcome  # also where somebody has deleted a damaged state.json
     if state is None:
         return "pending"
-    if copied:
-        return "stopped"  # as far as the copy goes, whatever became of the original
-    if life == "lost":
-        return "lost"
     if life == "gone":
         return "crashed"  # without a last word
+    if copied:
+        return "stopped"  # the original goes on, or may; nobody works on its copy
+    if life == "lost":
+        return "lost"
     return "stopping" if stop_requested else state.phase
 
 

@@ -11,13 +11,13 @@ import errno
 import os
 from pathlib import Path
 
-from msgspec import DecodeError, Struct
+from msgspec import Struct
 
-from linftui.errors import RunDirectoryError, StaleAttemptError
-from linftui.files import create_file, open_regular, open_to_append
+from linftui.errors import RunDirectoryError
+from linftui.files import create_file, open_to_append
+from linftui.rundir.fence import AttemptFence
 from linftui.rundir.paths import RunPaths
-from linftui.rundir.reader import MAX_RECORD
-from linftui.rundir.records import EventRecord, Metric, StateRecord, decoder, encode
+from linftui.rundir.records import EventRecord, Metric, encode
 
 
 def write_atomic(path: Path, data: bytes) -> None:
@@ -158,89 +158,6 @@ class LineAppender:
         os.close(self._descriptor)
 
 
-class HeldFolder:
-    """A run's folder, held open, so that one that is moved, removed or replaced is noticed.
-
-    Raises:
-        RunDirectoryError: there is no such folder.
-    """
-
-    def __init__(self, root: Path) -> None:
-        self._root = root
-        try:
-            # Held, it keeps its inode: no later folder is given the same number.
-            self._descriptor = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        except OSError as error:
-            raise RunDirectoryError(f"{root} cannot be opened: {error.strerror or error}") from error
-        self._held = os.fstat(self._descriptor)
-
-    def check(self) -> None:
-        """Raises StaleAttemptError unless the folder is still where it was; costs one stat."""
-        try:
-            here = os.stat(self._root)
-        except FileNotFoundError:
-            raise StaleAttemptError(f"{self._root} is gone: it was moved or removed meanwhile") from None
-        except OSError as error:
-            raise RunDirectoryError(f"{self._root} cannot be read: {error.strerror or error}") from error
-        if not os.path.samestat(here, self._held):
-            raise StaleAttemptError(
-                f"{self._root} is another folder now: the one before was moved or removed"
-            )
-
-    @property
-    def contents(self) -> Path:
-        """A path that leads into this very folder, wherever it is now."""
-        return Path(f"/proc/self/fd/{self._descriptor}")
-
-    def close(self) -> None:
-        os.close(self._descriptor)
-
-
-class AttemptFence:
-    """Lets an attempt write only while it is the current one, in the folder that it was begun in.
-
-    Args:
-        paths: the run directory.
-        attempt: the attempt's number.
-        nonce: the attempt's own; another run of the same name has an attempt of the same number.
-
-    Raises:
-        RunDirectoryError: there is no such folder.
-    """
-
-    def __init__(self, paths: RunPaths, attempt: int, nonce: str = "") -> None:
-        self._paths = paths
-        self.attempt, self.nonce = attempt, nonce
-        self.folder = HeldFolder(paths.root)
-        self._seen: tuple[int, int] | None = None
-
-    def check(self) -> None:
-        """Costs two stats.
-
-        Raises:
-            StaleAttemptError: a newer attempt, or another run, owns the run directory.
-            RunDirectoryError: state.json cannot be read.
-        """
-        self.folder.check()
-        try:
-            status = os.stat(self._paths.state)
-            identity = (status.st_ino, status.st_mtime_ns)
-            if identity == self._seen:
-                return
-            with open_regular(self._paths.state) as file:
-                state: StateRecord = decoder(StateRecord)(file.read(MAX_RECORD))
-        except (OSError, DecodeError, UnicodeDecodeError) as error:
-            raise RunDirectoryError(f"state.json of the run cannot be read: {error}") from error
-        if (state.attempt, state.nonce) != (self.attempt, self.nonce):
-            raise StaleAttemptError(
-                f"{self._paths.id}: attempt {self.attempt} stops, attempt {state.attempt} owns this run now"
-            )
-        self._seen = identity
-
-    def close(self) -> None:
-        self.folder.close()
-
-
 class RunWriter:
     """Rank 0's way of writing metrics and events; arguments and errors as for `AttemptFence`."""
 
@@ -269,4 +186,4 @@ class RunWriter:
     def close(self) -> None:
         self._metrics.close()
         self._events.close()
-        self._fence.close()
+        self._fence.folder.close()

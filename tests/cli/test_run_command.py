@@ -5,7 +5,7 @@ import os
 import re
 import signal
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -44,19 +44,6 @@ def killed(run: Path) -> str:
     """How a rank that was killed from outside is told of."""
     log = f"{run}/logs/attempt-001/rank-0.log"
     return f"the training process was killed by signal 9; its log is {log}"
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 1 MiB, which is what a disk is like that somebody else has filled."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    if subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=1M", "tmpfs", disk], capture_output=True
-    ).returncode:
-        pytest.skip("only root may mount a small file system")
-    yield disk
-    subprocess.run(["umount", "--lazy", disk], check=True)
 
 
 @pytest.mark.parametrize("pages", range(4))

@@ -1,6 +1,5 @@
 """What the tests of launching share: an empty run directory, who seems to work for it, runs to disturb."""
 
-import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -44,15 +43,3 @@ def slow_two(tiny_recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))
     monkeypatch.setattr("tempfile.tempdir", None)
     yield from slowly(tiny_recipe, tmp_path, TWO, ["evaluation.batch_size=10", "log.every_steps=1"])
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 700 KB: room for the tiny run's checkpoints, and soon filled."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=700k", "tmpfs", str(disk)]
-    if os.getuid() != 0 or subprocess.run(mount, capture_output=True).returncode:
-        pytest.skip("only root can mount a file system")
-    yield disk
-    subprocess.run(["umount", "--lazy", str(disk)], check=True)

@@ -164,3 +164,20 @@ def test_a_frozen_supervisor_is_ended_by_who_stops_the_run(detached: RunPaths) -
         "run: stopped, ended without saving; its supervisor did not answer",
     ]
     assert not any(map(is_alive, known.values()))
+
+
+def test_a_warning_to_everybody_at_once_saves_and_stops(tiny_recipe: Path, tmp_path: Path) -> None:
+    """A scheduler signals all processes of a job: the command that waits, its supervisor and its ranks."""
+    settings = [word for override in SLOW for word in ("--set", override)]
+    begun = command("run", tiny_recipe, "--name", "run", "--no-tui", *settings, cwd=tmp_path)
+    paths = RunPaths(tmp_path / "runs" / "run")
+    wait_for(lambda: step_of(paths) >= 13)
+    for _ in range(3):
+        for pid in (begun.pid, *(member.pid for member in members(paths).values())):
+            os.kill(pid, signal.SIGUSR1)
+    output, errors = begun.communicate(timeout=60)
+    assert (begun.returncode, errors) == (143, "")
+    assert output.splitlines()[-1].startswith("stopped: runs/run  go on with: linftui resume")
+    ended = read_record(paths.exit, ExitRecord)
+    assert ended is not None and (ended.outcome, ended.message) == ("stopped", "")
+    assert not paths.kill_request(1).exists()

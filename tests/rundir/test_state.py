@@ -60,7 +60,8 @@ EVIDENCE: list[Case] = [
     ("lost", RUNNING, None, "lost", False, False),
     ("lost", RUNNING, None, "lost", True, False),
     ("stopped", RUNNING, None, "alive", False, True),  # the original runs, its copy does not
-    ("stopped", RUNNING, None, "gone", True, True),
+    ("stopped", RUNNING, None, "lost", True, True),
+    ("crashed", RUNNING, None, "gone", True, True),
     ("failed", RUNNING, ended("failed"), "gone", False, True),
 ]
 

@@ -6,23 +6,19 @@ import os
 import resource
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from poor_file_systems import poor_environment
+from poor_file_systems import mounted, poor_environment
 
-from linftui.errors import RunDirectoryError, StaleAttemptError
-from linftui.rundir.liveness import this_host
-from linftui.rundir.paths import RunPaths
-from linftui.rundir.records import EventRecord, StateRecord, encode
+from linftui.errors import RunDirectoryError
+from linftui.rundir.records import EventRecord, encode
 from linftui.rundir.writer import (
-    AttemptFence,
     LineAppender,
-    RunWriter,
+    ReservedRecord,
     cannot_write,
     write_atomic,
     write_record,
@@ -48,21 +44,6 @@ def files_of_at_most(size: int) -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-
-
-def write_state(paths: RunPaths, attempt: int, phase: str = "running") -> None:
-    write_record(
-        paths.state,
-        StateRecord(
-            attempt=attempt,
-            phase="running" if phase == "running" else "starting",
-            host=this_host(),
-            members=[],
-            devices=["cpu"],
-            threads=1,
-            time=time.time(),
-        ),
-    )
 
 
 class TestWriteAtomic:
@@ -217,38 +198,39 @@ class TestLineAppender:
         log.close()
 
 
-class TestAttemptFence:
-    def test_an_attempt_writes_while_state_json_names_it(self, tmp_path: Path) -> None:
-        paths = RunPaths(tmp_path)
-        write_state(paths, 1, "starting")
-        fence = AttemptFence(paths, 1)
-        fence.check()
-        write_state(paths, 1)
-        fence.check()
-        fence.check()
+class TestReservedRecord:
+    def test_what_room_was_kept_for_is_written_when_the_disk_is_full(self, tmp_path: Path) -> None:
+        with mounted("tmpfs", tmp_path / "disk", "size=64k") as disk:
+            path = disk / "exit.json"
+            kept = ReservedRecord(path)
+            with contextlib.suppress(OSError), (disk / "filler").open("wb", buffering=0) as filler:
+                while filler.write(bytes(4096)):
+                    pass
+            with pytest.raises(RunDirectoryError, match="No space left on device"):
+                write_record(path, EVENT)
+            kept.write(EVENT)
+            assert path.read_bytes() == encode(EVENT) + b"\n"
+            assert sorted(file.name for file in disk.iterdir()) == ["exit.json", "filler"]
 
-    def test_an_attempt_is_refused_once_a_newer_one_owns_the_run(self, tmp_path: Path) -> None:
-        paths = RunPaths(tmp_path)
-        write_state(paths, 1)
-        writer = RunWriter(paths, 1)
-        writer.event(EVENT)
-        write_state(paths, 2, "starting")
-        with pytest.raises(StaleAttemptError, match="attempt 1 stops, attempt 2 owns this run now"):
-            writer.event(EVENT)
-        with pytest.raises(StaleAttemptError):
-            RunWriter(paths, 1)
-        writer.close()
-        assert paths.events.read_bytes() == encode(EVENT) + b"\n"
+    def test_no_room_is_said_at_once(self, tmp_path: Path) -> None:
+        with files_of_at_most(0), pytest.raises(RunDirectoryError, match="exit.json: cannot be written"):
+            ReservedRecord(tmp_path / "exit.json")
 
-    def test_a_run_whose_state_is_gone_or_damaged_is_not_written_to(self, tmp_path: Path) -> None:
-        paths = RunPaths(tmp_path)
-        write_state(paths, 1)
-        writer = RunWriter(paths, 1)
-        paths.state.write_bytes(b"{")
-        with pytest.raises(RunDirectoryError, match="state.json of the run cannot be read"):
-            writer.event(EVENT)
-        paths.state.unlink()
-        with pytest.raises(RunDirectoryError, match="state.json of the run cannot be read"):
-            writer.event(EVENT)
-        writer.close()
-        assert paths.events.read_bytes() == b""
+    @pytest.mark.parametrize("loss", ["used", "removed", "replaced by a link"])
+    def test_where_its_room_is_lost_it_is_written_as_any_other(self, tmp_path: Path, loss: str) -> None:
+        path, victim = tmp_path / "exit.json", tmp_path / "victim"
+        victim.write_text("untouched")
+        kept = ReservedRecord(path)
+        [room] = tmp_path.glob(".*")
+        if loss == "used":
+            kept.write(EVENT)
+        else:
+            room.unlink()
+        if loss == "replaced by a link":
+            room.symlink_to(victim)
+        kept.write(EVENT)
+        assert path.read_bytes() == encode(EVENT) + b"\n" and victim.read_text() == "untouched"
+
+    def test_room_that_is_not_needed_is_given_back(self, tmp_path: Path) -> None:
+        ReservedRecord(tmp_path / "exit.json").discard()
+        assert list(tmp_path.iterdir()) == []

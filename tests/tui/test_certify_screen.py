@@ -179,7 +179,7 @@ def test_what_is_going_on_can_be_stopped(runs: Path, show: Show, monkeypatch: py
     logs.root.mkdir(parents=True)
     stopped: list[CertifyLogPaths] = []
 
-    def stop(asked: CertifyLogPaths) -> None:
+    def stop(_: RunPaths, asked: CertifyLogPaths) -> None:
         stopped.append(asked)
         logs.worker.unlink()  # so that nobody takes it for going on
 
