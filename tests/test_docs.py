@@ -128,3 +128,14 @@ def test_the_library_page_names_everything_public() -> None:
     names = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     missing = [name for name in names.stdout.split() if name not in page]
     assert names.stdout and not missing
+
+
+def test_each_row_of_the_security_page_names_tests_that_exist() -> None:
+    page = (REPO / "docs" / "security.md").read_text()
+    rows = [row for row in page.splitlines() if row.startswith("| ") and row != "| what | tests |"]
+    assert len(rows) > 30
+    for row in rows:
+        named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", row)
+        assert named, row
+        for file, test in named:
+            assert re.search(rf"^ *(async )?def {test}\(", (REPO / file).read_text(), re.MULTILINE), test

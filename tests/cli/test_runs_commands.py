@@ -265,6 +265,13 @@ class TestStrangersRuns:
         [line] = linftui("show", "tiny-run", "--json").stdout.splitlines()
         assert "\x1b" not in line and json.loads(line)["recipe"] == ESCAPE
 
+    def test_what_metrics_say_is_shown_as_it_is(self, linftui: Command, copied_run: Path) -> None:
+        """An invented curve is a possible one: docs/security.md says so."""
+        metrics = copied_run / "metrics.jsonl"
+        metrics.write_text(metrics.read_text().replace('"certified_accuracy":0.', '"certified_accuracy":0.9'))
+        [line] = linftui("show", "tiny-run", "--json").stdout.splitlines()
+        assert json.loads(line)["certified_accuracy"] >= 0.9
+
 
 class TestOutput:
     def test_a_reader_that_leaves_early_is_no_error(self, linftui: Command, copied_run: Path) -> None:

@@ -1,12 +1,13 @@
 """Certificates as they are on disk: those that nobody touched hold, and each way to edit one is noticed."""
 
+import json
 import shutil
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
 import pytest
-from forgeries import FORGERIES, NAME, Forge, edit, summary, weights
+from forgeries import FORGERIES, NAME, Forge, edit, said, samples, summary, weights
 
 from linftui.rundir import certificates
 from linftui.rundir.certificates import UNFINISHED, Certificates, certificate_name
@@ -163,3 +164,20 @@ def test_a_name_says_checkpoint_radius_means_and_how_many_images() -> None:
     eps = Fraction(8, 255)
     assert certificate_name("step-00000036", eps, "running") == NEWER
     assert certificate_name("step-00000036", Fraction(1, 10), "re-estimated", 50) == OLDEST
+
+
+def test_a_forgery_that_agrees_with_itself_is_not_found(run: RunPaths) -> None:
+    """The verdicts are not computed again: docs/security.md says so, and must when this no longer passes."""
+    lines = run.certificate(NAME).samples.read_bytes().splitlines()
+    forged = [
+        line.replace(b'"certified":false', b'"certified":true').replace(b'"margin":-', b'"margin":')
+        if (sample := json.loads(line))["prediction"] == sample["label"] and not sample["certified"]
+        else line
+        for line in lines
+    ]
+    assert forged != lines
+    samples(lambda _: forged)(run)
+    clean = said(run, "clean_accuracy")
+    per_class = [{**count, "certified": count["clean"]} for count in said(run, "per_class")]
+    summary(certified_accuracy=clean, per_class=per_class, curve=[[0.1, clean]])(run)
+    assert problems(run)[NAME] == ""
