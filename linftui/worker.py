@@ -22,6 +22,7 @@ from msgspec import structs
 from linftui.errors import CheckpointError, DeviceError, LinftuiError, TrainingError, WorkerError
 from linftui.recipe.load import recipe_hash
 from linftui.recipe.schema import parse_fraction
+from linftui.rundir.fence import HeldFolder
 from linftui.rundir.liveness import describe_process, folder_identity, this_host
 from linftui.rundir.paths import CertifyLogPaths, RunPaths
 from linftui.rundir.reader import read_record
@@ -35,6 +36,8 @@ from linftui.rundir.writer import ReservedRecord, write_record
 ORPHAN_PATIENCE_S = 20.0
 
 BEAT_S = 5.0  # how often a rank shows that it lives
+# Work that does not come a step further for so long, and for so many times as long as ever before, is stuck.
+STUCK_S, STUCK_STEPS = 600.0, 20
 
 LONGEST_REPORT = 4096  # bytes; so much is written to a pipe at once or not at all
 
@@ -98,34 +101,52 @@ class Reporter:
     def __init__(self, name: str | None, rank: int) -> None:
         self._rank = rank
         self._fd = None if name is None else _open_pipe(name, os.O_WRONLY)
+        self._moved_at: float | None = None  # when the work last came a step further
+        self._longest_step = 0.0
 
     def show_life(self) -> None:
-        """From now on says every few seconds that this process is not frozen."""
+        """From now on says every few seconds that this process is not frozen, and its work not stuck."""
         if self._fd is not None:
             threading.Thread(target=self._beat, daemon=True).start()
 
+    def move(self) -> None:
+        """The work has come a step further: once it has, it is expected to go on."""
+        now = time.monotonic()
+        if self._moved_at is not None:
+            self._longest_step = max(self._longest_step, now - self._moved_at)
+        self._moved_at = now
+
+    def _is_stuck(self) -> bool:
+        patience = max(STUCK_S, STUCK_STEPS * self._longest_step)
+        return self._moved_at is not None and time.monotonic() - self._moved_at > patience
+
     def fail(self, error: ErrorRecord) -> None:
-        """Says why this rank fails; a long message is cut."""
-        short = structs.replace(error, message=error.message[:1000], hint=error.hint[:500])
-        self._write(RankReport(rank=self._rank, error=short))
+        """Says why this rank fails; what is too long is cut."""
+        while len(encode(RankReport(rank=self._rank, error=error))) >= LONGEST_REPORT:
+            halves = error.message[: len(error.message) // 2], error.hint[: len(error.hint) // 2]
+            error = structs.replace(error, message=halves[0], hint=halves[1])
+        self._write(RankReport(rank=self._rank, error=error))
 
     def _beat(self) -> None:
         while True:
-            self._write(RankReport(rank=self._rank))
+            if not self._is_stuck():
+                self._write(RankReport(rank=self._rank))
             time.sleep(BEAT_S)
 
     def _write(self, report: RankReport) -> None:
-        line = encode(report) + b"\n"
-        if self._fd is not None and len(line) <= LONGEST_REPORT:
+        if self._fd is not None:
             with contextlib.suppress(OSError):  # a supervisor that is gone, or does not read
-                os.write(self._fd, line)
+                os.write(self._fd, encode(report) + b"\n")
 
 
 class StopFlag:
-    """Whether it is time to stop: a request in the run directory, a signal, or the starter's death."""
+    """Whether it is time to stop: a request in the run directory, a signal, or the starter's death.
 
-    def __init__(self, pipe: SupervisorPipe | None, request: Path | None) -> None:
-        self._pipe, self._request, self._set = pipe, request, False
+    It is asked at every step, so that asking shows that the work goes on.
+    """
+
+    def __init__(self, pipe: SupervisorPipe | None, request: Path | None, reporter: Reporter) -> None:
+        self._pipe, self._request, self._reporter, self._set = pipe, request, reporter, False
         for number in (signal.SIGTERM, signal.SIGINT, *WARNING_SIGNALS):
             signal.signal(number, self._on_signal)
 
@@ -133,6 +154,7 @@ class StopFlag:
         self._set = True
 
     def __call__(self) -> bool:
+        self._reporter.move()
         self._set = (
             self._set
             or (self._request is not None and self._request.exists())
@@ -147,12 +169,12 @@ def _log(text: str) -> None:
         print(text, flush=True)
 
 
-def train(options: argparse.Namespace, pipe: SupervisorPipe | None) -> None:
+def train(options: argparse.Namespace, pipe: SupervisorPipe | None, reporter: Reporter) -> None:
     """Trains as one rank of an attempt, from the beginning or from a checkpoint."""
     from linftui.train.distributed import process_group
 
     with process_group(options.rendezvous, options.device) as device:
-        should_stop = StopFlag(pipe, RunPaths(options.run).stop_request(options.attempt))
+        should_stop = StopFlag(pipe, RunPaths(options.run).stop_request(options.attempt), reporter)
         _train_rank(options, str(device), should_stop)
 
 
@@ -170,7 +192,7 @@ def _train_rank(options: argparse.Namespace, device_name: str, should_stop: Stop
     dataset = build_dataset(recipe, device)
     trainer = Trainer(recipe, dataset, paths, options.attempt, should_stop, options.nonce)
     if is_first():  # which the trainer has found to own the run
-        _note_machine(paths, options.attempt, backend_name(device))
+        _note_machine(paths, options.nonce, backend_name(device))
     if options.checkpoint is None:
         checkpoint, skipped = load_latest(paths, device, trainer.model)
     else:
@@ -178,7 +200,7 @@ def _train_rank(options: argparse.Namespace, device_name: str, should_stop: Stop
     if checkpoint is None and skipped:
         raise CheckpointError(
             f"{paths.id} has no intact checkpoint to go on from: {skipped[0]}",
-            "start it anew with linftui run",
+            "start another run of its recipe",
         )
     if checkpoint is not None:
         if checkpoint.record.recipe_hash != recipe_hash(recipe):
@@ -194,23 +216,23 @@ def _train_rank(options: argparse.Namespace, device_name: str, should_stop: Stop
     _log(f"{outcome} at step {trainer.step:,}")
 
 
-def _note_machine(paths: RunPaths, attempt: int, kernel_backend: str) -> None:
+def _note_machine(paths: RunPaths, nonce: str, kernel_backend: str) -> None:
     """Has meta.json say what computes from now on: state.json may be lost, and others change a run's bits."""
     meta = structs.replace(read_meta(paths), kernel_backend=kernel_backend)
     state = read_record(paths.state, StateRecord)
-    if state is not None and state.attempt == attempt:
+    if state is not None and state.nonce == nonce:
         meta = structs.replace(meta, devices=state.devices, threads=state.threads)
     write_record(paths.meta, meta)
 
 
-def certify_run(options: argparse.Namespace, pipe: SupervisorPipe | None) -> None:
+def certify_run(options: argparse.Namespace, pipe: SupervisorPipe | None, reporter: Reporter) -> None:
     """Certifies one checkpoint at each radius asked for."""
     import torch
 
     from linftui.certify.certifier import StoppedEarly, certify, load_subject
 
     paths, device = RunPaths(options.run), torch.device(options.device)
-    should_stop = StopFlag(pipe, None)
+    should_stop = StopFlag(pipe, None, reporter)
     radii = [parse_fraction(text) for text in options.eps.split(",")]
     subject, skipped = load_subject(paths, options.checkpoint, options.means, options.limit, device)
     warnings = list[str]()
@@ -272,6 +294,7 @@ def main(arguments: list[str]) -> int:
     rank = 0 if options.rendezvous is None else int(os.environ["RANK"])
     reporter, failure = None, None
     try:
+        folder = HeldFolder(options.run)
         pipe = None if options.supervisor_pipe is None else SupervisorPipe(options.supervisor_pipe)
         reporter = Reporter(options.report_pipe, rank)
         if options.logs is not None:
@@ -284,7 +307,7 @@ def main(arguments: list[str]) -> int:
         reporter.show_life()
         if pipe is not None and (options.logs or options.rendezvous):
             pipe.end_process_once_closed(ORPHAN_PATIENCE_S)
-        code = _do(options, pipe)
+        code = _do(options, pipe, reporter)
         failure.discard()
         return code
     except Exception as error:
@@ -300,6 +323,7 @@ def main(arguments: list[str]) -> int:
             reporter.fail(record)
         if failure is not None:
             with contextlib.suppress(LinftuiError):
+                folder.check()  # what is there now may be another run
                 failure.write(record)
         _log(traceback.format_exc())
         return told.exit_code
@@ -344,14 +368,14 @@ def _announce_certification(run: Path, logs: CertifyLogPaths, *, alone: bool) ->
         os.close(saying)
 
 
-def _do(options: argparse.Namespace, pipe: SupervisorPipe | None) -> int:
+def _do(options: argparse.Namespace, pipe: SupervisorPipe | None, reporter: Reporter) -> int:
     import torch  # takes seconds, in which the supervisor knows already who we are
 
     torch.set_num_threads(options.threads)
     if options.device != "cpu" and not torch.cuda.is_available():
         raise DeviceError("there is a GPU, but this torch cannot use it", "choose --devices cpu")
-    action: Callable[[argparse.Namespace, SupervisorPipe | None], None] = options.action
-    action(options, pipe)
+    action: Callable[[argparse.Namespace, SupervisorPipe | None, Reporter], None] = options.action
+    action(options, pipe, reporter)
     return 0
 
 

@@ -47,7 +47,7 @@ PATIENCE_S = 300.0  # far beyond what anything here takes, even on a busy machin
 
 @dataclass
 class Result:
-    """What one case has cost; the first five should be 0, and `identical` true."""
+    """What one case has cost: what `failed` adds up should be 0."""
 
     case: str
     disturbances: int = 0

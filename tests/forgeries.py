@@ -89,6 +89,12 @@ def keep_the_certified(run: RunPaths) -> None:
     )(run)  # fmt: skip
 
 
+def name_what_is_kept(run: RunPaths) -> None:
+    """Says of the images that are kept that they are the first, in the folder's name too."""
+    keep_the_certified(run)
+    run.certificate(NAME).root.rename(run.certificate(f"{NAME}-first-{said(run, 'n')}").root)
+
+
 def claim_another_step(run: RunPaths) -> None:
     """Says in the name, too, that it is about another checkpoint."""
     summary(step=24, checkpoint="step-00000024")(run)
@@ -110,6 +116,7 @@ def link_to_the_checkpoint(run: RunPaths) -> None:
 
 
 UNREADABLE = "summary.json: cannot be read: "
+OTHER_IMAGES = "its samples are not those of the first test images"
 OTHER_CLAIM = "its folder has the name of another claim"
 EPS = "its eps is not a radius in [0, 1], or not the same as eps_exact"
 FIGURES = "its figures are not those of its samples"
@@ -198,7 +205,7 @@ FORGERIES: dict[str, tuple[Forge, str]] = {
     ),
     "the samples are a link": (
         replaced_by(a_link, lambda run: run.certificate(NAME).samples),
-        "its samples cannot be read: Too many levels of symbolic links",
+        "its samples cannot be read: it is not a regular file",
     ),
     "samples without an end": (
         lambda run: os.truncate(run.certificate(NAME).samples, 1 << 40),
@@ -206,7 +213,7 @@ FORGERIES: dict[str, tuple[Forge, str]] = {
     ),
     "a sample less": (samples(lambda lines: lines[1:]), "its samples are not those of 360 images"),
     "a sample more": (samples(lambda lines: lines + lines[:1]), "its samples are not those of 360 images"),
-    "an image twice": (samples(lambda lines: lines[:1] + lines[:-1]), "its samples count an image twice"),
+    "an image twice": (samples(lambda lines: lines[:1] + lines[:-1]), OTHER_IMAGES),
     "a sample that is none": (
         samples(lambda lines: [*lines[:4], b'{"index":', *lines[5:]]), "line 5 of its samples cannot be read"
     ),
@@ -218,4 +225,13 @@ FORGERIES: dict[str, tuple[Forge, str]] = {
         certify_all, "a sample is certified that is classified wrong or has no margin"
     ),
     "only what is certified": (keep_the_certified, OTHER_CLAIM),
+    "only what is certified, as if it came first": (name_what_is_kept, OTHER_IMAGES),
+    "the run is of another data set": (
+        lambda run: run.resolved.write_text(run.resolved.read_text().replace("digits", "mnist")),
+        "it is about digits, and its run is not",
+    ),
+    "the run has no recipe": (lambda run: run.resolved.unlink(), "its run's recipe cannot be read"),
+    "a curve above what is right": (
+        lambda run: summary(curve=[[0.0, 1.0], *said(run, "curve")[1:]])(run), CURVE
+    ),
 }  # fmt: skip

@@ -134,7 +134,8 @@ def certify(
     subject.folder.check()
     draft, final = subject.draft(eps), subject.certificate(eps)
     try:
-        draft.root.mkdir(parents=True)
+        final.root.parent.mkdir(exist_ok=True)
+        draft.root.mkdir()
         _tidy_up(final)
         summary = _empty_summary(subject, eps)
         if subject.means != "running":

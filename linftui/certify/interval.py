@@ -42,10 +42,8 @@ def check_conditions(model: DistanceMLP, device: torch.device) -> None:
     Raises:
         CertificationError: one of them does not hold.
     """
-    for computes in {
-        torch.device("cpu"),
-        device,
-    }:  # the CPU computes the ends of the boxes, whatever the device
+    # The CPU computes the ends of the boxes, whatever the device.
+    for computes in {torch.device("cpu"), device}:
         check_arithmetic(computes)
     check_model(model)
 

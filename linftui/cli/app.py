@@ -38,9 +38,8 @@ app.command("doctor")(doctor.doctor)
 
 
 def _print_version(context: typer.Context, wanted: bool) -> None:
-    if (
-        wanted and not context.resilient_parsing
-    ):  # else a shell completes, and takes what is printed for names
+    # A shell that completes a line would take what is printed for names.
+    if wanted and not context.resilient_parsing:
         print(f"linftui {__version__}")
         raise typer.Exit
 

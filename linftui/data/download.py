@@ -224,6 +224,10 @@ def _fill(source: Source, folder: Path, progress: Progress | None) -> None:
 
 @contextmanager
 def _sole_writer(folder: Path) -> Iterator[None]:
+    if folder.is_symlink() and folder.lstat().st_uid != os.geteuid():
+        raise DataError(
+            f"{folder} is a link that belongs to another user", "set LINFTUI_CACHE to a folder of your own"
+        )
     folder.mkdir(parents=True, exist_ok=True)
     with open_lock(folder / ".lock") as lock:
         # The kernel drops the lock with the file, so a process that dies leaves none behind.

@@ -5,12 +5,15 @@ import os
 import signal
 import time
 
+from msgspec import structs
+
 from linftui.errors import RunStateError
 from linftui.launch.lock import sole_supervisor
+from linftui.launch.verdict import verdict
 from linftui.rundir.liveness import is_alive, is_here
 from linftui.rundir.paths import RunPaths
 from linftui.rundir.reader import read_record
-from linftui.rundir.records import ExitRecord, MemberRecord, ProcessRecord, StateRecord, StopRequest
+from linftui.rundir.records import MemberRecord, ProcessRecord, StateRecord, StopRequest
 from linftui.rundir.state import GOING_ON, run_state
 from linftui.rundir.writer import write_record
 
@@ -105,13 +108,11 @@ def _end_frozen_supervisor(paths: RunPaths, state: StateRecord) -> None:
         raise RunStateError(f"process {supervisor.pid} of {paths.id} cannot be ended", "look for it with ps")
     with contextlib.closing(sole_supervisor(paths)):
         if run_state(paths) == "crashed":  # without a last word
-            message = "ended without saving; its supervisor did not answer"
-            write_record(
-                paths.exit,
-                ExitRecord(
-                    attempt=state.attempt, outcome="stopped", code=-9, time=time.time(), message=message
-                ),
-            )
+            ranks = sum(member.role.startswith("rank-") for member in state.members)
+            ended = verdict(paths, state.attempt, ranks, -signal.SIGKILL)
+            silent = "its supervisor did not answer"
+            message = f"{ended.message}; {silent}" if ended.message else silent
+            write_record(paths.exit, structs.replace(ended, message=message))
 
 
 def _leaves(process: ProcessRecord, patience_s: float) -> bool:

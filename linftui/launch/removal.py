@@ -8,7 +8,7 @@ from linftui.errors import LinftuiError, RunDirectoryError, RunStateError
 from linftui.launch.certification import certifications
 from linftui.launch.lock import sole_supervisor
 from linftui.rundir.paths import RunPaths
-from linftui.rundir.state import run_state
+from linftui.rundir.state import GOING_ON, run_state
 from linftui.rundir.store import hidden_beside, read_meta
 from linftui.rundir.writer import cannot_write
 
@@ -19,12 +19,12 @@ def remove_run(paths: RunPaths) -> None:
     Raises:
         RunStateError: it is going on, or being certified.
         RunDirectoryError: its meta.json cannot be read, so that it may be no run; or not all of it can be
-            removed, and what is left is still listed.
+            removed; until the last step, what is left is still listed.
     """
     _require_run(paths)
     with contextlib.closing(sole_supervisor(paths)):
         state = run_state(paths)
-        if state in ("starting", "running", "stopping"):
+        if state in GOING_ON:
             raise RunStateError(f"{paths.id} is {state}", "stop it first")
         if any(certification.state == "running" for certification in certifications(paths)):
             raise RunStateError(f"{paths.id} is being certified", "wait for the end of it")

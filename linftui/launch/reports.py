@@ -11,22 +11,23 @@ from msgspec import DecodeError
 
 from linftui.rundir.records import ErrorRecord, RankReport, decoder
 
-SILENT_S = 30.0  # a rank that showed life and then none for so long hangs
+SILENT_S = 30.0  # a rank that shows no life for so long hangs
+STARTING_S = 600.0  # so much later at its start: Python may lie on a slow file system
 ASLEEP_S = 5.0  # a supervisor that was held up for so long itself cannot blame a rank
 
 
 class RankReports:
-    """The pipe of one attempt, and what came through it.
+    """The pipe of one attempt, and what came through it; the first so many ranks are expected to report.
 
     A rank opens it by `name`, "<pid>:<descriptor>:<inode>", because torchrun hands no descriptors on.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, ranks: int = 0) -> None:
         self._reading, self._writing = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self.name = f"{os.getpid()}:{self._writing}:{os.fstat(self._writing).st_ino}"
         self.errors: dict[int, ErrorRecord] = {}  # the first that each rank told
-        self._heard: dict[int, float] = {}
         self._read_at = time.monotonic()
+        self._heard = dict.fromkeys(range(ranks), self._read_at + STARTING_S)
         self._decode = decoder(RankReport)
         self._tail = b""
         self._closed = False
@@ -36,7 +37,7 @@ class RankReports:
         now, before = time.monotonic(), self._read_at
         self._read_at = now
         if now - before > ASLEEP_S:
-            self._heard = dict.fromkeys(self._heard, now)
+            self._heard = {rank: max(now, heard) for rank, heard in self._heard.items()}
         for line in self._lines():
             with contextlib.suppress(DecodeError, UnicodeDecodeError):
                 report: RankReport = self._decode(line)

@@ -17,6 +17,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from msgspec import structs
+
 from linftui.errors import LinftuiError, RunStateError, StaleAttemptError
 from linftui.launch.control import (
     announced_ranks,
@@ -76,6 +78,7 @@ class Supervisor:
         self._lost_at = 0.0
         self._hung: int | None = None  # a rank that showed no life any more
         self._hung_at = 0.0
+        self._terminated = False  # a signal has asked for an end
         self._ended: ExitRecord | None = None
         self._members: list[ProcessRecord] = []  # the started process, and the ranks of torchrun
         with contextlib.ExitStack() as held:
@@ -88,7 +91,7 @@ class Supervisor:
             self._last_word = ReservedRecord(paths.exit)
             self._telemetry = Telemetry(paths, self.attempt, plan.devices)
             held.callback(self._telemetry.close)
-            pipe, self._reports = LifePipe(), RankReports()
+            pipe, self._reports = LifePipe(), RankReports(plan.ranks)
             held.callback(pipe.close)
             held.callback(self._reports.close)
             rendezvous = _rendezvous(paths)
@@ -169,8 +172,11 @@ class Supervisor:
                 hung=self._hung,
                 reported=self._reports.errors,
             )
-            if paths is not None:
-                self._say_how_it_ended(paths, record)
+            if record.outcome == "crashed" and not self._owns_folder():
+                record = structs.replace(
+                    record, message=f"{self.paths.root} was moved or removed while it trained", hint=""
+                )
+            self._say_how_it_ended(record)
         return record
 
     def _owns_folder(self) -> bool:
@@ -187,17 +193,17 @@ class Supervisor:
         """The run's folder, wherever it was moved to; None where it is another attempt's, or gone."""
         if self._owns_folder():
             return self.paths
-        moved = RunPaths(self._fence.folder.contents)
+        moved = RunPaths(self._fence.folder.whereabouts)
         try:
             state = read_record(moved.state, StateRecord)
         except LinftuiError:
             return None
         return moved if state is not None and state.nonce == self._nonce else None
 
-    def _say_how_it_ended(self, paths: RunPaths, record: ExitRecord) -> None:
-        """Writes exit.json; where that cannot be, it waits for somebody to mend it."""
+    def _say_how_it_ended(self, record: ExitRecord) -> None:
+        """Writes exit.json into the attempt's own folder, once that is possible."""
         give_up = time.monotonic() + LAST_WORD_S
-        while True:
+        while (paths := self._own_paths()) is not None:
             try:
                 if paths is self.paths:
                     self._last_word.write(record)
@@ -263,10 +269,20 @@ class Supervisor:
         with contextlib.suppress(LinftuiError):
             stop_run(self.paths, by)
 
-    def heed_warning(self) -> None:
-        """Asks the ranks to save and leave, however often it is warned."""
+    def heed_signal(self, number: int, _: object = None) -> None:
+        """Asks the ranks to save and leave; at the second signal that is no warning, ends them.
+
+        Warnings may come often, to whoever follows the run as well, and before a signal to terminate.
+        """
+        if not self._owns_folder():
+            return  # what would be asked to stop is another run
+        terminates = number not in WARNING_SIGNALS
         with contextlib.suppress(LinftuiError):
-            request_stop(self.paths, "the scheduler")
+            if terminates and self._terminated:
+                stop_run(self.paths, "a signal")
+            else:
+                request_stop(self.paths, "a signal")
+        self._terminated |= terminates
 
     def _end_all(self) -> None:
         if self._owns_folder():
@@ -303,10 +319,8 @@ def main(arguments: list[str]) -> int:
     except LinftuiError as error:
         _reply(StartRecord(message=error.message, hint=error.hint, exit_code=error.exit_code))
         return error.exit_code
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: supervisor.ask_to_stop())
-    for number in WARNING_SIGNALS:  # which may come often, and to whoever follows the run as well
-        signal.signal(number, lambda *_: supervisor.heed_warning())
+    for number in (signal.SIGINT, signal.SIGTERM, *WARNING_SIGNALS):
+        signal.signal(number, supervisor.heed_signal)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     _reply(StartRecord(attempt=supervisor.attempt))
     _speak_into(supervisor.paths.supervisor_log(supervisor.attempt))

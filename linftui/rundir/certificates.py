@@ -11,7 +11,7 @@ import math
 import os
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
@@ -21,6 +21,7 @@ import msgspec
 from linftui.errors import RunDirectoryError
 from linftui.files import open_regular
 from linftui.recipe.schema import format_fraction, parse_fraction
+from linftui.rundir.digits_order import TEST_DIGITS
 from linftui.rundir.paths import CertificatePaths, RunPaths
 from linftui.rundir.reader import read_record
 from linftui.rundir.records import (
@@ -31,12 +32,14 @@ from linftui.rundir.records import (
     TrainerRecord,
     decoder,
 )
+from linftui.rundir.store import read_recipe
 
-# How many test images a data set has, by its fingerprint; tests compare it with `linftui.data.datasets`.
-TEST_IMAGES = {
-    "31acfd2dc7ed23f73f15f80f454b0433d88f55d0f510f2708f4a882d5f8d791c": 360,  # digits
-    "2edad8764efab7a0d9f88935d1a5179814ed944ec7ab65377fea543b692f103a": 10_000,  # mnist
-    "c52ba1b2a0c0856836680a91a668694237309c99647f5b6338ab9f5253423b7f": 10_000,  # cifar10
+# The data set of a fingerprint, and the numbers of its test images in order; tests compare it with
+# `linftui.data.datasets`.
+TEST_SETS: dict[str, tuple[str, Sequence[int]]] = {
+    "31acfd2dc7ed23f73f15f80f454b0433d88f55d0f510f2708f4a882d5f8d791c": ("digits", TEST_DIGITS),
+    "2edad8764efab7a0d9f88935d1a5179814ed944ec7ab65377fea543b692f103a": ("mnist", range(10_000)),
+    "c52ba1b2a0c0856836680a91a668694237309c99647f5b6338ab9f5253423b7f": ("cifar10", range(10_000)),
 }
 
 MAX_SAMPLES = 1 << 25  # bytes of samples.jsonl: five times what 60,000 images take
@@ -245,7 +248,8 @@ def _doubts_of_figures(summary: CertificateSummary) -> Iterator[str]:
         yield "its times are not possible"
     radii, shares = [radius for radius, _ in summary.curve], [-share for _, share in summary.curve]
     headline = (summary.eps, summary.certified_accuracy)
-    if headline not in summary.curve or radii != sorted(radii) or shares != sorted(shares):
+    falls = radii == sorted(radii) and shares == sorted(shares)
+    if headline not in summary.curve or not falls or -shares[0] > summary.clean_accuracy:
         yield "its curve does not fit its certified accuracy"
 
 
@@ -255,10 +259,15 @@ def _doubts_of_claim(paths: RunPaths, name: str, summary: CertificateSummary) ->
     if eps is None or float(eps) != summary.eps:
         yield "its eps is not a radius in [0, 1], or not the same as eps_exact"
         return
-    whole = TEST_IMAGES.get(summary.data_sha256)
-    if whole is None:
+    dataset, images = TEST_SETS.get(summary.data_sha256, ("", ()))
+    if not dataset:
         yield "it is about data that linftui does not know"
-    first = None if summary.total == whole else summary.total
+    try:
+        if dataset != read_recipe(paths).data.dataset:
+            yield f"it is about {dataset}, and its run is not"
+    except RunDirectoryError:
+        yield "its run's recipe cannot be read"
+    first = None if summary.total == len(images) else summary.total
     if name != certificate_name(summary.checkpoint, eps, summary.means, first):
         yield "its folder has the name of another claim"
     if summary.checkpoint != paths.checkpoint(summary.step).root.name:
@@ -303,8 +312,9 @@ def _doubts_of_samples(certificate: CertificatePaths, summary: CertificateSummar
             samples.append(decode(line))
         except (msgspec.DecodeError, UnicodeDecodeError):
             yield f"line {number:,} of its samples cannot be read"
-    if len({sample.index for sample in samples}) != summary.n:
-        yield "its samples count an image twice"
+    _, images = TEST_SETS.get(summary.data_sha256, ("", ()))
+    if [sample.index for sample in samples] != list(images[: summary.n]):
+        yield "its samples are not those of the first test images"
     if any(s.certified and not (s.margin >= 0 and s.prediction == s.label) for s in samples):
         yield "a sample is certified that is classified wrong or has no margin"
     if _counted(samples) != _counts(summary):

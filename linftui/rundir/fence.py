@@ -9,13 +9,10 @@ import os
 import weakref
 from pathlib import Path
 
-from msgspec import DecodeError
-
 from linftui.errors import RunDirectoryError, StaleAttemptError
-from linftui.files import open_regular
 from linftui.rundir.paths import RunPaths
-from linftui.rundir.reader import MAX_RECORD
-from linftui.rundir.records import StateRecord, decoder
+from linftui.rundir.reader import read_record
+from linftui.rundir.records import StateRecord
 
 
 class HeldFolder:
@@ -49,9 +46,9 @@ class HeldFolder:
             )
 
     @property
-    def contents(self) -> Path:
-        """A path that leads into this very folder, wherever it is now."""
-        return Path(f"/proc/self/fd/{self._descriptor}")
+    def whereabouts(self) -> Path:
+        """Where the folder is now; a path that leads nowhere, if it is gone."""
+        return Path(os.readlink(f"/proc/self/fd/{self._descriptor}"))
 
 
 class AttemptFence:
@@ -85,10 +82,11 @@ class AttemptFence:
             identity = (status.st_ino, status.st_mtime_ns)
             if identity == self._seen:
                 return
-            with open_regular(self._paths.state) as file:
-                state: StateRecord = decoder(StateRecord)(file.read(MAX_RECORD))
-        except (OSError, DecodeError, UnicodeDecodeError) as error:
+            state = read_record(self._paths.state, StateRecord)
+        except (OSError, RunDirectoryError) as error:
             raise RunDirectoryError(f"state.json of the run cannot be read: {error}") from error
+        if state is None:
+            raise RunDirectoryError("state.json of the run cannot be read: it is gone")
         if (state.attempt, state.nonce) != (self.attempt, self.nonce):
             raise StaleAttemptError(
                 f"{self._paths.id}: attempt {self.attempt} stops, attempt {state.attempt} owns this run now"

@@ -31,6 +31,7 @@ def replace_folder(new: Path, target: Path) -> None:
             place what is new.
     """
     with _alone_in(target.parent):
+        _remove(_successor(target))  # an earlier one, that never took its place
         if not os.path.lexists(target):
             os.rename(new, target)
             fsync_directory(target.parent)
@@ -38,7 +39,6 @@ def replace_folder(new: Path, target: Path) -> None:
             fsync_directory(target.parent)
             _remove(new)
         else:
-            _remove(_successor(target))
             os.rename(new, _successor(target))
             _succeed(target)
 
@@ -49,11 +49,11 @@ def finish_replacements(folder: Path) -> None:
     Raises:
         OSError: something cannot be renamed.
     """
-    for successor in folder.glob(".*.successor"):
+    for successor in folder.glob(".[A-Za-z0-9]*.successor"):
         with _alone_in(folder):
             if successor.is_dir() and not successor.is_symlink():  # still
                 _succeed(_named(successor))
-    for predecessor in folder.glob(".*.predecessor"):
+    for predecessor in folder.glob(".[A-Za-z0-9]*.predecessor"):
         with _alone_in(folder):
             if os.path.lexists(_named(predecessor)):
                 _remove(predecessor)
@@ -80,7 +80,11 @@ def _succeed(target: Path) -> None:
             if error.errno != errno.EXDEV:
                 raise
             _remove(target)
-    os.rename(_successor(target), target)
+    try:
+        os.rename(_successor(target), target)
+    except FileNotFoundError:  # without locks, somebody else may have done it
+        if not os.path.lexists(target):
+            raise
     fsync_directory(target.parent)
     _remove(predecessor)
 

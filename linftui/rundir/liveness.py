@@ -29,7 +29,14 @@ def this_host() -> HostRecord:
         namespace = os.readlink("/proc/self/ns/pid")
     except OSError:
         boot_id = namespace = ""
-    return HostRecord(name=platform.node(), boot_id=boot_id, pid_namespace=namespace)
+    return HostRecord(name=platform.node(), boot_id=boot_id, pid_namespace=namespace, machine=_machine_id())
+
+
+def _machine_id() -> str:
+    try:
+        return Path("/etc/machine-id").read_text().strip()
+    except (OSError, UnicodeDecodeError):
+        return ""
 
 
 def is_here(host: HostRecord) -> bool:
@@ -39,10 +46,18 @@ def is_here(host: HostRecord) -> bool:
     return same and (bool(own.boot_id) or host.name == own.name)
 
 
-def has_rebooted(host: HostRecord) -> bool:
-    """Whether `host` is this machine before it was last started: none of its processes is left."""
+def has_rebooted(host: HostRecord, silent_s: float) -> bool:
+    """Whether `host` is this machine before it was last started: none of its processes is left.
+
+    Two machines may have one name. Where their ids do not tell them apart, only what was last written before
+    this machine was started can be from an earlier life of it.
+    """
     own = this_host()
-    return bool(own.boot_id) and host.name == own.name and host.boot_id != own.boot_id
+    if not own.boot_id or host.name != own.name or host.boot_id == own.boot_id:
+        return False
+    if host.machine and own.machine:
+        return host.machine == own.machine
+    return silent_s > time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 def describe_process(pid: int, role: str) -> ProcessRecord | None:
@@ -91,7 +106,7 @@ def life(host: HostRecord, processes: Sequence[ProcessRecord], silent_s: float) 
             return "alive"
         if not any(map(is_hidden, processes)):
             return "gone"
-    elif has_rebooted(host):
+    elif has_rebooted(host, silent_s):
         return "gone"
     return "alive" if silent_s <= SILENCE_S else "lost"
 

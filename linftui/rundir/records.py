@@ -93,6 +93,7 @@ class HostRecord(Struct, frozen=True, kw_only=True):
     name: str
     boot_id: str
     pid_namespace: str
+    machine: str = ""  # its id, which stays the same when it is started again
 
 
 class ProcessRecord(Struct, frozen=True, kw_only=True):

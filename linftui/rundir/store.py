@@ -122,6 +122,9 @@ class RunStore:
             RunNotFoundError: there is none.
             RunDirectoryError: its folders lead elsewhere.
         """
+        here, listed = Path(os.path.expanduser(name)), self.root / name
+        if _is_run(here) and _is_run(listed) and not os.path.samefile(here, listed):
+            raise RunNotFoundError(f"{name} could be {listed} or {here.absolute()}", "give the path")
         if (exact := self._exactly(name)) is not None:
             return exact
         meant = self.find(name)

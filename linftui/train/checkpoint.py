@@ -108,7 +108,8 @@ def save_checkpoint(
     draft = CheckpointPaths(target.root.with_name(f".{target.root.name}.{record.attempt}.tmp"))
     try:
         _remove(draft)
-        draft.root.mkdir(parents=True)
+        paths.checkpoints.mkdir(exist_ok=True)  # but not the run's own folder, if that was moved away
+        draft.root.mkdir()
         for path, tensors in ((draft.model, model), (draft.optimizer, optimizer)):
             save_tensors(path, tensors)
         hashes = {path.name: sha256_of(path) for path in (draft.model, draft.optimizer)}

@@ -1,6 +1,7 @@
 """The dashboard itself: what is known of the runs, the screens it is shown on, and what keys set going."""
 
 import os
+import signal
 import termios
 import time
 from collections.abc import Iterable
@@ -18,6 +19,7 @@ from textual.widgets import Input
 from linftui.devices import DeviceSnapshot, Gpu
 from linftui.errors import LinftuiError
 from linftui.rundir.paths import RunPaths
+from linftui.rundir.stopping import WARNING_SIGNALS
 from linftui.rundir.store import RunStore
 from linftui.tui import operations
 from linftui.tui.background import BackgroundApp
@@ -305,6 +307,8 @@ def open_dashboard(runs_dir: Path, open_run: RunPaths | None = None) -> int:
         open_run: a run to show at once.
     """
     app = Dashboard(RunStore(runs_dir), open_run)
+    for number in WARNING_SIGNALS:  # which are for a run's processes; here they would spoil the terminal
+        signal.signal(number, signal.SIG_IGN)
     app.run()
     if going_on := sum(row.active for row in app.rows):
         they_go, them = ("runs go", "them") if going_on > 1 else ("run goes", "it")

@@ -15,7 +15,7 @@ import torch
 from linftui.data.datasets import Dataset, load_dataset, read_cifar10, read_idx
 from linftui.data.download import DATASETS
 from linftui.errors import DataError
-from linftui.rundir.certificates import TEST_IMAGES
+from linftui.rundir.certificates import TEST_SETS
 
 REAL = Path(os.environ.get("LINFTUI_TEST_DATA", Path(__file__).parents[2].parent / "shared/data"))
 
@@ -57,7 +57,9 @@ class TestDigits:
         data = load_dataset("digits")
         assert data.train.indices[:4].tolist() == [362, 1568, 1440, 1761]
         assert data.sha256 == "31acfd2dc7ed23f73f15f80f454b0433d88f55d0f510f2708f4a882d5f8d791c"
-        assert TEST_IMAGES[data.sha256] == len(data.test) and len(TEST_IMAGES) == len(DATASETS)
+        name, images = TEST_SETS[data.sha256]
+        assert (name, list(images)) == ("digits", data.test.indices.tolist())
+        assert {name for name, _ in TEST_SETS.values()} == set(DATASETS)
 
     def test_pixels_go_to_16_and_normalise_to_about_zero_and_one(self) -> None:
         data = load_dataset("digits")
@@ -123,7 +125,8 @@ class TestMnist:
 
     def test_its_hash_is_known(self, mnist: Dataset) -> None:
         assert mnist.sha256 == "2edad8764efab7a0d9f88935d1a5179814ed944ec7ab65377fea543b692f103a"
-        assert TEST_IMAGES[mnist.sha256] == len(mnist.test)
+        name, images = TEST_SETS[mnist.sha256]
+        assert (name, list(images)) == ("mnist", mnist.test.indices.tolist())
 
     def test_fashion_mnist_is_not_taken_for_mnist(self) -> None:
         with pytest.raises(DataError, match=r"train-images-idx3-ubyte\.gz .*has 26421880 bytes, not 9912422"):
@@ -150,7 +153,8 @@ class TestCifar10:
         # The published constant is the mean over images of their own std, which is smaller than the set's.
         assert float(pixels.std((2, 3)).mean()) == pytest.approx(data.std, abs=0.01)
         assert data.sha256 == "c52ba1b2a0c0856836680a91a668694237309c99647f5b6338ab9f5253423b7f"
-        assert TEST_IMAGES[data.sha256] == len(data.test)
+        name, images = TEST_SETS[data.sha256]
+        assert (name, list(images)) == ("cifar10", data.test.indices.tolist())
 
     def test_a_flipped_byte_is_noticed(self, cifar10: Path, tmp_path: Path) -> None:
         for path in cifar10.rglob("*.bin"):

@@ -1,8 +1,6 @@
 """Downloads against a real HTTP server on this machine, which can misbehave in the ways that servers do."""
 
 import errno
-import gzip
-import hashlib
 import io
 import logging
 import os
@@ -11,13 +9,12 @@ import subprocess
 import sys
 import tarfile
 import threading
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from mirrors import CONTENT, HALF, Mirror, leftovers, remote, sha256
 from poor_file_systems import poor_environment
 
 from linftui.data import download
@@ -25,91 +22,6 @@ from linftui.data.download import DataFile, RemoteFile, Source, ensure, status
 from linftui.errors import DataError
 
 REAL = Path(os.environ.get("LINFTUI_TEST_DATA", Path(__file__).parents[2].parent / "shared/data"))
-CONTENT = bytes(range(256)) * 4000
-HALF = len(CONTENT) // 2
-
-
-@dataclass
-class Mirror:
-    """What the server holds, how it misbehaves, and what it was asked for."""
-
-    url: str
-    files: dict[str, bytes] = field(default_factory=dict)
-    cut_after: int | None = None
-    knows_ranges: bool = True
-    refuses_ranges: bool = False
-    announces_length: bool = True
-    labels_as_gzip: bool = False
-    compresses: bool = False
-    delay_s: float = 0.0
-    requests: list[tuple[str, str | None]] = field(default_factory=list)
-
-
-class Handler(BaseHTTPRequestHandler):
-    mirror: Mirror
-
-    def do_GET(self) -> None:
-        mirror, asked = self.mirror, self.headers.get("Range")
-        mirror.requests.append((self.path.strip("/"), asked))
-        time.sleep(mirror.delay_s)
-        content = mirror.files.get(self.path.strip("/"))
-        if content is None:
-            return self.send_error(404)
-        start = int(asked.removeprefix("bytes=").rstrip("-")) if asked and mirror.knows_ranges else 0
-        if start and (mirror.refuses_ranges or start >= len(content)):
-            return self.send_error(416)
-        compresses = mirror.compresses and "gzip" in self.headers.get("Accept-Encoding", "")
-        content = gzip.compress(content) if compresses else content
-        self.send_response(206 if start else 200)
-        if mirror.announces_length:
-            self.send_header("Content-Length", str(len(content) - start))
-        if mirror.labels_as_gzip or compresses:
-            self.send_header("Content-Encoding", "gzip")
-        self.end_headers()
-        self.wfile.write(content[start:][: mirror.cut_after])
-
-    def log_message(self, *_args: object) -> None:
-        pass
-
-
-@pytest.fixture
-def mirror(monkeypatch: pytest.MonkeyPatch) -> Iterator[Mirror]:
-    for name in ("NO_PROXY", "no_proxy"):
-        monkeypatch.setenv(name, "127.0.0.1")
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        Handler.mirror = Mirror(f"http://127.0.0.1:{server.server_port}/")
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        yield Handler.mirror
-        server.shutdown()
-        thread.join()
-
-
-@pytest.fixture
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("LINFTUI_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "cache" / "toy"
-
-
-@pytest.fixture
-def toy(mirror: Mirror, cache: Path, monkeypatch: pytest.MonkeyPatch) -> RemoteFile:
-    """A data set "toy" of one file, which the server holds."""
-    mirror.files["toy.bin"] = CONTENT
-    file = remote("toy.bin", CONTENT, mirror.url)
-    monkeypatch.setitem(download.SOURCES, "toy", Source(files=(file,), remotes=(file,)))
-    return file
-
-
-def sha256(content: bytes) -> str:
-    return f"sha256:{hashlib.sha256(content).hexdigest()}"
-
-
-def remote(name: str, content: bytes, *mirrors: str) -> RemoteFile:
-    return RemoteFile(name, sha256(content), len(content), tuple(url + name for url in mirrors))
-
-
-def leftovers(folder: Path) -> set[str]:
-    return {path.name for path in folder.iterdir()} - {".lock"}
 
 
 def test_a_missing_file_is_downloaded_once(toy: RemoteFile, mirror: Mirror, cache: Path) -> None:
@@ -338,6 +250,22 @@ class TestSharedCache:
         with pytest.raises(DataError, match="cannot write the data cache .*LINFTUI_CACHE"):
             ensure("toy", None)
 
+    @pytest.mark.skipif(os.getuid() != 0, reason="only root can make another user's link")
+    def test_a_folder_that_another_user_leads_elsewhere_is_refused(
+        self, toy: RemoteFile, mirror: Mirror, cache: Path, tmp_path: Path
+    ) -> None:
+        victim = tmp_path / "victim"
+        victim.mkdir()
+        (victim / "toy.bin").write_text("mine")
+        cache.parent.mkdir(parents=True, exist_ok=True)
+        cache.symlink_to(victim)
+        os.lchown(cache, 65534, 65534)
+        with pytest.raises(DataError, match="is a link that belongs to another user; set LINFTUI_CACHE"):
+            ensure("toy", None)
+        assert os.listdir(victim) == ["toy.bin"] and (victim / "toy.bin").read_text() == "mine"
+        os.lchown(cache, os.getuid(), os.getgid())  # one's own link is one's own way to say where
+        assert ensure("toy", None) == cache and (victim / "toy.bin").read_bytes() == CONTENT
+
     def test_the_lock_is_for_its_owner_alone(self, cache: Path) -> None:
         ensure("toy", None)
         assert stat.S_IMODE((cache / ".lock").stat().st_mode) == 0o600
@@ -443,78 +371,6 @@ class TestArchive:
         for name, content in self.FILES.items():
             (unpacked / name).write_bytes(content)
         assert ensure("toy", tmp_path / "mine") == ensure("toy", unpacked) == unpacked
-
-
-class TestRoot:
-    """A user's own folder: checked, never filled."""
-
-    @pytest.fixture(autouse=True)
-    def folder(self, toy: RemoteFile, mirror: Mirror, tmp_path: Path) -> Iterator[None]:
-        self.root = tmp_path / "mine"
-        self.root.mkdir()
-        yield
-        assert mirror.requests == [] and leftovers(self.root) <= {"toy.bin"}
-
-    def test_a_good_file_is_taken_as_it_is(self) -> None:
-        (self.root / "toy.bin").write_bytes(CONTENT)
-        assert ensure("toy", self.root) == self.root
-
-    def test_a_home_folder_is_expanded(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setenv("HOME", str(self.root.parent))
-        (self.root / "toy.bin").write_bytes(CONTENT)
-        assert ensure("toy", Path("~/mine")) == self.root
-
-    def test_a_missing_file_is_named(self) -> None:
-        with pytest.raises(DataError, match=r"mine/toy\.bin is missing"):
-            ensure("toy", self.root)
-
-    def test_a_file_with_the_wrong_checksum_is_named(self) -> None:
-        (self.root / "toy.bin").write_bytes(CONTENT[::-1])
-        with pytest.raises(DataError, match=r"mine/toy\.bin .*wrong sha256 checksum"):
-            ensure("toy", self.root)
-
-    def test_something_that_is_no_file_is_named(self) -> None:
-        (self.root / "toy.bin").mkdir()
-        with pytest.raises(DataError, match=r"mine/toy\.bin cannot be read"):
-            ensure("toy", self.root)
-
-    @pytest.mark.parametrize("put", [os.mkfifo, lambda path: path.symlink_to("/dev/zero")])
-    def test_what_has_no_end_is_not_read(self, put: Callable[[Path], object]) -> None:
-        put(self.root / "toy.bin")
-        assert "it is not a regular file" in str(status("toy", self.root).problem)
-        with pytest.raises(DataError, match=r"mine/toy\.bin cannot be read \(it is not a regular file\)"):
-            ensure("toy", self.root)
-
-    def test_terabytes_of_nothing_are_not_read(self) -> None:
-        (self.root / "toy.bin").write_bytes(CONTENT)
-        os.truncate(self.root / "toy.bin", 4 << 40)
-        with pytest.raises(DataError, match=f"it has {4 << 40} bytes, not {len(CONTENT)}"):
-            ensure("toy", self.root)
-
-    def test_a_link_to_a_good_file_is_as_good(self, tmp_path: Path) -> None:
-        (tmp_path / "elsewhere").write_bytes(CONTENT)
-        (self.root / "toy.bin").symlink_to(tmp_path / "elsewhere")
-        assert ensure("toy", self.root) == self.root
-
-
-class TestStatus:
-    """A glance: no network, no hashing, no writing."""
-
-    def test_missing_files_are_a_problem_and_nothing_is_created(
-        self, toy: RemoteFile, mirror: Mirror, cache: Path
-    ) -> None:
-        seen = status("toy", None)
-        assert (seen.dataset, seen.present, seen.path) == ("toy", False, cache)
-        assert seen.problem == f"{cache / 'toy.bin'} is missing"
-        assert mirror.requests == [] and not cache.parent.exists()
-
-    def test_a_short_file_is_a_problem(self, toy: RemoteFile, tmp_path: Path) -> None:
-        (tmp_path / "toy.bin").write_bytes(CONTENT[:7])
-        assert f"has 7 bytes, not {len(CONTENT)}" in str(status("toy", tmp_path).problem)
-
-    def test_present_files_are_not_read(self, toy: RemoteFile, tmp_path: Path) -> None:
-        (tmp_path / "toy.bin").write_bytes(CONTENT[::-1])
-        assert status("toy", tmp_path).present
 
 
 @pytest.mark.skipif(not (REAL / "mnist").is_dir(), reason="the real mnist is not here (LINFTUI_TEST_DATA)")

@@ -2,10 +2,12 @@
 
 import contextlib
 import os
+import resource
 import shutil
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -63,14 +65,43 @@ class TestFolder:
         assert paths.root == slow.paths.root
         new = Supervisor(paths, PLAN)
         assert new.attempt == slow.attempt == 1
+        before = {path: path.read_bytes() for path in paths.root.rglob("*") if path.is_file()}
+        os.kill(new._members[0].pid, signal.SIGSTOP)
         os.kill(slow._members[0].pid, signal.SIGCONT)
         ended = finish(slow)
+        slow.heed_signal(signal.SIGTERM)  # too late, and meant for another run
+        own = {paths.metrics, paths.events, paths.devices, paths.state, paths.meta}
+        assert own >= {
+            path for path in paths.root.rglob("*") if path.is_file() and before.get(path) != path.read_bytes()
+        }
+        os.kill(new._members[0].pid, signal.SIGCONT)
         assert ended.outcome == "failed"
         assert ended.message == f"{paths.root} is another folder now: the one before was moved or removed"
         assert run_state(paths) in ("starting", "running")
         assert finish(new).outcome == "finished"
         seeds = {read_record(c.trainer, dict)["seed"] for c in complete_checkpoints(paths)}  # type: ignore[index]
         assert seeds == {2} and run_state(paths) == "finished"
+
+    def test_a_last_word_that_has_to_wait_does_not_go_into_a_new_run(
+        self, slow: Supervisor, tiny_recipe: Path, tmp_path: Path
+    ) -> None:
+        os.kill(members(slow.paths)["rank-0"].pid, signal.SIGKILL)
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))  # nothing can be written
+
+        def replace_run() -> None:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+            slow.paths.root.rename(tmp_path / "moved")
+            create_run(RunStore(tmp_path), load_recipe(tiny_recipe), PLAN, "run")
+
+        meanwhile = threading.Timer(1.5, replace_run)
+        meanwhile.start()
+        try:
+            ended = finish(slow)
+        finally:
+            meanwhile.join()
+        assert ended.outcome == "crashed" and run_state(slow.paths) == "pending"
+        assert read_record(RunPaths(tmp_path / "moved").exit, ExitRecord) == ended
 
     def test_a_copy_is_stopped_and_stopping_it_leaves_the_original_alone(
         self, slow: Supervisor, tmp_path: Path
@@ -164,6 +195,20 @@ def test_a_frozen_supervisor_is_ended_by_who_stops_the_run(detached: RunPaths) -
         "run: stopped, ended without saving; its supervisor did not answer",
     ]
     assert not any(map(is_alive, known.values()))
+
+
+def test_what_a_rank_saved_is_told_though_its_supervisor_is_frozen(detached: RunPaths) -> None:
+    known = members(detached)
+    os.kill(known["supervisor"].pid, signal.SIGSTOP)
+    first = command("stop", "run", "--no-wait", cwd=detached.root.parents[1])
+    assert first.communicate(timeout=60) == ("run: stop requested\n", "")
+    wait_for(lambda: not is_alive(known["rank-0"]))
+    again = command("stop", "run", cwd=detached.root.parents[1])
+    output, errors = again.communicate(timeout=60)
+    assert (again.returncode, errors) == (0, "")
+    assert output.splitlines()[-1] == "run: stopped, its supervisor did not answer"
+    step = int(complete_checkpoints(detached)[-1].root.name.removeprefix("step-"))
+    assert f"run: saved step {step:,}" in output.splitlines()
 
 
 def test_a_warning_to_everybody_at_once_saves_and_stops(tiny_recipe: Path, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from linftui import worker
 from linftui.errors import WorkerError
 from linftui.launch import reports
 from linftui.launch.reports import RankReports
@@ -31,9 +32,12 @@ def test_the_first_failure_of_each_rank_is_kept(pipe: RankReports) -> None:
 
 
 def test_a_long_message_is_cut_rather_than_lost(pipe: RankReports) -> None:
-    Reporter(pipe.name, 0).fail(failure("é" * 100_000))
+    for rank, letter in enumerate("aé\x1b\U0001f600"):
+        Reporter(pipe.name, rank).fail(failure(letter * 100_000))
     pipe.read()
-    assert pipe.errors[0].message == "é" * 1000
+    for rank, letter in enumerate("aé\x1b\U0001f600"):
+        message = pipe.errors[rank].message
+        assert message == letter * len(message) and len(message) >= 200
 
 
 def test_a_pipe_that_nobody_reads_holds_nobody_up(pipe: RankReports) -> None:
@@ -76,3 +80,38 @@ def test_a_supervisor_that_was_held_up_itself_blames_no_rank(
     time.sleep(0.5)
     pipe.read()
     assert pipe.silent_rank() is None
+
+
+def test_a_rank_whose_work_is_stuck_shows_no_life(pipe: RankReports, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (("STUCK_S", 0.3), ("STUCK_STEPS", 5), ("BEAT_S", 0.02)):
+        monkeypatch.setattr(worker, name, value)
+    monkeypatch.setattr(reports, "SILENT_S", 0.2)
+    reporter = Reporter(pipe.name, 0)
+    reporter.show_life()
+
+    def silent_after(seconds: float) -> int | None:
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            time.sleep(0.02)
+            pipe.read()
+        return pipe.silent_rank()
+
+    assert silent_after(1.0) is None  # it loads, for as long as that takes
+    reporter.move()
+    assert silent_after(0.2) is None
+    reporter.move()
+    assert silent_after(2.5) == 0  # five times as long as its longest step, and more
+    reporter.move()
+    assert silent_after(0.5) is None
+
+
+def test_a_rank_that_never_comes_to_life_is_silent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reports, "SILENT_S", 0.1)
+    monkeypatch.setattr(reports, "STARTING_S", 0.2)
+    pipe = RankReports(2)
+    for _ in range(10):
+        Reporter(pipe.name, 0)._write(RankReport(rank=0))
+        pipe.read()
+        time.sleep(0.05)
+    assert pipe.silent_rank() == 1
+    pipe.close()

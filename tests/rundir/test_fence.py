@@ -114,12 +114,14 @@ class TestHeldFolder:
         with pytest.raises(StaleAttemptError, match=words):
             held.check()
 
-    def test_it_leads_into_the_folder_wherever_that_is(self, tmp_path: Path) -> None:
+    def test_it_knows_where_the_folder_is(self, tmp_path: Path) -> None:
         root = tmp_path / "run"
         root.mkdir()
         held = HeldFolder(root)
-        (root.rename(tmp_path / "moved") / "file").write_text("found")
-        assert (held.contents / "file").read_text() == "found"
+        assert held.whereabouts == root
+        assert held.whereabouts == root.rename(tmp_path / "moved")
+        (tmp_path / "moved").rmdir()
+        assert not held.whereabouts.exists()
 
     def test_a_folder_that_is_not_there_cannot_be_held(self, tmp_path: Path) -> None:
         with pytest.raises(RunDirectoryError, match="cannot be opened: No such file or directory"):

@@ -137,3 +137,22 @@ def test_who_only_holds_the_lock_holds_nobody_up_for_long(
     finally:
         os.close(holder)
     assert (tmp_path / "target" / "file").read_text() == "new"
+
+
+def test_a_name_that_no_folder_of_ours_has_is_let_be(tmp_path: Path) -> None:
+    """A stranger's run may hold anything."""
+    strange = ["..successor", "...successor", "..predecessor", "...predecessor"]
+    for name in strange:
+        (tmp_path / name).mkdir()
+    finish_replacements(tmp_path)
+    assert sorted(os.listdir(tmp_path)) == sorted(strange)
+
+
+def test_an_old_successor_does_not_replace_what_is_newer(tmp_path: Path) -> None:
+    for name, text in ((".target.successor", "old"), ("new", "new")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "file").write_text(text)
+    replace_folder(tmp_path / "new", tmp_path / "target")
+    finish_replacements(tmp_path)
+    assert (tmp_path / "target" / "file").read_text() == "new"
+    assert os.listdir(tmp_path) == ["target"]

@@ -26,7 +26,9 @@ from linftui.rundir.records import HostRecord, ProcessRecord
 
 GONE = ProcessRecord(role="rank-0", pid=2**22 + 1, start_time=1, uid=0)  # above the highest pid
 HERE = this_host()
-REBOOTED = structs.replace(HERE, boot_id="another boot")
+REBOOTED = structs.replace(HERE, boot_id="another boot", machine="")
+NAMESAKE = structs.replace(HERE, boot_id="another boot", machine="another machine")
+SINCE_BOOT = time.clock_gettime(time.CLOCK_BOOTTIME)
 RENAMED = structs.replace(HERE, name="another name")
 CONTAINER = structs.replace(HERE, pid_namespace="pid:[1]")
 ELSEWHERE = structs.replace(HERE, name="elsewhere", boot_id="another boot")
@@ -103,7 +105,8 @@ def test_a_host_is_known_by_its_boot_and_its_pid_namespace() -> None:
         (HERE, "gone", 0.0, "gone"),
         (RENAMED, "me", 1e9, "alive"),
         (RENAMED, "gone", 0.0, "gone"),
-        (REBOOTED, "me", 0.0, "gone"),  # at once, whatever was written lately
+        (REBOOTED, "me", SINCE_BOOT + 60, "gone"),  # what was written last is from before
+        (REBOOTED, "me", 1.0, "alive"),  # so this is another machine of that name
         (CONTAINER, "gone", SILENCE_S - 1, "alive"),  # its pids mean nothing here
         (CONTAINER, "me", SILENCE_S + 1, "lost"),
         (ELSEWHERE, "gone", SILENCE_S - 1, "alive"),
@@ -115,6 +118,14 @@ def test_what_lives_is_seen_where_it_can_be_and_heard_of_elsewhere(
     host: HostRecord, process: str, silent_s: float, expected: str
 ) -> None:
     assert life(host, [described(os.getpid()) if process == "me" else GONE], silent_s) == expected
+
+
+@pytest.mark.skipif(not HERE.machine, reason="this machine has no id")
+def test_a_machine_that_was_started_again_is_known_by_its_id() -> None:
+    """At once, whatever was written lately; and a machine that only has the same name is another one."""
+    assert life(structs.replace(HERE, boot_id="another boot"), [described(os.getpid())], 0.0) == "gone"
+    assert life(NAMESAKE, [GONE], 1.0) == "alive"
+    assert life(NAMESAKE, [GONE], 1e9) == "lost"
 
 
 def test_nobody_lives_where_nobody_was_recorded() -> None:

@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import math
 import os
 import resource
 import stat
@@ -16,6 +15,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from checkpoints import CPU, ODD, names, record_of, save
 from msgspec import structs
 from poor_file_systems import overlaid
 from torch import Tensor
@@ -24,7 +24,7 @@ from linftui.errors import CheckpointError, RunDirectoryError
 from linftui.recipe.load import load_recipe
 from linftui.rundir.liveness import this_host
 from linftui.rundir.paths import CheckpointPaths, RunPaths
-from linftui.rundir.records import BestRecord, StateRecord, TrainerRecord, WindowSums, encode
+from linftui.rundir.records import StateRecord, encode
 from linftui.rundir.writer import write_record
 from linftui.train import checkpoint as checkpoint_module
 from linftui.train.build import build_dataset
@@ -34,14 +34,10 @@ from linftui.train.checkpoint import (
     find_checkpoint,
     load_checkpoint,
     load_latest,
-    prune_checkpoints,
     restore_model,
     save_checkpoint,
 )
 from linftui.train.trainer import Trainer
-
-CPU = torch.device("cpu")
-ODD = torch.tensor([math.inf, -math.inf, -0.0, 1e-45, 0.1])  # values that a careless format changes
 
 # Saves for ever, in a process that is killed and started anew; checks what is left after each kill.
 SAVE_AND_KILL = """
@@ -107,26 +103,6 @@ def files_of_at_most(size: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-def record_of(step: int, attempt: int = 1, best: int | None = None) -> TrainerRecord:
-    return TrainerRecord(
-        attempt=attempt, step=step, epoch=step / 12, seed=0, steps_per_epoch=12, recipe_hash="0f",
-        window=WindowSums(images=3, loss=0.1), evaluated=True, sha256={}, time=0.0,
-        best=None if best is None else BestRecord(step=best, certified_accuracy=0.5),
-    )  # fmt: skip
-
-
-def save(paths: RunPaths, step: int, attempt: int = 1, best: int | None = None) -> TrainerRecord:
-    """A checkpoint whose tensors tell its step and attempt."""
-    model = {"w": torch.full((4,), float(step)), "odd": ODD}
-    return save_checkpoint(
-        paths, record_of(step, attempt, best), model, {"m": torch.tensor([float(attempt)])}
-    )
-
-
-def names(paths: RunPaths) -> list[str]:
-    return sorted(path.name for path in paths.checkpoints.iterdir())
-
-
 def bits(tensors: dict[str, Tensor]) -> dict[str, tuple[torch.dtype, torch.Size, bytes]]:
     return {name: (t.dtype, t.shape, t.contiguous().numpy().tobytes()) for name, t in tensors.items()}
 
@@ -141,13 +117,6 @@ def trainer_at(paths: RunPaths, recipe: Path, step: int) -> Trainer:
     trainer = Trainer(loaded, build_dataset(loaded, CPU), paths, 1, lambda: trainer.step >= step)
     assert trainer.fit() == "stopped"
     return trainer
-
-
-@pytest.fixture
-def paths(tmp_path: Path) -> RunPaths:
-    paths = RunPaths(tmp_path / "run")
-    paths.checkpoints.mkdir(parents=True)
-    return paths
 
 
 class TestRoundTrip:
@@ -428,81 +397,6 @@ def test_tensors_are_for_the_same_eyes_as_the_other_files(paths: RunPaths, umask
         os.umask(before)
     modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in paths.checkpoint(12).root.iterdir()}
     assert modes == dict.fromkeys(modes, 0o644 & ~umask) and len(modes) == 4
-
-
-class TestFind:
-    def test_a_checkpoint_is_found_by_its_step(self, paths: RunPaths) -> None:
-        save(paths, 12)
-        save(paths, 24)
-        for which in ("12", "012", "24"):
-            loaded, skipped = find_checkpoint(paths, which, CPU)
-            assert (loaded.record.step, skipped) == (int(which), [])
-
-    def test_the_best_is_the_one_that_the_latest_names(self, paths: RunPaths) -> None:
-        for step, best in ((12, 12), (24, 24), (36, 24)):
-            save(paths, step, best=best)
-        assert find_checkpoint(paths, "best", CPU)[0].record.step == 24
-
-    def test_there_is_no_best_without_a_holdout(self, paths: RunPaths) -> None:
-        save(paths, 12)
-        with pytest.raises(CheckpointError, match="no best checkpoint; set data.holdout"):
-            find_checkpoint(paths, "best", CPU)
-
-    def test_a_step_without_checkpoint_is_told_which_there_are(self, paths: RunPaths) -> None:
-        with pytest.raises(CheckpointError, match="no complete checkpoint at step 13; it has: none"):
-            find_checkpoint(paths, "13", CPU)
-        save(paths, 12)
-        save(paths, 24)
-        with pytest.raises(CheckpointError, match="no complete checkpoint at step 13; it has: 12, 24"):
-            find_checkpoint(paths, "13", CPU)
-
-    def test_a_run_without_checkpoints_is_told_so(self, paths: RunPaths) -> None:
-        assert load_latest(paths, CPU) == (None, [])
-        with pytest.raises(CheckpointError, match="no checkpoint was saved yet"):
-            find_checkpoint(paths, "latest", CPU)
-
-    @pytest.mark.parametrize("which", ["newest", "-1", "1.5", "", "step-00000012"])
-    def test_other_words_are_refused(self, paths: RunPaths, which: str) -> None:
-        save(paths, 12)
-        with pytest.raises(CheckpointError, match="is not latest, best or a step"):
-            find_checkpoint(paths, which, CPU)
-
-    def test_a_later_attempt_is_newer_whatever_its_step(self, paths: RunPaths) -> None:
-        save(paths, 36, attempt=1)
-        save(paths, 12, attempt=2)
-        assert find_checkpoint(paths, "latest", CPU)[0].record.step == 12
-
-
-class TestPrune:
-    def test_the_newest_are_kept_by_attempt_then_step_and_the_best(self, paths: RunPaths) -> None:
-        for step, attempt in ((12, 1), (24, 1), (36, 1), (48, 1), (18, 2)):
-            save(paths, step, attempt)
-        prune_checkpoints(paths, 2, best=24)
-        assert names(paths) == ["step-00000018", "step-00000024", "step-00000048"]
-        prune_checkpoints(paths, 1, best=None)
-        assert names(paths) == ["step-00000018"]
-
-    def test_what_was_left_half_written_goes_and_does_not_count(self, paths: RunPaths) -> None:
-        save(paths, 12)
-        save(paths, 24)
-        paths.checkpoint(24).complete.unlink()
-        (paths.checkpoints / ".step-00000036.tmp").mkdir()
-        prune_checkpoints(paths, 1, best=None)
-        assert names(paths) == ["step-00000012"]
-
-    def test_what_people_put_beside_the_checkpoints_stays(self, paths: RunPaths, tmp_path: Path) -> None:
-        save(paths, 12)
-        save(paths, 24)
-        paths.checkpoint(12).root.rename(paths.checkpoints / "step-00000012-good")
-        (paths.checkpoints / "step-notes.txt").write_text("24 is fine")
-        outside = RunPaths(tmp_path / "other")
-        save(outside, 12)
-        links = [".step-00000030.tmp", "step-00000006"]
-        for link in links:
-            (paths.checkpoints / link).symlink_to(outside.checkpoint(12).root)
-        prune_checkpoints(paths, 1, best=None)
-        assert names(paths) == [*links, "step-00000012-good", "step-00000024", "step-notes.txt"]
-        assert load_checkpoint(outside.checkpoint(12), CPU).record.step == 12
 
 
 def test_a_real_checkpoint_holds_data_only(finished_run: Path) -> None:
