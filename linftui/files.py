@@ -51,20 +51,20 @@ def open_to_append(path: Path) -> int:
     """A descriptor for reading and appending; the file is made where there is none.
 
     Raises:
-        OSError: it cannot be opened, or is not a regular file.
+        OSError: it cannot be opened, is not a regular file, or has another name elsewhere.
     """
     flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
-    return _checked(os.open(path, flags, _FILE_MODE))
+    return _only_here(_checked(os.open(path, flags, _FILE_MODE)))
 
 
 def open_lock(path: Path) -> FileIO:
     """A file to take a lock on, which nobody but its owner can open; an older one of ours becomes so.
 
     Raises:
-        OSError: it cannot be opened: it is a link, or another user's.
+        OSError: it cannot be opened: it is a link, has another name elsewhere, or is another user's.
     """
     flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
-    descriptor = os.open(path, flags, _PRIVATE_MODE)
+    descriptor = _only_here(os.open(path, flags, _PRIVATE_MODE))
     status = os.fstat(descriptor)
     if status.st_uid == os.geteuid() and stat.S_IMODE(status.st_mode) != _PRIVATE_MODE:
         os.fchmod(descriptor, _PRIVATE_MODE)
@@ -77,6 +77,14 @@ def _checked(descriptor: int) -> int:
     except OSError:
         os.close(descriptor)
         raise
+    return descriptor
+
+
+def _only_here(descriptor: int) -> int:
+    """Refuses a file that has another name: an archive may bring one to a file of whoever unpacks it."""
+    if os.fstat(descriptor).st_nlink > 1:
+        os.close(descriptor)
+        raise OSError(None, "it has another name elsewhere (a hard link)")
     return descriptor
 
 

@@ -64,13 +64,16 @@ def _wait_for_stop(paths: RunPaths, deadline_s: float) -> int:
     reader, told = RunReader(paths), set[str]()
     current = read_record(paths.state, StateRecord)
     first = dict[EventName, EventRecord]()  # of each kind, by the attempt that was asked
-    give_up = time.monotonic() + deadline_s + SUPERVISOR_LATE_S
+    give_up, insisted = time.monotonic() + deadline_s + SUPERVISOR_LATE_S, False
     while True:
         state = run_state(paths)
         if state in GOING_ON and time.monotonic() > give_up:
+            if insisted:
+                fail(f"{paths.id}: it cannot be ended from here; look for its processes with ps")
+                return 1
             print(clean(f"{paths.id}: its supervisor does not answer, asked to end at once"), flush=True)
             stop_run(paths, "linftui stop")
-            give_up = float("inf")
+            give_up, insisted = time.monotonic() + SUPERVISOR_LATE_S, True
         for event in reader.each_event():
             if current is not None and event.attempt == current.attempt:
                 first.setdefault(event.event, event)

@@ -135,8 +135,9 @@ def _state_of_attempt(paths: RunPaths, attempt: int) -> State:
         state = read_record(paths.state, StateRecord)
         if state is not None:
             return "stopped" if state.attempt > attempt else run_state(paths)
-    except LinftuiError:
-        return "running"  # a file that cannot be read now
+    except LinftuiError:  # a file that cannot be read now
+        ended = read_record(paths.exit, ExitRecord)
+        return ended.outcome if ended is not None and ended.attempt == attempt else "running"
     raise RunDirectoryError(f"{paths.root} is gone: somebody has removed it")
 
 

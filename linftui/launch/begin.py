@@ -37,7 +37,7 @@ def begin_run(store: RunStore, loaded: LoadedRecipe, plan: LaunchPlan, name: str
     paths = create_run(store, loaded, plan, name)
     try:
         begin_attempt(paths, plan)
-    except LinftuiError:
+    except BaseException:  # Ctrl-C too; a supervisor that has taken the run by then keeps it
         withdraw_run(paths)
         raise
     return paths

@@ -7,7 +7,7 @@ import time
 
 from msgspec import structs
 
-from linftui.errors import RunStateError
+from linftui.errors import RunDirectoryError, RunStateError
 from linftui.launch.lock import sole_supervisor
 from linftui.launch.verdict import verdict
 from linftui.rundir.liveness import is_alive, is_here
@@ -20,6 +20,8 @@ from linftui.rundir.writer import write_record
 ORPHAN_GRACE_S = 30.0  # a rank whose supervisor died gets so long to save and leave
 STOP_DEADLINE_S = 120.0
 SUPERVISOR_GRACE_S = 3.0  # a supervisor whose ranks were ended gets so long to say so
+
+GREATEST_ATTEMPT = 999_999
 
 _MODULES = (b"linftui.worker", b"linftui.launch.supervisor")
 
@@ -69,6 +71,8 @@ def _request_first(paths: RunPaths, request: StopRequest) -> bool:
     path = paths.stop_request(request.attempt)
     if path.exists():
         return False
+    with contextlib.suppress(OSError):  # somebody may have removed the folder; what is missing is said next
+        paths.control.mkdir(exist_ok=True)
     write_record(path, request)
     return True
 
@@ -202,8 +206,13 @@ def clear_for_next_attempt(paths: RunPaths, grace_s: float = ORPHAN_GRACE_S) -> 
 def _next_number(paths: RunPaths, attempt: int) -> int:
     """A number no attempt has taken, not even one that died before it wrote state.json."""
     names = [path.name.removeprefix("attempt-") for path in paths.logs(1).parent.glob("attempt-[0-9]*")]
-    taken = [int(name) for name in names if name.isdecimal()]
-    return max([attempt, *taken]) + 1
+    taken = [int(name) for name in names if name.isdecimal() and len(name) <= len(str(GREATEST_ATTEMPT))]
+    number = max([attempt, *taken]) + 1
+    if number > GREATEST_ATTEMPT:
+        raise RunDirectoryError(
+            f"{paths.root}: no attempt has the number {number:,}", "it is not of linftui's"
+        )
+    return number
 
 
 def send_signal(process: ProcessRecord, number: signal.Signals) -> None:

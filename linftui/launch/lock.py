@@ -18,7 +18,7 @@ def sole_supervisor(paths: RunPaths) -> IO[bytes]:
         RunStateError: another process supervises the run, or it is gone.
         RunDirectoryError: the lock cannot be written.
     """
-    path = paths.control / "supervisor.lock"
+    path = paths.lock
     try:
         path.parent.mkdir(exist_ok=True)  # a run that was copied by git has no empty folders
         lock = open_lock(path)

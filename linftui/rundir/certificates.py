@@ -232,8 +232,7 @@ def _doubts(paths: RunPaths, certificate: CertificatePaths, summary: Certificate
     yield from _doubts_of_figures(summary)
     yield from _doubts_of_claim(paths, certificate.root.name, summary)
     yield from _doubts_of_samples(certificate, summary)
-    if summary.means == "running":  # else it holds its network itself
-        yield from _doubts_of_checkpoint(paths, summary)
+    yield from _doubts_of_checkpoint(paths, certificate, summary)
 
 
 def _doubts_of_figures(summary: CertificateSummary) -> Iterator[str]:
@@ -341,7 +340,9 @@ def _counted(samples: list[SampleRecord]) -> tuple[object, ...]:
     return clean.total() / n, certified.total() / n, pgd, non_finite, per_class
 
 
-def _doubts_of_checkpoint(paths: RunPaths, summary: CertificateSummary) -> Iterator[str]:
+def _doubts_of_checkpoint(
+    paths: RunPaths, certificate: CertificatePaths, summary: CertificateSummary
+) -> Iterator[str]:
     checkpoint = paths.checkpoint(summary.step)
     try:
         record = read_record(checkpoint.trainer, TrainerRecord)
@@ -352,5 +353,13 @@ def _doubts_of_checkpoint(paths: RunPaths, summary: CertificateSummary) -> Itera
         yield "its checkpoint is gone"
     elif record.step != summary.step:
         yield "its checkpoint is damaged"
-    elif record.sha256.get(checkpoint.model.name) != summary.model_sha256:
-        yield "it is about other weights than its checkpoint's"
+    elif summary.means == "running":
+        if record.sha256.get(checkpoint.model.name) != summary.model_sha256:
+            yield "it is about other weights than its checkpoint's"
+    elif _size(certificate.model) != _size(checkpoint.model):  # it holds its network itself, with other means
+        yield "its network is not its checkpoint's"
+
+
+def _size(path: Path) -> int | None:
+    identity = _identity(path)
+    return None if identity is None else identity[2]

@@ -60,6 +60,11 @@ class RunPaths:
     def control(self) -> Path:
         return self.root / "control"
 
+    @property
+    def lock(self) -> Path:
+        """Held by whoever supervises the run, or removes it."""
+        return self.control / "supervisor.lock"
+
     def logs(self, attempt: int) -> Path:
         return self.root / "logs" / f"attempt-{attempt:03d}"
 

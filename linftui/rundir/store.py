@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from linftui.errors import LinftuiError, RecipeError, RunDirectoryError, RunNotFoundError, UsageError
-from linftui.files import open_regular
+from linftui.files import open_lock, open_regular
 from linftui.recipe.schema import Recipe, parse_fraction
 from linftui.rundir.paths import RunPaths
 from linftui.rundir.reader import last_metrics, read_record
@@ -79,6 +79,8 @@ class RunStore:
                 self.root.mkdir(parents=True, exist_ok=True)
                 for folder in (draft.root, draft.checkpoints, draft.certificates, draft.control):
                     folder.mkdir()
+                # There from the beginning, so that no full disk keeps a run from being removed.
+                open_lock(draft.lock).close()
             except OSError as error:
                 raise cannot_write(self.root, error) from error
             yield paths, draft

@@ -38,14 +38,15 @@ def process_group(rendezvous: Path | None, device: str) -> Iterator[torch.device
     own = torch.device(device) if device == "cpu" else torch.device(device, int(os.environ["LOCAL_RANK"]))
     if own.type == "cuda":
         torch.cuda.set_device(own)
+    ranks = int(os.environ["WORLD_SIZE"])
     try:
         dist.init_process_group(
             # Flags are agreed on with gloo on either device: to ask the GPU would make each step wait.
             "gloo" if own.type == "cpu" else "cpu:gloo,cuda:nccl",
             # A file, because a store that listens would do so on every network this machine is in.
-            init_method=(rendezvous / "ranks").as_uri(),
+            store=dist.FileStore(str(rendezvous / "ranks"), ranks),  # type: ignore[attr-defined]
             rank=int(os.environ["RANK"]),
-            world_size=int(os.environ["WORLD_SIZE"]),
+            world_size=ranks,
             timeout=PATIENCE,
         )
         yield own
