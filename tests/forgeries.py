@@ -226,11 +226,6 @@ FORGERIES: dict[str, tuple[Forge, str]] = {
     ),
     "only what is certified": (keep_the_certified, OTHER_CLAIM),
     "only what is certified, as if it came first": (name_what_is_kept, OTHER_IMAGES),
-    "the run is of another data set": (
-        lambda run: run.resolved.write_text(run.resolved.read_text().replace("digits", "mnist")),
-        "it is about digits, and its run is not",
-    ),
-    "the run has no recipe": (lambda run: run.resolved.unlink(), "its run's recipe cannot be read"),
     "a curve above what is right": (
         lambda run: summary(curve=[[0.0, 1.0], *said(run, "curve")[1:]])(run), CURVE
     ),

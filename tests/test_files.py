@@ -128,6 +128,20 @@ class TestLock:
             assert subprocess.run(hold, user=NOBODY, capture_output=True).returncode == 0
 
 
+@pytest.mark.parametrize("opens", [open_lock, open_to_append])
+def test_what_has_another_name_elsewhere_is_neither_locked_nor_appended_to(
+    tmp_path: Path, opens: Callable[[Path], object]
+) -> None:
+    """An archive may bring a hard link to a file of whoever unpacks it."""
+    victim = tmp_path / "victim"
+    victim.write_text("mine")
+    victim.chmod(0o644)
+    os.link(victim, tmp_path / "planted")
+    with pytest.raises(OSError, match="it has another name elsewhere"):
+        opens(tmp_path / "planted")
+    assert victim.read_text() == "mine" and stat.S_IMODE(victim.stat().st_mode) == 0o644
+
+
 @pytest.mark.parametrize(("umask", "then"), [(0, 0o022), (0o002, 0o022), (0o022, 0o022), (0o077, 0o077)])
 def test_nobody_else_may_write_what_a_process_makes_from_then_on(umask: int, then: int) -> None:
     program = "import os; from linftui.files import keep_others_from_writing as keep;"

@@ -134,7 +134,7 @@ class Certificates:
         own, checkpoint = f"certificates/{name}", f"checkpoints/{name.partition('-eps-')[0]}"
         files = (
             f"{own}/summary.json", f"{own}/samples.jsonl", f"{checkpoint}/trainer.json",
-            f"{checkpoint}/COMPLETE", "meta.json",
+            f"{checkpoint}/COMPLETE", "meta.json", "resolved.yaml",
         )  # fmt: skip
         return tuple(_identity(f"{self._root}/{file}") for file in files)
 
@@ -232,7 +232,8 @@ def _doubts(paths: RunPaths, certificate: CertificatePaths, summary: Certificate
     yield from _doubts_of_figures(summary)
     yield from _doubts_of_claim(paths, certificate.root.name, summary)
     yield from _doubts_of_samples(certificate, summary)
-    yield from _doubts_of_checkpoint(paths, certificate, summary)
+    if summary.means == "running":  # else it holds its network itself
+        yield from _doubts_of_checkpoint(paths, summary)
 
 
 def _doubts_of_figures(summary: CertificateSummary) -> Iterator[str]:
@@ -340,9 +341,7 @@ def _counted(samples: list[SampleRecord]) -> tuple[object, ...]:
     return clean.total() / n, certified.total() / n, pgd, non_finite, per_class
 
 
-def _doubts_of_checkpoint(
-    paths: RunPaths, certificate: CertificatePaths, summary: CertificateSummary
-) -> Iterator[str]:
+def _doubts_of_checkpoint(paths: RunPaths, summary: CertificateSummary) -> Iterator[str]:
     checkpoint = paths.checkpoint(summary.step)
     try:
         record = read_record(checkpoint.trainer, TrainerRecord)
@@ -353,13 +352,5 @@ def _doubts_of_checkpoint(
         yield "its checkpoint is gone"
     elif record.step != summary.step:
         yield "its checkpoint is damaged"
-    elif summary.means == "running":
-        if record.sha256.get(checkpoint.model.name) != summary.model_sha256:
-            yield "it is about other weights than its checkpoint's"
-    elif _size(certificate.model) != _size(checkpoint.model):  # it holds its network itself, with other means
-        yield "its network is not its checkpoint's"
-
-
-def _size(path: Path) -> int | None:
-    identity = _identity(path)
-    return None if identity is None else identity[2]
+    elif record.sha256.get(checkpoint.model.name) != summary.model_sha256:
+        yield "it is about other weights than its checkpoint's"

@@ -254,17 +254,17 @@ class TestSharedCache:
     def test_a_folder_that_another_user_leads_elsewhere_is_refused(
         self, toy: RemoteFile, mirror: Mirror, cache: Path, tmp_path: Path
     ) -> None:
-        victim = tmp_path / "victim"
-        victim.mkdir()
-        (victim / "toy.bin").write_text("mine")
+        other = tmp_path / "elsewhere"
+        other.mkdir()
+        (other / "toy.bin").write_text("mine")
         cache.parent.mkdir(parents=True, exist_ok=True)
-        cache.symlink_to(victim)
+        cache.symlink_to(other)
         os.lchown(cache, 65534, 65534)
         with pytest.raises(DataError, match="is a link that belongs to another user; set LINFTUI_CACHE"):
             ensure("toy", None)
-        assert os.listdir(victim) == ["toy.bin"] and (victim / "toy.bin").read_text() == "mine"
+        assert os.listdir(other) == ["toy.bin"] and (other / "toy.bin").read_text() == "mine"
         os.lchown(cache, os.getuid(), os.getgid())  # one's own link is one's own way to say where
-        assert ensure("toy", None) == cache and (victim / "toy.bin").read_bytes() == CONTENT
+        assert ensure("toy", None) == cache and (other / "toy.bin").read_bytes() == CONTENT
 
     def test_the_lock_is_for_its_owner_alone(self, cache: Path) -> None:
         ensure("toy", None)

@@ -160,6 +160,14 @@ class TestStopRun:
             resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
         assert sleeper.wait() == -signal.SIGKILL
 
+    def test_a_run_that_lost_its_control_folder_can_be_stopped(
+        self, paths: RunPaths, sleeper: subprocess.Popen[bytes]
+    ) -> None:
+        write_state(paths, described(sleeper))
+        shutil.rmtree(paths.control)
+        stop_run(paths, "me")
+        assert run_state(paths) == "stopping"
+
     def test_a_request_is_for_one_attempt(self, paths: RunPaths, sleeper: subprocess.Popen[bytes]) -> None:
         write_state(paths, described(sleeper), attempt=1)
         stop_run(paths, "me")
@@ -252,6 +260,16 @@ class TestClearForNextAttempt:
         assert clear_for_next_attempt(paths) == 13
         write_state(paths, GONE, attempt=4)
         assert clear_for_next_attempt(paths) == 13
+
+    @pytest.mark.parametrize("number", [999_999, 2**53])
+    def test_a_number_that_no_attempt_has_is_refused(self, paths: RunPaths, number: int) -> None:
+        write_state(paths, GONE, attempt=number)
+        with pytest.raises(RunDirectoryError, match=f"no attempt has the number {number + 1:,}"):
+            clear_for_next_attempt(paths)
+
+    def test_a_log_folder_of_an_impossible_attempt_does_not_count(self, paths: RunPaths) -> None:
+        (paths.root / "logs" / f"attempt-{2**53}").mkdir(parents=True)
+        assert clear_for_next_attempt(paths) == 1
 
     def test_a_run_whose_supervisor_lives_is_refused(
         self, paths: RunPaths, sleeper: subprocess.Popen[bytes]

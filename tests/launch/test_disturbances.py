@@ -12,10 +12,12 @@ from pathlib import Path
 
 import pytest
 from attempts import PLAN, SLOW, finish, members, slowly, step_of, wait_for
+from poor_file_systems import mounted
 
 from linftui.launch import reports
 from linftui.launch.control import stop_run
 from linftui.launch.prepare import create_run
+from linftui.launch.removal import remove_run
 from linftui.launch.supervisor import Supervisor
 from linftui.recipe.load import load_recipe
 from linftui.rundir.liveness import is_alive
@@ -138,6 +140,39 @@ class TestDisk:
         assert read_record(full.paths.exit, ExitRecord) == ended and run_state(full.paths) == "failed"
         (full.paths.root.parent / "filler").unlink()
         assert finish(Supervisor(full.paths, PLAN)).outcome == "finished"
+
+    def test_a_disk_without_inodes_is_named_too(self, tmp_path: Path, tiny_recipe: Path) -> None:
+        with mounted("tmpfs", tmp_path / "disk", "size=8M,nr_inodes=60") as disk:
+            attempt = slowly(tiny_recipe, disk, PLAN, SLOW)
+            supervisor = next(attempt)
+            with contextlib.suppress(OSError):
+                for number in range(60):
+                    (disk / f"filler-{number}").touch()
+            ended = finish(supervisor)
+            assert (ended.outcome, run_state(supervisor.paths)) == ("failed", "failed")
+            assert ended.message.endswith("cannot be written: No space left on device")
+            remove_run(supervisor.paths)
+            assert not supervisor.paths.root.exists()
+            attempt.close()
+
+    def test_a_disk_that_can_only_be_read_by_now_is_named(self, small_disk: Path, tiny_recipe: Path) -> None:
+        """Told by the supervisor once it can write again: nothing can be kept before."""
+        attempt = slowly(tiny_recipe, small_disk, PLAN, SLOW)
+        supervisor = next(attempt)
+        os.kill(members(supervisor.paths)["rank-0"].pid, signal.SIGSTOP)
+        bind = ["mount", "--bind", str(small_disk), str(small_disk)]
+        subprocess.run(bind, check=True)
+        subprocess.run(["mount", "-o", "remount,bind,ro", str(small_disk)], check=True)
+        writable = threading.Timer(3.0, subprocess.run, [["umount", str(small_disk)]])
+        try:
+            os.kill(members(supervisor.paths)["rank-0"].pid, signal.SIGCONT)
+            writable.start()
+            ended = finish(supervisor)
+        finally:
+            writable.join()
+        assert ended.outcome == "failed" and "Read-only file system" in ended.message
+        assert read_record(supervisor.paths.exit, ExitRecord) == ended
+        attempt.close()
 
 
 class TestFrozen:

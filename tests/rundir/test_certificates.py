@@ -64,6 +64,14 @@ class TestForged:
         assert found[forged].startswith(reason)
         assert next(iter(found.values())) == found[OLDEST] == ""  # it does not rest on what was edited
 
+    def test_none_is_about_another_data_set_than_its_runs(self, run: RunPaths) -> None:
+        known = Certificates(run)
+        assert [found.problem for found in known.look()] == ["", "", ""]
+        run.resolved.write_text(run.resolved.read_text().replace("digits", "mnist"))
+        assert {found.problem for found in known.look()} == {"it is about digits, and its run is not"}
+        run.resolved.unlink()
+        assert {found.problem for found in known.look()} == {"its run's recipe cannot be read"}
+
     def test_re_estimated_means_are_a_network_of_its_own(self, run: RunPaths) -> None:
         shutil.rmtree(run.checkpoint(36).root)
         assert problems(run) == {
