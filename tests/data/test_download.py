@@ -4,6 +4,7 @@ import errno
 import io
 import logging
 import os
+import shutil
 import stat
 import subprocess
 import sys
@@ -257,7 +258,7 @@ class TestSharedCache:
         other = tmp_path / "elsewhere"
         other.mkdir()
         (other / "toy.bin").write_text("mine")
-        cache.parent.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(cache)
         cache.symlink_to(other)
         os.lchown(cache, 65534, 65534)
         with pytest.raises(DataError, match="is a link that belongs to another user; set LINFTUI_CACHE"):
