@@ -198,7 +198,8 @@ class Supervisor:
             state = read_record(moved.state, StateRecord)
         except LinftuiError:
             return None
-        return moved if state is not None and state.nonce == self._nonce else None
+        own = state is not None and (state.attempt, state.nonce) == (self.attempt, self._nonce)
+        return moved if own else None
 
     def _say_how_it_ended(self, record: ExitRecord) -> None:
         """Writes exit.json into the attempt's own folder, once that is possible."""

@@ -18,8 +18,9 @@ from linftui.certify import certifier
 from linftui.certify.certifier import CURVE_POINTS, StoppedEarly, Subject, certify, load_subject
 from linftui.certify.interval import certify_batch
 from linftui.certify.report import draw_curve
-from linftui.errors import CheckpointError, DataError
+from linftui.errors import CheckpointError, DataError, StaleAttemptError
 from linftui.ops import backend_name
+from linftui.rundir.fence import HeldFolder
 from linftui.rundir.paths import CertificatePaths, RunPaths
 from linftui.rundir.reader import complete_checkpoints, read_all, read_record
 from linftui.rundir.records import CertificateSummary, EvalRecord, SampleRecord, decoder
@@ -49,10 +50,16 @@ def timeless(summary: CertificateSummary | None) -> CertificateSummary:
     return structs.replace(summary, seconds=0.0, images_per_s=0.0, created=0.0)
 
 
+def moved_to(folder: Path, subject: Subject) -> Subject:
+    """The same to be certified into another, empty run directory."""
+    folder.mkdir(parents=True)
+    return replace(subject, paths=RunPaths(folder), folder=HeldFolder(folder))
+
+
 @pytest.fixture
 def subject(trained: Subject, tmp_path: Path) -> Subject:
     """The trained net, with a run directory of the test's own to certify into."""
-    return replace(trained, paths=RunPaths(tmp_path / "trained-run"))
+    return moved_to(tmp_path / "trained-run", trained)
 
 
 @pytest.fixture(autouse=True)
@@ -123,7 +130,7 @@ class TestSummary:
             if isinstance(record, EvalRecord) and (record.step, record.means) == (step, means)
         ]
         subject, _ = load_subject(trained_run, str(step), means, None, CPU)
-        summary = certify(replace(subject, paths=RunPaths(tmp_path / "run")), EPS, never)
+        summary = certify(moved_to(tmp_path / "run", subject), EPS, never)
         assert summary.clean_accuracy == record.clean_accuracy
         assert summary.certified_accuracy == record.certified_accuracy
         assert (summary.n, summary.eps, summary.means) == (record.n, record.eps, record.means)
@@ -174,7 +181,7 @@ class TestWhole:
     def test_a_certification_that_is_stopped_leaves_nothing_and_takes_nothing_over(
         self, subject: Subject, tmp_path: Path, looks: int
     ) -> None:
-        whole = replace(subject, paths=RunPaths(tmp_path / "whole" / "trained-run"))
+        whole = moved_to(tmp_path / "whole" / "trained-run", subject)
         expected = certify(whole, EPS, never)
         with pytest.raises(StoppedEarly):
             certify(subject, EPS, after(looks))
@@ -243,7 +250,7 @@ class TestWhole:
         self, trained_run: RunPaths, tmp_path: Path
     ) -> None:
         subject, _ = load_subject(trained_run, "180", "re-estimated", 50, CPU)
-        subject = replace(subject, paths=RunPaths(tmp_path / "run"))
+        subject = moved_to(tmp_path / "run", subject)
         summary = certify(subject, EPS, never)
         saved, plain = subject.certificate(EPS).model, subject.checkpoint.paths.model
         assert summary.model_sha256 == sha256_of(saved) != sha256_of(plain)
@@ -304,3 +311,20 @@ class TestSubject:
         for name, value in trained.model.state_dict().items():
             assert torch.equal(value, loaded.model[name])
         assert not trained.model.training
+
+
+def test_a_run_that_is_replaced_while_it_is_certified_gets_no_certificate(
+    subject: Subject, tmp_path: Path
+) -> None:
+    """Its weights are not those that are certified."""
+    root = subject.paths.root
+
+    def replaced() -> bool:
+        if not (tmp_path / "moved").exists():
+            root.rename(tmp_path / "moved")
+            root.mkdir()
+        return False
+
+    with pytest.raises(StaleAttemptError, match="is another folder now"):
+        certify(subject, EPS, replaced)
+    assert not list(root.rglob("*"))

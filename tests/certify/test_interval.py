@@ -251,6 +251,7 @@ def meanwhile():
 certifier.draw_curve = lambda summary, certificate: None
 subject, _ = certifier.load_subject(RunPaths(Path(sys.argv[1])), "latest", "running", 10, torch.device("cpu"))
 subject = replace(subject, paths=RunPaths(Path(sys.argv[2])))
+subject.paths.root.mkdir()
 try:
     certifier.certify(subject, Fraction(1, 10), meanwhile)
 except CertificationError as error:

@@ -177,9 +177,11 @@ class TestDisk:
 
 class TestFrozen:
     def test_a_rank_that_hangs_is_ended_once_its_stack_is_in_its_log(
-        self, slow: Supervisor, monkeypatch: pytest.MonkeyPatch
+        self, tiny_recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(reports, "SILENT_S", 7.0)
+        attempt = slowly(tiny_recipe, tmp_path, PLAN, [*SLOW, "epochs=100", "p.end_epoch=99"])
+        slow = next(attempt)
         os.kill(members(slow.paths)["rank-0"].pid, signal.SIGSTOP)
         ended = finish(slow)
         assert (ended.outcome, ended.code) == ("crashed", -signal.SIGKILL)

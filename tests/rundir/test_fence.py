@@ -119,7 +119,8 @@ class TestHeldFolder:
         root.mkdir()
         held = HeldFolder(root)
         assert held.whereabouts == root
-        assert held.whereabouts == root.rename(tmp_path / "moved")
+        moved = root.rename(tmp_path / "moved")
+        assert held.whereabouts == moved
         (tmp_path / "moved").rmdir()
         assert not held.whereabouts.exists()
 

@@ -380,6 +380,7 @@ class TestStrangers:
         self, paths: RunPaths, tmp_path: Path
     ) -> None:
         outside = RunPaths(tmp_path / "other")
+        outside.root.mkdir()
         save(outside, 12)
         paths.checkpoint(12).root.symlink_to(outside.checkpoint(12).root)
         (paths.checkpoints / ".step-00000012.1.tmp").symlink_to(outside.checkpoint(12).root)

@@ -76,6 +76,7 @@ class TestPrune:
         paths.checkpoint(12).root.rename(paths.checkpoints / "step-00000012-good")
         (paths.checkpoints / "step-notes.txt").write_text("24 is fine")
         outside = RunPaths(tmp_path / "other")
+        outside.root.mkdir()
         save(outside, 12)
         links = [".step-00000030.tmp", "step-00000006"]
         for link in links:

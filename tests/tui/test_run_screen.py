@@ -437,7 +437,7 @@ def test_a_run_beneath_another_goes_on_once_it_is_on_top_again(runs: Path, show:
         await person.sees("finished")
         known = len(below.model.events)
         person.app.open_run(RunPaths(runs / "other"))
-        await person.sees("● running  other")
+        await person.sees("■ stopped  other")  # a copy of a run that is going on
         await person.press("escape")
         append(paths.events, EventRecord(attempt=2, step=1, time=1e9, event="warning", message="news"))
         await person.sees("warning news")
