@@ -18,7 +18,7 @@ from linftui.certify import certifier
 from linftui.certify.certifier import CURVE_POINTS, StoppedEarly, Subject, certify, load_subject
 from linftui.certify.interval import certify_batch
 from linftui.certify.report import draw_curve
-from linftui.errors import CheckpointError, DataError, StaleAttemptError
+from linftui.errors import CheckpointError, DataError, RunDirectoryError
 from linftui.ops import backend_name
 from linftui.rundir.fence import HeldFolder
 from linftui.rundir.paths import CertificatePaths, RunPaths
@@ -325,6 +325,6 @@ def test_a_run_that_is_replaced_while_it_is_certified_gets_no_certificate(
             root.mkdir()
         return False
 
-    with pytest.raises(StaleAttemptError, match="is another folder now"):
+    with pytest.raises(RunDirectoryError):
         certify(subject, EPS, replaced)
     assert not list(root.rglob("*"))

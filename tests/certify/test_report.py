@@ -21,6 +21,7 @@ from linftui.rundir.records import CertificateSummary
 @pytest.fixture
 def summary(trained: Subject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CertificateSummary:
     monkeypatch.setattr(certifier, "draw_curve", lambda summary, certificate: "")
+    (tmp_path / "run").mkdir()
     return certify(replace(trained, paths=RunPaths(tmp_path / "run")), Fraction(8, 255), lambda: False)
 
 
