@@ -28,15 +28,25 @@ def torture(cases: list[str], disturbances: int) -> None:
         assert not result["failed"], result
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(900)
-@pytest.mark.parametrize("cases", [ALONE, TOGETHER], ids=["one rank", "two ranks"])
-def test_what_is_disturbed_again_and_again_ends_as_if_nobody_had_touched_it(cases: list[str]) -> None:
-    torture(cases, 2 * len(cases))
+class TestOneRank:  # a class each, so that two processes share them
+    @pytest.mark.slow
+    @pytest.mark.timeout(900)
+    def test_what_is_disturbed_ends_as_if_nobody_had_touched_it(self) -> None:
+        torture(ALONE, len(ALONE))
+
+    @pytest.mark.thorough
+    @pytest.mark.timeout(7200)
+    def test_so_does_what_is_disturbed_more_often(self) -> None:
+        torture(ALONE, 20 * len(ALONE))
 
 
-@pytest.mark.thorough
-@pytest.mark.timeout(7200)
-@pytest.mark.parametrize("cases", [ALONE, TOGETHER], ids=["one rank", "two ranks"])
-def test_so_does_what_is_disturbed_more_often(cases: list[str]) -> None:
-    torture(cases, 20 * len(cases))
+class TestTwoRanks:
+    @pytest.mark.slow
+    @pytest.mark.timeout(900)
+    def test_what_is_disturbed_ends_as_if_nobody_had_touched_it(self) -> None:
+        torture(TOGETHER, len(TOGETHER))
+
+    @pytest.mark.thorough
+    @pytest.mark.timeout(7200)
+    def test_so_does_what_is_disturbed_more_often(self) -> None:
+        torture(TOGETHER, 20 * len(TOGETHER))

@@ -208,8 +208,7 @@ def detached(tiny_recipe: Path, tmp_path: Path) -> RunPaths:
     return paths
 
 
-@pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGUSR2])
-@pytest.mark.parametrize("role", ["supervisor", "rank-0"])
+@pytest.mark.parametrize(("role", "number"), [("supervisor", signal.SIGUSR1), ("rank-0", signal.SIGUSR2)])
 def test_a_schedulers_warning_saves_and_stops(detached: RunPaths, role: str, number: int) -> None:
     os.kill(members(detached)[role].pid, number)
     wait_for(lambda: run_state(detached) not in ("running", "stopping"))
