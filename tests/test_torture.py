@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 SCRIPT = Path(__file__).resolve().parents[1] / "scripts" / "torture.py"
-ALONE = ["rank of 1", "supervisor of 1", "viewer", "certification", "full disk", "moved folder"]
-TOGETHER = ["rank of 2", "torchrun of 2", "supervisor of 2"]
+ALONE = ["supervisor of 1", "certification", "moved folder"]
+TOGETHER = ["rank of 2"]
+ALL = ["rank of 1", *ALONE, "viewer", "full disk", *TOGETHER, "torchrun of 2", "supervisor of 2"]
 
 
 def torture(cases: list[str], disturbances: int) -> None:
@@ -34,11 +35,6 @@ class TestOneRank:  # a class each, so that two processes share them
     def test_what_is_disturbed_ends_as_if_nobody_had_touched_it(self) -> None:
         torture(ALONE, len(ALONE))
 
-    @pytest.mark.thorough
-    @pytest.mark.timeout(7200)
-    def test_so_does_what_is_disturbed_more_often(self) -> None:
-        torture(ALONE, 20 * len(ALONE))
-
 
 class TestTwoRanks:
     @pytest.mark.slow
@@ -46,7 +42,9 @@ class TestTwoRanks:
     def test_what_is_disturbed_ends_as_if_nobody_had_touched_it(self) -> None:
         torture(TOGETHER, len(TOGETHER))
 
-    @pytest.mark.thorough
-    @pytest.mark.timeout(7200)
-    def test_so_does_what_is_disturbed_more_often(self) -> None:
-        torture(TOGETHER, 20 * len(TOGETHER))
+
+@pytest.mark.thorough
+@pytest.mark.timeout(7200)
+@pytest.mark.parametrize("case", ALL)
+def test_whatever_is_disturbed_more_often_ends_as_if_nobody_had_touched_it(case: str) -> None:
+    torture([case], 10)
