@@ -16,6 +16,7 @@ import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from msgspec import structs
 
@@ -30,6 +31,9 @@ from linftui.rundir.records import CertifyTask, ErrorRecord, MemberRecord, RankR
 from linftui.rundir.stopping import WARNING_SIGNALS
 from linftui.rundir.store import read_meta, read_recipe
 from linftui.rundir.writer import ReservedRecord, write_record
+
+if TYPE_CHECKING:
+    from linftui.train.trainer import Trainer
 
 # A rank that waits for others who are gone cannot save any more, and a certification may be reading for long:
 # without whoever started it, either ends itself.
@@ -183,7 +187,6 @@ def _train_rank(options: argparse.Namespace, device_name: str, should_stop: Stop
 
     from linftui.ops import backend_name
     from linftui.train.build import build_dataset
-    from linftui.train.checkpoint import find_checkpoint, load_latest
     from linftui.train.distributed import is_first
     from linftui.train.trainer import Trainer
 
@@ -193,20 +196,7 @@ def _train_rank(options: argparse.Namespace, device_name: str, should_stop: Stop
     trainer = Trainer(recipe, dataset, paths, options.attempt, should_stop, options.nonce)
     if is_first():  # which the trainer has found to own the run
         _note_machine(paths, options.nonce, backend_name(device))
-    if options.checkpoint is None:
-        checkpoint, skipped = load_latest(paths, device, trainer.model)
-    else:
-        checkpoint, skipped = find_checkpoint(paths, options.checkpoint, device, trainer.model)
-    if checkpoint is None and skipped:
-        raise CheckpointError(
-            f"{paths.id} has no intact checkpoint to go on from: {skipped[0]}",
-            "start another run of its recipe",
-        )
-    if checkpoint is not None:
-        if checkpoint.record.recipe_hash != recipe_hash(recipe):
-            raise CheckpointError(f"checkpoint {checkpoint.paths.root.name} belongs to another recipe")
-        trainer.resume_from(checkpoint)
-    for warning in skipped:
+    for warning in _go_on(trainer, options):
         trainer.event("warning", warning)
     try:
         outcome = trainer.fit()
@@ -214,6 +204,33 @@ def _train_rank(options: argparse.Namespace, device_name: str, should_stop: Stop
         trainer.event("failed", str(error))
         raise
     _log(f"{outcome} at step {trainer.step:,}")
+
+
+def _go_on(trainer: "Trainer", options: argparse.Namespace) -> list[str]:
+    """Puts the trainer back to the checkpoint asked for, or to the newest one if there is any.
+
+    A function of its own, so that the checkpoint's tensors are gone when the training begins.
+
+    Returns:
+        A sentence for each damaged checkpoint that was passed over.
+    """
+    from linftui.train.checkpoint import find_checkpoint, load_latest
+
+    paths, device, network = trainer.paths, trainer.device, trainer.model
+    if options.checkpoint is None:
+        checkpoint, skipped = load_latest(paths, device, network)
+    else:
+        checkpoint, skipped = find_checkpoint(paths, options.checkpoint, device, network)
+    if checkpoint is None and skipped:
+        raise CheckpointError(
+            f"{paths.id} has no intact checkpoint to go on from: {skipped[0]}",
+            "start another run of its recipe",
+        )
+    if checkpoint is not None:
+        if checkpoint.record.recipe_hash != recipe_hash(trainer.recipe):
+            raise CheckpointError(f"checkpoint {checkpoint.paths.root.name} belongs to another recipe")
+        trainer.resume_from(checkpoint)
+    return skipped
 
 
 def _note_machine(paths: RunPaths, nonce: str, kernel_backend: str) -> None:

@@ -20,7 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 
@@ -51,11 +51,23 @@ ROUND = 20  # a run is disturbed so often, and another one is begun
 CERTIFICATES = 12  # radii of one certification
 
 
+@contextlib.contextmanager
+def disturbed(
+    campaign: Campaign, result: Result, ranks: int, n: int, folder: Path | None = None
+) -> Iterator[Tortured]:
+    """A run to disturb n times within; at the end it must have become what one that nobody disturbs is."""
+    chance = random.Random(f"{campaign.seed} {result.case} {result.disturbances}")
+    run = Tortured(campaign, result, ranks, epochs_for(n), folder or campaign.folder, chance)
+    try:
+        yield run
+        run.finish()
+    finally:
+        run.close()
+
+
 def kill_members(campaign: Campaign, result: Result, target: str, ranks: int, n: int) -> None:
     """Kills ranks, torchrun or the supervisor of one run."""
-    chance = random.Random(f"{campaign.seed} {result.case} {result.disturbances}")
-    run = Tortured(campaign, result, ranks, epochs_for(n), campaign.folder, chance)
-    try:
+    with disturbed(campaign, result, ranks, n) as run:
         begun, since = run.begin(), 0
         for k in range(n):
             run.wait_for_moment(k, since)
@@ -73,9 +85,6 @@ def kill_members(campaign: Campaign, result: Result, target: str, ranks: int, n:
                 begun = run.begin()
             run.check_lines()
         begun.communicate(timeout=PATIENCE_S)
-        run.finish()
-    finally:
-        run.close()
 
 
 def _is_right(paths: RunPaths, target: str, before: list[Process]) -> bool:
@@ -92,9 +101,7 @@ def _is_right(paths: RunPaths, target: str, before: list[Process]) -> bool:
 
 def kill_viewers(campaign: Campaign, result: Result, n: int) -> None:
     """Kills dashboards, and commands that follow a log, beside a run that must not notice."""
-    chance = random.Random(f"{campaign.seed} {result.case} {result.disturbances}")
-    run = Tortured(campaign, result, 1, epochs_for(n), campaign.folder, chance)
-    try:
+    with disturbed(campaign, result, 1, n) as run:
         run.begin().communicate(timeout=PATIENCE_S)
         for k in range(n):
             pid, terminal = pty.fork()
@@ -102,7 +109,7 @@ def kill_viewers(campaign: Campaign, result: Result, n: int) -> None:
                 os.chdir(run.folder)
                 what = [] if k % 2 else ["logs", "--follow", run.paths.id]
                 os.execv(sys.executable, [sys.executable, "-m", "linftui", *what])
-            time.sleep(chance.uniform(0, 2.0))
+            time.sleep(run.chance.uniform(0, 2.0))
             kill(pid)
             os.waitpid(pid, 0)
             os.close(terminal)
@@ -110,42 +117,36 @@ def kill_viewers(campaign: Campaign, result: Result, n: int) -> None:
             if run_state(run.paths) not in ("starting", "running", "finished"):
                 result.wrong_states += 1
             run.check_lines()
-        run.finish()
-    finally:
-        run.close()
 
 
 def fill_disks(campaign: Campaign, result: Result, n: int) -> None:
     """Fills the disk of a run, and makes room again once the run has ended for it."""
-    chance = random.Random(f"{campaign.seed} {result.case} {result.disturbances}")
     disk = Path(tempfile.mkdtemp(dir=campaign.folder))
     mount = ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(disk)]
     if os.getuid() != 0 or subprocess.run(mount, capture_output=True).returncode:
         result.notes.append("left out: only root can mount a file system")
         return
-    run = Tortured(campaign, result, 1, epochs_for(n), disk, chance)
     try:
-        begun, since, filler = run.begin(), 0, disk / "filler"
-        insist(run.paths.state.exists, "the first attempt")
-        for k in range(n):
-            run.wait_for_moment(k, since)
-            with contextlib.suppress(OSError), filler.open("wb", buffering=0) as file:
-                while file.write(bytes(4096)):
-                    pass
-            filled = time.monotonic()
-            insist(lambda: not processes(run.paths.root), "the end of a run whose disk is full")
+        with disturbed(campaign, result, 1, n, disk) as run:
+            begun, since, filler = run.begin(), 0, disk / "filler"
+            insist(run.paths.state.exists, "the first attempt")
+            for k in range(n):
+                run.wait_for_moment(k, since)
+                with contextlib.suppress(OSError), filler.open("wb", buffering=0) as file:
+                    while file.write(bytes(4096)):
+                        pass
+                filled = time.monotonic()
+                insist(lambda: not processes(run.paths.root), "the end of a run whose disk is full")
+                begun.communicate(timeout=PATIENCE_S)
+                result.left_for_s = max(result.left_for_s, time.monotonic() - filled)
+                run.follow_the_end(time.monotonic(), lambda left: _names_the_disk(run.paths))
+                result.disturbances += 1
+                since = current_attempt(run.paths)
+                filler.unlink()
+                begun = run.begin()
+                run.check_lines()
             begun.communicate(timeout=PATIENCE_S)
-            result.left_for_s = max(result.left_for_s, time.monotonic() - filled)
-            run.follow_the_end(time.monotonic(), lambda left: _names_the_disk(run.paths))
-            result.disturbances += 1
-            since = current_attempt(run.paths)
-            filler.unlink()
-            begun = run.begin()
-            run.check_lines()
-        begun.communicate(timeout=PATIENCE_S)
-        run.finish()
     finally:
-        run.close()
         subprocess.run(["umount", "--lazy", str(disk)], check=True)
 
 
@@ -156,9 +157,7 @@ def _names_the_disk(paths: RunPaths) -> bool:
 
 def move_folders(campaign: Campaign, result: Result, n: int) -> None:
     """Moves the folder of a run away while it trains, and back once the run has ended for it."""
-    chance = random.Random(f"{campaign.seed} {result.case} {result.disturbances}")
-    run = Tortured(campaign, result, 1, epochs_for(n), campaign.folder, chance)
-    try:
+    with disturbed(campaign, result, 1, n) as run:
         begun, since = run.begin(), 0
         for k in range(n):
             run.wait_for_moment(k, since)
@@ -181,9 +180,6 @@ def move_folders(campaign: Campaign, result: Result, n: int) -> None:
             begun = run.begin()
             run.check_lines()
         begun.communicate(timeout=PATIENCE_S)
-        run.finish()
-    finally:
-        run.close()
 
 
 def kill_certifications(campaign: Campaign, result: Result, n: int) -> None:

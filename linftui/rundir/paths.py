@@ -127,6 +127,11 @@ class CheckpointPaths:
         """Written last: without it the folder is not a checkpoint."""
         return self.root / "COMPLETE"
 
+    @property
+    def lock(self) -> Path:
+        """Held by those who certify the checkpoint, or by whoever removes it."""
+        return self.root / "use.lock"
+
 
 @dataclass(frozen=True)
 class CertificatePaths:

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from linftui.errors import CheckpointError, LinftuiError, NoSuchCheckpointError, RunDirectoryError
 from linftui.files import create_file, open_regular
 from linftui.rundir.folders import finish_replacements, replace_folder
+from linftui.rundir.holding import HeldCheckpoint, certified_checkpoints, free_to_remove
 from linftui.rundir.paths import CheckpointPaths, RunPaths
 from linftui.rundir.reader import all_checkpoints, complete_checkpoints, read_record
 from linftui.rundir.records import TrainerRecord
@@ -32,12 +33,16 @@ Tensors = dict[str, Tensor]
 
 @dataclass(frozen=True)
 class LoadedCheckpoint:
-    """An intact checkpoint: its record, the model's tensors, the optimizer's."""
+    """An intact checkpoint: its record, the model's tensors, the optimizer's.
+
+    A training that goes on does not prune it as long as this lives.
+    """
 
     paths: CheckpointPaths
     record: TrainerRecord
     model: Tensors
     optimizer: Tensors
+    hold: HeldCheckpoint
 
 
 def restore_model(model: nn.Module, checkpoint: LoadedCheckpoint) -> None:
@@ -159,6 +164,7 @@ def load_checkpoint(
         CheckpointError: it is incomplete or damaged.
     """
     name = checkpoint.root.name
+    hold = HeldCheckpoint(checkpoint)
     if not checkpoint.complete.is_file():
         raise CheckpointError(f"checkpoint {name} is incomplete: it was not written to its end")
     try:
@@ -180,7 +186,7 @@ def load_checkpoint(
         optimizer = load_file(checkpoint.optimizer, device=str(device))
     except (OSError, SafetensorError) as error:
         raise CheckpointError(f"checkpoint {name} is damaged: {error}") from error
-    return LoadedCheckpoint(checkpoint, record, model, optimizer)
+    return LoadedCheckpoint(checkpoint, record, model, optimizer, hold)
 
 
 def _largest_file(network: nn.Module) -> int:
@@ -258,16 +264,26 @@ def find_checkpoint(
 
 
 def prune_checkpoints(paths: RunPaths, keep: int, best: int | None) -> None:
-    """Removes all but the newest `keep`, the best, and whatever was left half-written."""
+    """Removes all but the newest `keep`, the best, and those that somebody certifies or has certified.
+
+    Whatever was left half-written goes too.
+    """
     newest_first = sorted(complete_checkpoints(paths), key=_age, reverse=True)
-    kept = {checkpoint.root for checkpoint in newest_first[:keep]}
+    certified = certified_checkpoints(paths)
+    kept = {
+        checkpoint.root
+        for number, checkpoint in enumerate(newest_first)
+        if number < keep or checkpoint.root in certified
+    }
     if best is not None:
         kept.add(paths.checkpoint(best).root)
     drafts = [CheckpointPaths(path) for path in paths.checkpoints.glob(".step-*.tmp")]
     for checkpoint in [*all_checkpoints(paths), *drafts]:
         folder = checkpoint.root
         if folder not in kept and folder.is_dir() and not folder.is_symlink():
-            _remove(checkpoint)
+            with free_to_remove(checkpoint) as free:
+                if free:
+                    _remove(checkpoint)
 
 
 def step_of(checkpoint: CheckpointPaths) -> int:

@@ -200,7 +200,7 @@ def test_a_certification_that_somebody_else_stops_is_not_taken_for_done(copied_r
 
 @pytest.mark.slow
 def test_what_cannot_be_checked_any_more_at_the_end_is_no_result(copied_run: Path) -> None:
-    """As where training goes on meanwhile, and removes the checkpoint."""
+    """As where somebody removes the checkpoint."""
     eps = ",".join(MANY_RADII[:12])
     arguments = ["tiny-run", "--limit", "40", "--json", "--eps", eps]
     with start(copied_run.parents[1], "certify", *arguments) as process:

@@ -6,6 +6,7 @@ import pytest
 from checkpoints import CPU, names, save
 
 from linftui.errors import CheckpointError
+from linftui.rundir.holding import free_to_remove
 from linftui.rundir.paths import RunPaths
 from linftui.train.checkpoint import find_checkpoint, load_checkpoint, load_latest, prune_checkpoints
 
@@ -61,6 +62,39 @@ class TestPrune:
         assert names(paths) == ["step-00000018", "step-00000024", "step-00000048"]
         prune_checkpoints(paths, 1, best=None)
         assert names(paths) == ["step-00000018"]
+
+    def test_one_that_is_certified_stays_until_that_ends(self, paths: RunPaths) -> None:
+        """Whatever else is saved meanwhile: the certification has only begun to read it."""
+        save(paths, 12)
+        loaded = [find_checkpoint(paths, "latest", CPU)[0], load_checkpoint(paths.checkpoint(12), CPU)]
+        for step in (24, 36):
+            save(paths, step)
+            prune_checkpoints(paths, 1, best=None)
+            assert names(paths) == ["step-00000012", f"step-{step:08d}"]
+            loaded.pop()
+        prune_checkpoints(paths, 1, best=None)
+        assert names(paths) == ["step-00000036"]
+
+    def test_one_that_was_certified_stays(self, paths: RunPaths) -> None:
+        for step in (12, 24, 36):
+            save(paths, step)
+        paths.checkpoint(24).complete.unlink()  # there is nothing left to stand behind the certificate
+        for name in (
+            "step-00000012-eps-8_255-re-estimated",
+            "step-00000024-eps-0.1",
+            "step-00000099-eps-0.1",
+        ):
+            paths.certificate(name).root.mkdir(parents=True)
+        prune_checkpoints(paths, 1, best=None)
+        assert names(paths) == ["step-00000012", "step-00000036"]
+
+    def test_one_that_is_being_removed_is_not_taken(self, paths: RunPaths) -> None:
+        save(paths, 12)
+        with free_to_remove(paths.checkpoint(12)) as free:
+            assert free
+            with pytest.raises(CheckpointError, match="checkpoint step-00000012 is being removed"):
+                load_checkpoint(paths.checkpoint(12), CPU)
+        assert load_checkpoint(paths.checkpoint(12), CPU).record.step == 12
 
     def test_what_was_left_half_written_goes_and_does_not_count(self, paths: RunPaths) -> None:
         save(paths, 12)

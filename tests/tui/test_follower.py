@@ -75,10 +75,14 @@ def test_a_run_that_cannot_be_looked_at_is_a_problem_and_no_end(
 
 
 def standing_of(paths: RunPaths) -> Standing:
-    """How a run stands at the first look."""
-    news = RunFollower(paths).poll()
-    assert news is not None
-    return news.standing
+    """How a run stands at the first look, gone on with until its certificates are checked."""
+    following = RunFollower(paths)
+    for _ in range(1000):
+        following.poll()
+        assert following._standing is not None
+        if all(certificate.problem != UNFINISHED for certificate in following._standing.certificates):
+            break
+    return following._standing
 
 
 def told(standing: Standing) -> list[str]:
