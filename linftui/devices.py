@@ -3,17 +3,17 @@
 Absence is a value: no driver, no GPU and no permission are all states of a snapshot, never errors.
 """
 
-import os
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import psutil
 
+from linftui.cores import allowed_cores, usable_cores
 from linftui.nvml import NO_GPU, Nvml
 from linftui.rundir.records import DeviceRecord, Gpu
 
-__all__ = ["DeviceMonitor", "DeviceSnapshot", "Gpu", "snapshot", "usable_cores"]
+__all__ = ["DeviceMonitor", "DeviceSnapshot", "Gpu", "snapshot"]
 
 
 @dataclass(frozen=True)
@@ -36,11 +36,6 @@ def snapshot() -> DeviceSnapshot:
     finally:
         nvml.close()
     return _machine(gpus, problem)
-
-
-def usable_cores() -> int:
-    """Cores this process may run on, which may be fewer than the machine has."""
-    return len(_cores())
 
 
 class DeviceMonitor:
@@ -138,17 +133,10 @@ def _machine(gpus: tuple[Gpu, ...], problem: str, cpu: float | None = None) -> D
     )
 
 
-def _cores() -> set[int]:
-    try:
-        return os.sched_getaffinity(0)
-    except AttributeError:  # not Linux
-        return set(range(os.cpu_count() or 1))
-
-
 def _core_seconds() -> dict[int, tuple[float, float]]:
     """Of each usable core: the seconds that it was busy, and all its seconds, since some moment long ago."""
     times = dict(enumerate(psutil.cpu_times(percpu=True)))
-    cores = _cores()
+    cores = allowed_cores()
     if not cores <= times.keys():  # a container's list of its own cores, numbered anew: all of them are meant
         cores = set(times)
     seconds = {}

@@ -41,7 +41,7 @@ from tortured import (
     wait_for,
 )
 
-from linftui.devices import usable_cores
+from linftui.cores import usable_cores
 from linftui.rundir.paths import RunPaths
 from linftui.rundir.reader import read_record
 from linftui.rundir.records import ExitRecord

@@ -58,7 +58,7 @@ def _ops_on_gpu(shapes: list[tuple[int, int, int]], repeats: int, as_json: bool)
 
 
 def _ops_on_cpu(shapes: list[tuple[int, int, int]], repeats: int, as_json: bool) -> None:
-    from linftui.launch.plan import with_huge_pages
+    from linftui.launch.environment import with_huge_pages
 
     as_a_run = with_huge_pages(os.environ)
     if as_a_run != os.environ:  # the C library looks once, when a process starts

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from linftui.cli.options import AsJson, Devices, RunNames, RunsDir
+from linftui.cli.options import AsJson, Devices, RunNames, RunsDir, Threads
 from linftui.cli.render import (
     certificate_text,
     clean,
@@ -45,6 +45,7 @@ def certify(
     ] = "running",
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first N test images.")] = None,
     devices: Devices = "auto",
+    threads: Threads = None,
     runs_dir: RunsDir = Path("runs"),
     as_json: AsJson = False,
 ) -> int:
@@ -62,7 +63,7 @@ def certify(
     if checkpoint not in ("latest", "best") and not checkpoint.isdecimal():
         raise UsageError(f"--checkpoint {checkpoint!r} is not latest, best or a step")
     radii = [_radius(text) for given in eps for text in given.split(",")]
-    plan = plan_devices(devices, snapshot())
+    plan = plan_devices(devices, snapshot(), threads)
     if plan.ranks > 1:
         raise UsageError(f"--devices {devices} names {plan.ranks} devices", "a certificate is made on one")
     store = RunStore(runs_dir)

@@ -73,4 +73,10 @@ RunsDir = Annotated[
     Path, typer.Option("--runs-dir", envvar="LINFTUI_RUNS_DIR", help="The folder of run directories.")
 ]
 Devices = Annotated[str, typer.Option("--devices", help="auto | cpu | cpu:N | gpu:N | 0,3 | UUID,...")]
+Threads = Annotated[
+    int | None,
+    typer.Option(
+        "--threads", min=1, max=1024, help="Of each rank, on the CPU; default: its share of the cores."
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, one object a line.")]

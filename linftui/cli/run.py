@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from linftui.cli.follow import follow
-from linftui.cli.options import AsJson, Devices, Overrides, RecipeName, RunName, RunsDir
+from linftui.cli.options import AsJson, Devices, Overrides, RecipeName, RunName, RunsDir, Threads
 from linftui.cli.render import clean, print_json, warn
 from linftui.launch.plan import LaunchPlan
 from linftui.rundir.paths import RunPaths
@@ -25,6 +25,7 @@ def run(
     name: Annotated[str | None, typer.Option(help="The run's id instead of a made-up one.")] = None,
     seed: Annotated[int | None, typer.Option(help="The same as --set seed=N.")] = None,
     devices: Devices = "auto",
+    threads: Threads = None,
     detach: Detach = False,
     no_tui: NoTui = False,
     dry_run: Annotated[
@@ -46,7 +47,7 @@ def run(
     loaded = load_recipe(recipe, overrides)
     for caution in loaded.recipe.cautions():
         warn(caution)
-    plan = plan_devices(devices, snapshot())
+    plan = plan_devices(devices, snapshot(), threads)
     if dry_run:
         _show_plan(loaded, plan, runs_dir, as_json)
         return 0
@@ -65,6 +66,7 @@ def resume(
     devices: Annotated[
         str | None, typer.Option("--devices", help="As for run; default: those of the attempt before.")
     ] = None,
+    threads: Threads = None,
     detach: Detach = False,
     no_tui: NoTui = False,
     runs_dir: RunsDir = Path("runs"),
@@ -76,7 +78,7 @@ def resume(
     from linftui.rundir.store import RunStore, read_recipe
 
     paths = RunStore(runs_dir).find(run)
-    plan = plan_resume(paths, checkpoint, devices)
+    plan = plan_resume(paths, checkpoint, devices, threads)
     recipe = read_recipe(paths)
     fetch_with_progress(recipe.data.dataset, recipe.data.root)
     attempt = begin_attempt(paths, plan, checkpoint)

@@ -1,6 +1,7 @@
 """Beginning an attempt that lives on its own: its supervisor has a session, and no terminal, of its own."""
 
 import contextlib
+import os
 import shlex
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from linftui.errors import (
     UsageError,
     WorkerError,
 )
+from linftui.launch.environment import START_FOLDER, inherited
 from linftui.launch.plan import LaunchPlan, plan_devices
 from linftui.launch.prepare import create_run
 from linftui.launch.removal import withdraw_run
@@ -65,6 +67,8 @@ def begin_attempt(paths: RunPaths, plan: LaunchPlan, checkpoint: int | None = No
     try:
         start = subprocess.run(  # returns once the supervisor lets go of its output
             command,
+            cwd=START_FOLDER,
+            env=inherited(os.environ),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -90,11 +94,17 @@ def _reply(said: bytes) -> StartRecord:
     return StartRecord(message=f"the supervisor did not start: {last}", exit_code=1)
 
 
-def plan_resume(paths: RunPaths, checkpoint: int | None = None, devices: str | None = None) -> LaunchPlan:
+def plan_resume(
+    paths: RunPaths,
+    checkpoint: int | None = None,
+    devices: str | None = None,
+    threads: int | None = None,
+) -> LaunchPlan:
     """Where a run goes on: the devices of the attempt before, unless others are named.
 
     They are known even where state.json was never written or was deleted, since meta.json names them too.
-    Threads are those of the attempt before as well, for with others sums would be rounded otherwise.
+    Threads are those of the attempt before as well, unless others are asked for: then sums are rounded
+    otherwise.
 
     Raises:
         RunStateError: the run is finished.
@@ -113,9 +123,9 @@ def plan_resume(paths: RunPaths, checkpoint: int | None = None, devices: str | N
         follow(1)  # what cannot be followed is not begun
     before = _plan_before(paths)
     if devices is not None or before is None:
-        return plan_devices(devices or "auto", snapshot())
-    here = plan_devices(before.spec, snapshot())  # they must be there still
-    return before if before.threads > 0 else here
+        return plan_devices(devices or "auto", snapshot(), threads)
+    here = plan_devices(before.spec, snapshot(), threads)  # they must be there still
+    return before if before.threads > 0 and threads is None else here
 
 
 def _plan_before(paths: RunPaths) -> LaunchPlan | None:

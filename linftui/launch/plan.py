@@ -4,18 +4,19 @@ import importlib.util
 import os
 import re
 import sys
-from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
 from linftui.devices import DeviceSnapshot
 from linftui.errors import DeviceError
-from linftui.launch.programs import search_path
+from linftui.launch.environment import inherited
+from linftui.launch.visible import VISIBLE, refuse_part_of_gpu, visible_gpus
 from linftui.rundir.records import Gpu
 
 _COUNTED = re.compile(r"(cpu|gpu):(\d{1,4})")
-_LISTED = re.compile(r"(\d+|GPU-[0-9A-Za-z-]+)(,(\d+|GPU-[0-9A-Za-z-]+))*")
+_NAMED = r"(\d+|(GPU|MIG)-[0-9A-Za-z/-]+)"
+_LISTED = re.compile(rf"{_NAMED}(,{_NAMED})*")
 
 
 @dataclass(frozen=True)
@@ -67,8 +68,7 @@ class LaunchPlan:
         """The worker's environment: it sees its own devices only, in the order that NVML lists them."""
         visible = "" if self.torch_device == "cpu" else ",".join(self.devices)
         return {
-            **with_huge_pages(os.environ),
-            "PATH": search_path(),  # matplotlib, say, starts fc-list
+            **inherited(os.environ),
             "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
             "CUDA_VISIBLE_DEVICES": visible,
             "PYTHONUNBUFFERED": "1",
@@ -85,24 +85,12 @@ class LaunchPlan:
         }
 
 
-def with_huge_pages(environment: Mapping[str, str]) -> dict[str, str]:
-    """An environment whose processes ask Linux for pages of 2 MiB, unless it already says whether they do.
-
-    The gradient of 5120 x 5120 weights, given back and asked for anew at each step, is 25,600 small pages,
-    and touching them first takes 30 % of a step at p = inf. torch's own THP_MEM_ALLOC_ENABLE helps as
-    much there, but has tensors of 2 to 32 MiB, which would be reused, come from Linux each time. A libc
-    other than glibc, or one before 2.35, takes no notice.
-    """
-    tunables = environment.get("GLIBC_TUNABLES", "")
-    if "glibc.malloc.hugetlb=" in tunables:
-        return dict(environment)
-    return {**environment, "GLIBC_TUNABLES": ":".join(filter(None, (tunables, "glibc.malloc.hugetlb=1")))}
-
-
-def plan_devices(spec: str, machine: DeviceSnapshot) -> LaunchPlan:
+def plan_devices(spec: str, machine: DeviceSnapshot, threads: int | None = None) -> LaunchPlan:
     """Turns `--devices` into a plan: auto | cpu | cpu:N | gpu:N | 0,3 | UUID,...
 
-    `auto` takes the GPU with the most free memory, else, or with a torch for CPUs, the CPU.
+    `auto` takes the GPU with the most free memory, else, or with a torch for CPUs, the CPU. GPUs that
+    CUDA_VISIBLE_DEVICES hides are not taken. Each rank has so many threads, or OMP_NUM_THREADS but no more
+    than its share of the cores, or that share.
 
     Raises:
         DeviceError: the text is not understood, or asks for more ranks than there are devices, or for a
@@ -133,7 +121,13 @@ def plan_devices(spec: str, machine: DeviceSnapshot) -> LaunchPlan:
             f"--devices {spec} takes a GPU, and what compiles kernels for it is not installed",
             "pip install 'linftui[cuda]', or choose --devices cpu",
         )
-    return LaunchPlan(devices=chosen, threads=max(1, machine.cores // len(chosen)))
+    return LaunchPlan(devices=chosen, threads=threads or _threads(machine.cores // len(chosen)))
+
+
+def _threads(share: int) -> int:
+    first = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()  # of a list, those of the outer level
+    wanted = int(first) if first.isascii() and first.isdecimal() else 0
+    return max(1, min(wanted or share, share))
 
 
 def _torch_is_for_cpus() -> bool:
@@ -149,8 +143,13 @@ def _compiles_kernels() -> bool:
 
 
 def _usable(machine: DeviceSnapshot) -> list[Gpu]:
-    """The GPUs that answer: one that is lost says neither who it is nor what it holds."""
-    return [gpu for gpu in machine.gpus if gpu.uuid and gpu.memory_total is not None]
+    """The visible GPUs that answer: one that is lost says neither who it is nor what it holds."""
+    gpus = visible_gpus(machine.gpus, os.environ)
+    return [gpu for gpu in gpus if gpu.uuid and gpu.memory_total is not None]
+
+
+def _hides_some(machine: DeviceSnapshot) -> bool:
+    return len(visible_gpus(machine.gpus, os.environ)) < len(machine.gpus)
 
 
 def _free_memory(gpu: Gpu) -> int:
@@ -158,14 +157,16 @@ def _free_memory(gpu: Gpu) -> int:
 
 
 def _counted(kind: str, n: int, machine: DeviceSnapshot) -> tuple[str, ...]:
-    gpus = _usable(machine)
+    gpus = [] if kind == "cpu" else _usable(machine)
     here = machine.cores if kind == "cpu" else len(gpus)
     what = "core" if kind == "cpu" else "GPU"
     if n < 1:
         raise DeviceError(f"--devices {kind}:{n} asks for no rank at all")
     if n > here:
+        hidden = kind == "gpu" and _hides_some(machine)
+        leaves = f"{VISIBLE}={os.environ.get(VISIBLE)} leaves" if hidden else "this machine has"
         raise DeviceError(
-            f"--devices {kind}:{n} asks for {_plural(n, 'rank')}, but this machine has {_plural(here, what)}",
+            f"--devices {kind}:{n} asks for {_plural(n, 'rank')}, but {leaves} {_plural(here, what)}",
             "ask for fewer" if here else "use --devices cpu",
         )
     return ("cpu",) * n if kind == "cpu" else tuple(gpu.uuid for gpu in gpus[:n])
@@ -176,10 +177,14 @@ def _plural(n: int, what: str) -> str:
 
 
 def _gpu(name: str, machine: DeviceSnapshot) -> str:
+    refuse_part_of_gpu(name, "--devices")
     named = next((gpu for gpu in machine.gpus if name in (str(gpu.index), gpu.uuid)), None)
+    visible = visible_gpus(machine.gpus, os.environ)
     if named in _usable(machine):
         return named.uuid
+    known = ", ".join(str(gpu.index) for gpu in visible) or machine.gpu_problem or "none"
+    if named is not None and named not in visible:
+        raise DeviceError(f"{VISIBLE}={os.environ[VISIBLE]} hides GPU {name}", f"visible: {known}")
     if named is not None:
         raise DeviceError(f"GPU {name} does not answer: {named.problem}", "choose another")
-    known = ", ".join(str(gpu.index) for gpu in machine.gpus) or machine.gpu_problem
     raise DeviceError(f"there is no GPU {name} here", f"known: {known}")

@@ -10,6 +10,7 @@ import subprocess
 from pathlib import Path
 
 from linftui.errors import WorkerError
+from linftui.launch.environment import START_FOLDER
 from linftui.rundir.liveness import describe_process
 from linftui.rundir.records import ProcessRecord
 
@@ -32,6 +33,7 @@ class WorkerProcess:
             with log.open("ab") as output:
                 self._process = subprocess.Popen(
                     command,
+                    cwd=START_FOLDER,
                     env=environment,
                     stdin=subprocess.DEVNULL,
                     stdout=output,

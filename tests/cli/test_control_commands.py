@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from cli_processes import Terminal, is_alive, pid_of, start, wait_until
 
-from linftui.devices import usable_cores
+from linftui.cores import usable_cores
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 Fails = Callable[..., str]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from linftui.devices import usable_cores
+from linftui.cores import usable_cores
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 Fails = Callable[..., str]

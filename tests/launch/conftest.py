@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from attempts import PLAN, SLOW, TWO, pretend_to_work_for, slowly
 
-from linftui.devices import usable_cores
+from linftui.cores import usable_cores
 from linftui.launch.supervisor import Supervisor
 from linftui.rundir.paths import RunPaths
 

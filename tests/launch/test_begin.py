@@ -13,6 +13,7 @@ import psutil
 import pytest
 from msgspec import structs
 
+from linftui.cores import usable_cores
 from linftui.errors import CheckpointError, DeviceError, LinftuiError, RunStateError, UsageError, WorkerError
 from linftui.launch.begin import begin_attempt, begin_run, plan_resume
 from linftui.launch.control import end_members
@@ -239,13 +240,13 @@ class TestPlanResume:
     def test_it_goes_on_where_and_as_it_was(self, stopped: RunPaths) -> None:
         self.trained_on(stopped, ["cpu"], threads=17)
         assert plan_resume(stopped) == LaunchPlan(devices=("cpu",), threads=17)
-        if psutil.cpu_count() >= 2 and len(os.sched_getaffinity(0)) >= 2:
+        if psutil.cpu_count() >= 2 and usable_cores() >= 2:
             self.trained_on(stopped, ["cpu", "cpu"], threads=3)
             assert plan_resume(stopped) == LaunchPlan(devices=("cpu", "cpu"), threads=3)
 
     def test_it_goes_on_elsewhere_if_that_is_asked_for(self, stopped: RunPaths) -> None:
         self.trained_on(stopped, ["GPU-gone"], threads=17)
-        cores = len(os.sched_getaffinity(0))
+        cores = usable_cores()
         assert plan_resume(stopped, devices="cpu") == LaunchPlan(devices=("cpu",), threads=cores)
 
     def test_a_run_that_never_started_begins_anywhere(self, stopped: RunPaths) -> None:
@@ -254,15 +255,15 @@ class TestPlanResume:
 
     def test_without_state_json_it_goes_on_where_and_as_meta_json_says(self, stopped: RunPaths) -> None:
         meta = read_record(stopped.meta, MetaRecord)
-        assert meta is not None and (meta.devices, meta.threads) == (["cpu"], len(os.sched_getaffinity(0)))
+        assert meta is not None and (meta.devices, meta.threads) == (["cpu"], usable_cores())
         stopped.state.unlink()
         write_record(stopped.meta, structs.replace(meta, threads=17))
         assert plan_resume(stopped) == LaunchPlan(devices=("cpu",), threads=17)
-        if len(os.sched_getaffinity(0)) >= 2:
+        if usable_cores() >= 2:
             write_record(stopped.meta, structs.replace(meta, devices=["cpu", "cpu"], threads=3))
             assert plan_resume(stopped) == LaunchPlan(devices=("cpu", "cpu"), threads=3)
         write_record(stopped.meta, structs.replace(meta, devices=["cpu"], threads=None))  # an older format
-        assert plan_resume(stopped) == LaunchPlan(devices=("cpu",), threads=len(os.sched_getaffinity(0)))
+        assert plan_resume(stopped) == LaunchPlan(devices=("cpu",), threads=usable_cores())
         write_record(stopped.meta, structs.replace(meta, devices=["GPU-gone"]))
         with pytest.raises(DeviceError, match="there is no GPU GPU-gone here"):
             plan_resume(stopped)

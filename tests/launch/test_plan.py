@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from linftui.devices import DeviceSnapshot, Gpu
 from linftui.errors import DeviceError
@@ -32,7 +33,9 @@ def machine(gpus: tuple[Gpu, ...] = (), cores: int = 4) -> DeviceSnapshot:
 
 @pytest.fixture(autouse=True)
 def torch_for_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whichever is here; each test may say otherwise."""
+    """Whichever is here, and every GPU; each test may say otherwise."""
+    for name in ("CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER", "OMP_NUM_THREADS"):
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(plan, "version", lambda package: "2.13.0")
 
 
@@ -138,6 +141,99 @@ def test_each_rank_has_a_device_and_its_share_of_the_cores(
 ) -> None:
     plan = plan_devices(spec, machine(GPUS, cores=7))
     assert (plan.devices, plan.threads, plan.ranks) == (devices, threads, len(devices))
+
+
+@pytest.mark.parametrize(
+    ("given", "asked", "threads"),
+    [
+        ("", None, 3), ("2", None, 2), ("1,4", None, 1), ("8", None, 3), ("0", None, 3), ("many", None, 3),
+        ("2", 5, 5), ("", 1, 1),
+    ],
+)  # fmt: skip
+def test_threads_are_those_asked_for_or_openmp_s_but_no_more_than_the_share(
+    given: str, asked: int | None, threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", given)
+    assert plan_devices("cpu:2", machine(cores=7), asked).threads == threads
+
+
+ALIKE = tuple(structs.replace(gpu, name="H100") for gpu in GPUS)
+
+
+@pytest.mark.parametrize(
+    ("visible", "spec", "devices"),
+    [
+        ("1", "auto", ("GPU-bbbb-1111",)),
+        ("2,0", "auto", ("GPU-aaaa-0000",)),  # of these two it has more memory free
+        ("2,0", "gpu:2", ("GPU-cccc-2222", "GPU-aaaa-0000")),
+        ("2,0", "gpu:1", ("GPU-cccc-2222",)),
+        ("2,0", "0", ("GPU-aaaa-0000",)),
+        ("GPU-bb", "auto", ("GPU-bbbb-1111",)),
+        ("0, 1 ,-1,2", "gpu:2", ("GPU-aaaa-0000", "GPU-bbbb-1111")),
+        ("0,0", "gpu:1", ("GPU-aaaa-0000",)),
+        ("", "auto", ("cpu",)),
+        ("-1", "auto", ("cpu",)),
+        ("7,0", "auto", ("cpu",)),
+        ("GPU-", "auto", ("cpu",)),  # it may be any of them
+        ("MIG-aaaa", "cpu:2", ("cpu", "cpu")),
+    ],
+)
+def test_only_visible_gpus_are_taken(
+    visible: str, spec: str, devices: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert plan_devices(spec, machine(ALIKE)).devices == devices
+
+
+@pytest.mark.parametrize(
+    ("visible", "spec", "message"),
+    [
+        ("1,2", "0", "CUDA_VISIBLE_DEVICES=1,2 hides GPU 0; visible: 1, 2"),
+        ("1", "GPU-aaaa-0000", "CUDA_VISIBLE_DEVICES=1 hides GPU GPU-aaaa-0000; visible: 1"),
+        ("", "0", "CUDA_VISIBLE_DEVICES= hides GPU 0; visible: none"),
+        (
+            "1",
+            "gpu:2",
+            "--devices gpu:2 asks for 2 ranks, but CUDA_VISIBLE_DEVICES=1 leaves 1 GPU; ask for fewer",
+        ),
+        (
+            "-1",
+            "gpu:1",
+            "--devices gpu:1 asks for 1 rank, but CUDA_VISIBLE_DEVICES=-1 leaves no GPUs; use --devices cpu",
+        ),
+        (
+            "MIG-aaaa",
+            "auto",
+            "CUDA_VISIBLE_DEVICES names MIG-aaaa, a part of a GPU (MIG), and linftui takes whole ones; "
+            "name a whole GPU, or choose --devices cpu",
+        ),
+    ],
+)
+def test_what_is_hidden_is_refused_by_name(
+    visible: str, spec: str, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert refusal(spec, machine(ALIKE)) == message
+
+
+@pytest.mark.parametrize("spec", ["MIG-aaaa", "0,MIG-GPU-aaaa/1/0"])
+def test_a_part_of_a_gpu_is_refused_by_name(spec: str) -> None:
+    part = spec.removeprefix("0,")
+    assert refusal(spec, machine(ALIKE)).startswith(f"--devices names {part}, a part of a GPU (MIG)")
+
+
+def test_a_number_that_may_mean_either_of_two_gpus_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """CUDA counts the fastest first, unless it is told not to; NVML counts along the bus."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
+    assert refusal("auto", machine(GPUS)) == (
+        "CUDA_VISIBLE_DEVICES=1 may mean either of two GPUs, since those here differ; "
+        "set CUDA_DEVICE_ORDER=PCI_BUS_ID, or name UUIDs"
+    )
+    monkeypatch.setenv("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
+    assert plan_devices("auto", machine(GPUS)).devices == ("GPU-bbbb-1111",)
+    monkeypatch.delenv("CUDA_DEVICE_ORDER")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-bbbb-1111")
+    assert plan_devices("auto", machine(GPUS)).devices == ("GPU-bbbb-1111",)
 
 
 @pytest.mark.parametrize("spec", ["cpu", "cpu:3", "0", "0,2", "gpu:3"])

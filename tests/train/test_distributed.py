@@ -15,7 +15,7 @@ import pytest
 import torch
 from msgspec import structs
 
-from linftui.devices import usable_cores
+from linftui.cores import usable_cores
 from linftui.launch.plan import LaunchPlan
 from linftui.launch.prepare import create_run
 from linftui.launch.supervisor import Supervisor

@@ -1,0 +1,55 @@
+"""The environment of the processes we start: the user's own, less what would make them something else.
+
+They are started in the root folder. The current one may be a stranger's, or be deleted while they run.
+"""
+
+import os
+import re
+from collections.abc import Mapping
+
+from linftui.launch.programs import search_path
+
+START_FOLDER = "/"  # no folder of a user's is kept busy by that
+
+# torchrun takes any of its options from PET_..., and ranks who they are; the rest is about how they log, and
+# some of it ends them.
+_OTHERS = re.compile(
+    r"PET_.*|TORCHELASTIC_.*|((LOCAL|GROUP|ROLE)_)?(WORLD_SIZE|RANK)|ROLE_NAME|MASTER_(ADDR|PORT)"
+    r"|LOGLEVEL|TORCH_DISTRIBUTED_DEBUG"
+)
+_PATHS = ("HOME", "TMPDIR", "TEMP", "TMP", "XDG_CACHE_HOME", "LINFTUI_CACHE")
+_PATH_LISTS = ("PYTHONPATH", "LD_LIBRARY_PATH")  # in which an empty entry is the current folder
+
+
+def inherited(environment: Mapping[str, str]) -> dict[str, str]:
+    """What processes of ours take over from this environment, its paths made absolute.
+
+    torchrun's settings are left out: ours are options on its command line.
+    """
+    kept = {name: value for name, value in environment.items() if not _OTHERS.fullmatch(name)}
+    kept |= {name: _absolute(kept[name]) for name in _PATHS if kept.get(name)}
+    for name in _PATH_LISTS:
+        if name in kept:
+            kept[name] = os.pathsep.join(_absolute(path) for path in kept[name].split(os.pathsep) if path)
+    return {**with_huge_pages(kept), "PATH": search_path()}  # matplotlib, say, starts fc-list
+
+
+def _absolute(path: str) -> str:
+    try:
+        return os.path.abspath(os.path.expanduser(path))
+    except FileNotFoundError:  # the current folder is gone: it leads nowhere either way
+        return path
+
+
+def with_huge_pages(environment: Mapping[str, str]) -> dict[str, str]:
+    """An environment whose processes ask Linux for pages of 2 MiB, unless it already says whether they do.
+
+    The gradient of 5120 x 5120 weights, given back and asked for anew at each step, is 25,600 small pages,
+    and touching them first takes 30 % of a step at p = inf. torch's own THP_MEM_ALLOC_ENABLE helps as
+    much there, but has tensors of 2 to 32 MiB, which would be reused, come from Linux each time. A libc
+    other than glibc, or one before 2.35, takes no notice.
+    """
+    tunables = environment.get("GLIBC_TUNABLES", "")
+    if "glibc.malloc.hugetlb=" in tunables:
+        return dict(environment)
+    return {**environment, "GLIBC_TUNABLES": ":".join(filter(None, (tunables, "glibc.malloc.hugetlb=1")))}
