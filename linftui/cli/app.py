@@ -16,6 +16,7 @@ from linftui.cli.options import RunsDir
 from linftui.cli.render import fail
 from linftui.errors import LinftuiError
 from linftui.files import keep_others_from_writing
+from linftui.user_folders import log_folder
 
 app = typer.Typer(
     name="linftui",
@@ -110,11 +111,9 @@ def _drop_output() -> None:
 
 def _log_traceback() -> str:
     """Keeps the traceback of the error at hand; returns where it is, in words."""
-    import platformdirs
-
     entry = f"$ {' '.join(sys.argv)}\n{traceback.format_exc()}\n"
     try:
-        log = platformdirs.user_log_path("linftui", ensure_exists=True) / "linftui.log"
+        log = log_folder() / "linftui.log"
         with log.open("a", errors="replace") as file:
             file.write(entry)
     except OSError as error:

@@ -11,6 +11,7 @@ import typer
 
 from linftui.cli.options import AsJson
 from linftui.cli.render import columns, print_json
+from linftui.user_folders import leave_folder_that_is_gone
 
 # Those of small machines, and those of the paper's net.
 _SIZES = {"cpu": "128x1024x1024,64x5120x5120", "cuda": "512x5120x5120,512x5120x3072"}
@@ -18,6 +19,11 @@ _SIZES = {"cpu": "128x1024x1024,64x5120x5120", "cuda": "512x5120x5120,512x5120x3
 _MOST_ELEMENTS = 10**12  # half a minute of a GPU, minutes of a CPU, for each operation
 
 app = typer.Typer(help="Measure linftui on this machine.", rich_markup_mode=None)
+
+
+@app.callback()
+def _family() -> None:
+    leave_folder_that_is_gone()
 
 
 @app.command()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from linftui.cli.options import AsJson
 from linftui.cli.render import clean, print_json
+from linftui.user_folders import leave_folder_that_is_gone
 
 if TYPE_CHECKING:
     from linftui.rundir.records import Gpu
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
 def doctor(as_json: AsJson = False) -> None:
     """Show versions, devices, kernel backend, data and terminal."""
+    leave_folder_that_is_gone()
     report = {
         "versions": _versions(),
         "devices": _devices(),
@@ -107,8 +109,12 @@ def _gpu_kernels() -> str:
 
 def _data() -> dict[str, Any]:
     from linftui.data.download import DATASETS, status
+    from linftui.errors import UsageError
 
-    found = {dataset: status(dataset, None) for dataset in DATASETS if dataset != "digits"}
+    try:
+        found = {dataset: status(dataset, None) for dataset in DATASETS if dataset != "digits"}
+    except UsageError as error:  # nowhere to keep them
+        return {"digits": "comes with scikit-learn", "others": str(error)}
     return {
         "digits": "comes with scikit-learn",
         **{name: str(s.path) if s.present else f"not here yet ({s.problem})" for name, s in found.items()},

@@ -13,6 +13,8 @@ from typing import Annotated
 
 import typer
 
+from linftui.user_folders import from_home
+
 _PLAIN = re.compile(r"[A-Za-z0-9._/][A-Za-z0-9._/-]*")
 
 
@@ -70,7 +72,10 @@ Overrides = Annotated[
     list[str], typer.Option("--set", metavar="PATH=VALUE", help="Override a recipe's value; repeatable.")
 ]
 RunsDir = Annotated[
-    Path, typer.Option("--runs-dir", envvar="LINFTUI_RUNS_DIR", help="The folder of run directories.")
+    Path,
+    typer.Option(
+        "--runs-dir", envvar="LINFTUI_RUNS_DIR", parser=from_home, help="The folder of run directories."
+    ),
 ]
 Devices = Annotated[str, typer.Option("--devices", help="auto | cpu | cpu:N | gpu:N | 0,3 | UUID,...")]
 Threads = Annotated[

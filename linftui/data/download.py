@@ -11,6 +11,7 @@ nothing is written there through a link, and nothing is read whose kind or size 
 
 import fcntl
 import hashlib
+import importlib.util
 import os
 import shutil
 import stat
@@ -24,6 +25,7 @@ from urllib.parse import urlsplit
 
 from linftui.errors import DataError
 from linftui.files import create_file, open_lock, open_regular, open_to_append
+from linftui.user_folders import cache_folder, from_home
 
 if TYPE_CHECKING:
     import requests
@@ -132,20 +134,12 @@ SOURCES = {
 DATASETS = tuple(SOURCES)
 
 
-def cache_folder() -> Path:
-    """The folder that holds downloads: $LINFTUI_CACHE, or the system's place for a user's caches."""
-    import pooch
-
-    return Path(pooch.create(path=pooch.os_cache("linftui"), base_url="", env="LINFTUI_CACHE").abspath)
-
-
 def ensure(dataset: str, root: Path | None, progress: Progress | None = None) -> Path:
     """Returns the folder that holds the data set's files, every one of them verified.
 
     With a `root` (a recipe's `data.root`; `~` is expanded) the files must be there, for cifar10 in `root` or
     in `root/cifar-10-batches-bin`; nothing is downloaded or written. Without one they are in the cache, and
-    those that are missing or damaged are downloaded, `progress` being told. Digits have no files, so any
-    folder will do.
+    those that are missing or damaged are downloaded, `progress` being told. Digits come with scikit-learn.
 
     Raises `DataError` for an unknown data set, a missing or wrong file, or a download that fails.
     """
@@ -178,11 +172,19 @@ def _locate(dataset: str, root: Path | None) -> tuple[Source, Path]:
     if dataset not in SOURCES:
         raise DataError(f"there is no data set named {dataset!r}", f"choose one of {', '.join(DATASETS)}")
     source = SOURCES[dataset]
+    if not source.files:
+        return source, _folder_of_digits()
     if root is None:
         return source, cache_folder() / dataset
-    folder = Path(os.path.expanduser(root))
+    folder = from_home(root)
     unpacked = folder / source.subfolder
     return source, unpacked if os.path.isdir(unpacked) else folder
+
+
+def _folder_of_digits() -> Path:
+    spec = importlib.util.find_spec("sklearn")  # importing it takes a second
+    assert spec is not None and spec.origin is not None
+    return Path(spec.origin).parent / "datasets" / "data"
 
 
 def _first_problem(source: Source, folder: Path, *, thorough: bool) -> str | None:

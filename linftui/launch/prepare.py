@@ -4,7 +4,6 @@ import os
 import sys
 import time
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 
 from msgspec import structs
 
@@ -18,6 +17,7 @@ from linftui.rundir.paths import RunPaths
 from linftui.rundir.records import MetaRecord
 from linftui.rundir.store import RunStore
 from linftui.rundir.writer import write_atomic, write_record
+from linftui.user_folders import from_home
 
 
 def create_run(store: RunStore, loaded: LoadedRecipe, plan: LaunchPlan, name: str | None) -> RunPaths:
@@ -60,7 +60,7 @@ def _with_absolute_root(recipe: Recipe) -> Recipe:
     """The run may be resumed from another folder, so a relative data.root is pinned down now."""
     if recipe.data.root is None:
         return recipe
-    root = str(Path(os.path.expanduser(recipe.data.root)).resolve())
+    root = str(from_home(recipe.data.root).resolve())
     return structs.replace(recipe, data=structs.replace(recipe.data, root=root))
 
 

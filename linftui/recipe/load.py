@@ -8,7 +8,6 @@ A recipe may come from a stranger: size, depth and aliases are bounded, tags and
 import difflib
 import hashlib
 import math
-import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from msgspec import structs
 from linftui.errors import RecipeError
 from linftui.files import open_regular
 from linftui.recipe.schema import Recipe, decode_custom, encode_custom
+from linftui.user_folders import from_home
 
 MAX_BYTES = 256 * 1024
 MAX_NODES = 10_000
@@ -134,7 +134,7 @@ def recipe_folders() -> list[Path]:
 
 def find_recipe(name: str) -> Path:
     """The file of a recipe given as a path or as a bare name such as `digits`."""
-    path = Path(os.path.expanduser(name))
+    path = from_home(name)
     if path.is_file() or path.suffix in (".yaml", ".yml") or len(path.parts) > 1:
         return path
     candidates = [folder / f"{name}.yaml" for folder in recipe_folders()]

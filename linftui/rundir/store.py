@@ -20,6 +20,7 @@ from linftui.rundir.reader import last_metrics, read_record
 from linftui.rundir.records import MetaRecord, StateRecord
 from linftui.rundir.state import State, run_state
 from linftui.rundir.writer import cannot_write
+from linftui.user_folders import from_home
 
 PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
@@ -124,7 +125,7 @@ class RunStore:
             RunNotFoundError: there is none.
             RunDirectoryError: its folders lead elsewhere.
         """
-        here, listed = Path(os.path.expanduser(name)), self.root / name
+        here, listed = from_home(name), self.root / name
         if _is_run(here) and _is_run(listed) and not os.path.samefile(here, listed):
             raise RunNotFoundError(f"{name} could be {listed} or {here.absolute()}", "give the path")
         if (exact := self._exactly(name)) is not None:
@@ -133,7 +134,7 @@ class RunStore:
         raise RunNotFoundError(f"no run in {self.root} is called just {name!r}", f"do you mean {meant.id}?")
 
     def _exactly(self, name: str) -> RunPaths | None:
-        path = Path(os.path.expanduser(name))
+        path = from_home(name)
         if name and _is_run(path):
             return _checked(RunPaths(path.resolve() if path.name in ("", "..") else path))
         if os.path.exists(path) and len(path.parts) > 1:

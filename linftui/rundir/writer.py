@@ -18,6 +18,7 @@ from linftui.files import create_file, open_to_append
 from linftui.rundir.fence import AttemptFence
 from linftui.rundir.paths import RunPaths
 from linftui.rundir.records import EventRecord, Metric, encode
+from linftui.user_folders import current_folder_is_gone
 
 
 def write_atomic(path: Path, data: bytes) -> None:
@@ -63,8 +64,12 @@ def cannot_write(path: Path, error: OSError) -> RunDirectoryError:
     """One sentence for a write that failed."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         hint = "free some space"
+    elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        hint = "check the permissions"
+    elif error.errno == errno.ENOENT and current_folder_is_gone():
+        hint = "the folder that you are in was removed: go to another"
     else:
-        hint = "check the permissions" if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS) else ""
+        hint = ""
     return RunDirectoryError(f"{path}: cannot be written: {error.strerror or error}", hint)
 
 

@@ -397,16 +397,6 @@ def test_an_unknown_data_set_is_an_error_that_lists_the_known() -> None:
         ensure("minst", None)
 
 
-def test_the_cache_is_the_users_own_unless_the_environment_names_another(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.delenv("LINFTUI_CACHE", raising=False)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert download.cache_folder() == tmp_path / "linftui"
-    monkeypatch.setenv("LINFTUI_CACHE", "~/data")
-    assert download.cache_folder() == Path(os.path.expanduser("~/data"))
-
-
 def test_looking_at_files_imports_nothing_heavy() -> None:
     program = (
         "import sys, linftui.data.download as d; d.SOURCES; "

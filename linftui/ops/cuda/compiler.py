@@ -16,11 +16,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import platformdirs
-
 from linftui.errors import DeviceError
 from linftui.files import open_regular
 from linftui.ops.cuda.catalogue import Kernel
+from linftui.user_folders import cache_folder
 
 SOURCES = Path(__file__).parent / "kernels"
 _DIGEST = hashlib.sha256().digest_size
@@ -85,7 +84,7 @@ def cubin(kernel: Kernel, arch: str) -> bytes:
     Where nothing can be kept (no home, a full disk) every process compiles for itself, after a warning.
     """
     try:
-        folder = cache_folder()
+        folder = kernels_folder()
     except OSError as error:
         warnings.warn(f"compiled kernels cannot be kept: {error}", RuntimeWarning, stacklevel=2)
         return compile_kernel(kernel, arch)[0]
@@ -118,10 +117,9 @@ def _keep(path: Path, content: bytes) -> None:
             raise
 
 
-def cache_folder() -> Path:
+def kernels_folder() -> Path:
     """The user's folder of compiled kernels, made with mode 0700; LINFTUI_CACHE moves it."""
-    root = os.environ.get("LINFTUI_CACHE") or platformdirs.user_cache_dir("linftui")
-    folder = Path(root) / "cubins"
+    folder = cache_folder() / "cubins"
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     facts = folder.lstat()  # a link could lead into another folder of ours
     if not stat.S_ISDIR(facts.st_mode) or facts.st_uid != os.getuid() or facts.st_mode & 0o022:

@@ -121,7 +121,7 @@ def test_a_link_in_place_of_the_folder_is_refused(folder: Path, tmp_path: Path) 
     folder.parent.mkdir()
     folder.symlink_to(tmp_path / "elsewhere")
     with pytest.raises(DeviceError, match="cubins is a link, or .* cannot be trusted"):
-        compiler.cache_folder()
+        compiler.kernels_folder()
 
 
 def test_a_folder_of_another_user_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,54 @@
+"""Other people's environments: strange folders, hostile variables, a current folder that is gone."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from linftui.cores import usable_cores
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(usable_cores() < 2, reason="two ranks need two cores")
+def test_several_ranks_train_in_any_folders_whatever_the_environment_says(
+    tiny_recipe: Path, tmp_path: Path
+) -> None:
+    odd, gone = tmp_path / "t m#é%41", tmp_path / "gone"
+    for folder in (odd, gone):
+        folder.mkdir()
+    command = (
+        f'rmdir "{gone}"; exec "{sys.executable}" -P -m linftui run "{tiny_recipe}" --runs-dir "{odd}/runs"'
+    )
+    others = {"PET_MODULE": "1", "LOGLEVEL": "debug", "TORCH_DISTRIBUTED_DEBUG": "DETAIL", "WORLD_SIZE": "x"}
+    done = subprocess.run(
+        ["sh", "-c", f"{command} --devices cpu:2"],
+        cwd=gone, env={**os.environ, "TMPDIR": str(odd), **others},
+        capture_output=True, text=True, timeout=240,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout
+    assert done.stdout.splitlines()[-1].startswith("finished: ")
+    assert not list(odd.glob("linftui-*"))  # where they met
+
+
+def test_what_is_to_be_written_where_there_is_no_folder_any_more_is_told_so(tmp_path: Path) -> None:
+    folder = tmp_path / "gone"
+    folder.mkdir()
+    command = f'rmdir "{folder}"; exec "{sys.executable}" -P -m linftui run digits'
+    done = subprocess.run(["sh", "-c", command], cwd=folder, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == (
+        "linftui: runs: cannot be written: No such file or directory; "
+        "the folder that you are in was removed: go to another\n"
+    )
+
+
+@pytest.mark.slow
+def test_the_doctor_looks_from_a_folder_that_is_gone(tmp_path: Path) -> None:
+    folder = tmp_path / "gone"
+    folder.mkdir()
+    command = f'rmdir "{folder}"; exec "{sys.executable}" -P -m linftui doctor'
+    done = subprocess.run(["sh", "-c", command], cwd=folder, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "backend" in done.stdout
