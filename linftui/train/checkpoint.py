@@ -173,20 +173,30 @@ def load_checkpoint(
             raise CheckpointError(f"checkpoint {name} is damaged: trainer.json is missing")
         if record.step != step_of(checkpoint):
             raise CheckpointError(f"checkpoint {name} is damaged: its record is of step {record.step}")
-        for path in (checkpoint.model, checkpoint.optimizer):
-            size = path.lstat().st_size
-            if network is not None and size > _largest_file(network):
-                raise CheckpointError(
-                    f"checkpoint {name} is damaged: {path.name} has {size:,} bytes, which are too many for "
-                    "the recipe's network"
-                )
-            if sha256_of(path) != record.sha256.get(path.name):
-                raise CheckpointError(f"checkpoint {name} is damaged: {path.name} has another SHA-256")
-        model = load_file(checkpoint.model, device=str(device))
-        optimizer = load_file(checkpoint.optimizer, device=str(device))
-    except (OSError, SafetensorError) as error:
+        largest = None if network is None else _largest_file(network)
+        model, optimizer = (
+            _read_tensors(path, record.sha256.get(path.name), device, largest)
+            for path in (checkpoint.model, checkpoint.optimizer)
+        )
+    except (OSError, ValueError, SafetensorError) as error:
         raise CheckpointError(f"checkpoint {name} is damaged: {error}") from error
     return LoadedCheckpoint(checkpoint, record, model, optimizer, hold)
+
+
+def _read_tensors(path: Path, sha256: str | None, device: torch.device, largest: int | None) -> Tensors:
+    """The tensors of a file, once its size and hash are known to be right.
+
+    Raises:
+        OSError, ValueError, SafetensorError: it cannot be read, or is not what it should be.
+    """
+    with open_regular(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        if largest is not None and size > largest:
+            raise ValueError(f"{path.name} has {size:,} bytes, which are too many for the recipe's network")
+        if hashlib.file_digest(file, "sha256").hexdigest() != sha256:
+            raise ValueError(f"{path.name} has another SHA-256")
+        # By its descriptor: the library takes only names that are UTF-8, and this is what was just hashed.
+        return load_file(f"/proc/self/fd/{file.fileno()}", device=str(device))
 
 
 def _largest_file(network: nn.Module) -> int:

@@ -52,3 +52,14 @@ def test_the_doctor_looks_from_a_folder_that_is_gone(tmp_path: Path) -> None:
     done = subprocess.run(["sh", "-c", command], cwd=folder, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
     assert "backend" in done.stdout
+
+
+@pytest.mark.slow
+def test_a_folder_whose_name_is_no_text_holds_runs_like_any_other(copied_run: Path) -> None:
+    folder = copied_run.parent.rename(copied_run.parents[1] / os.fsdecode(b"r\xff\xfe"))
+    for command in (["certify", "tiny-run", "--limit", "5"], ["show", "tiny-run"]):
+        done = subprocess.run(
+            [sys.executable, "-m", "linftui", *command, "--runs-dir", folder], capture_output=True
+        )
+        assert (done.returncode, done.stderr) == (0, b""), done.stderr
+    assert b"certificate         step-00000036-eps-0.1-first-5: certified " in done.stdout
