@@ -5,9 +5,10 @@ users.
 """
 
 import os
+import tempfile
 from pathlib import Path
 
-from linftui.errors import UsageError
+from linftui.errors import UsageError, WorkerError
 
 CACHE = "LINFTUI_CACHE"
 
@@ -55,6 +56,21 @@ def log_folder() -> Path:
         return platformdirs.user_log_path("linftui", ensure_exists=True)
     except RuntimeError as error:
         raise OSError(str(error)) from error
+
+
+def temporary_folder() -> Path:
+    """Where torch, and ranks that meet, keep what they need for a while.
+
+    Raises:
+        WorkerError: there is no such folder.
+    """
+    try:
+        return Path(tempfile.gettempdir())
+    except OSError as error:
+        raise WorkerError(
+            "training and certifying need a folder for temporary files, and none can be written",
+            "set TMPDIR to one that can",
+        ) from error
 
 
 def current_folder_is_gone() -> bool:

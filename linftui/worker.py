@@ -31,6 +31,7 @@ from linftui.rundir.records import CertifyTask, ErrorRecord, MemberRecord, RankR
 from linftui.rundir.stopping import WARNING_SIGNALS
 from linftui.rundir.store import read_meta, read_recipe
 from linftui.rundir.writer import ReservedRecord, write_record
+from linftui.user_folders import temporary_folder
 
 if TYPE_CHECKING:
     from linftui.train.trainer import Trainer
@@ -244,6 +245,7 @@ def _note_machine(paths: RunPaths, nonce: str, kernel_backend: str) -> None:
 
 def certify_run(options: argparse.Namespace, pipe: SupervisorPipe | None, reporter: Reporter) -> None:
     """Certifies one checkpoint at each radius asked for."""
+    temporary_folder()
     import torch
 
     from linftui.certify.certifier import StoppedEarly, certify, load_subject

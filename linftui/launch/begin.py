@@ -57,7 +57,7 @@ def begin_attempt(paths: RunPaths, plan: LaunchPlan, checkpoint: int | None = No
 
     Raises:
         RunStateError: the run is going on already.
-        WorkerError: the supervisor cannot be started.
+        WorkerError: the supervisor cannot be started, or has no folder for temporary files.
     """
     chosen = [] if checkpoint is None else ["--checkpoint", str(checkpoint)]
     command = [

@@ -49,6 +49,7 @@ from linftui.rundir.records import (
 from linftui.rundir.state import HEARTBEAT_S
 from linftui.rundir.stopping import WARNING_SIGNALS
 from linftui.rundir.writer import ReservedRecord, cannot_write, write_record
+from linftui.user_folders import temporary_folder
 
 LOST_RANK_GRACE_S = 2.0  # ranks of a run that is over leave one after the other
 LOST_FOLDER_S = 60.0  # ranks whose folder is gone notice at the next step
@@ -316,6 +317,7 @@ def main(arguments: list[str]) -> int:
     for number in WARNING_SIGNALS:  # workers begin with this too: torchrun would die of them
         signal.signal(number, signal.SIG_IGN)
     try:
+        temporary_folder()  # which the workers need, and which is not looked for in the user's current folder
         supervisor = Supervisor(RunPaths(options.run), plan, options.checkpoint)
     except LinftuiError as error:
         _reply(StartRecord(message=error.message, hint=error.hint, exit_code=error.exit_code))
@@ -338,7 +340,7 @@ def _rendezvous(paths: RunPaths) -> Path:
     A supervisor that was killed has left its own, which nobody needs any more.
     """
     prefix = f"linftui-{hashlib.sha256(os.fsencode(paths.root.absolute())).hexdigest()[:16]}-"
-    for left in Path(tempfile.gettempdir()).glob(f"{prefix}*"):
+    for left in temporary_folder().glob(f"{prefix}*"):
         shutil.rmtree(left, ignore_errors=True)
     return Path(tempfile.mkdtemp(prefix=prefix))
 

@@ -22,6 +22,8 @@ from linftui.rundir.state import State, run_state
 from linftui.rundir.writer import cannot_write
 from linftui.user_folders import from_home
 
+CLOCKS_DIFFER_S = 60.0  # those of two hosts, as far as they are set
+
 PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
@@ -215,6 +217,16 @@ def _radius(text: str) -> float:
     return float(eps)
 
 
+def _created(paths: RunPaths, meta: MetaRecord) -> float | None:
+    """When a run was made; None where only the future is said, which would make it the newest for long."""
+    latest = time.time() + CLOCKS_DIFFER_S
+    try:
+        times = (meta.created, paths.meta.lstat().st_mtime)
+    except OSError:
+        times = (meta.created, math.inf)
+    return next((moment for moment in times if 0 <= moment <= latest), None)
+
+
 def summarise(paths: RunPaths) -> RunSummary:
     """A run at a glance, from the small files and the end of the metrics."""
     problem = ""
@@ -249,7 +261,7 @@ def summarise(paths: RunPaths) -> RunSummary:
         eps=eps,
         eps_exact=meta.eps_test if meta else None,
         attempt=current.attempt if current else None,
-        created=meta.created if meta else None,
+        created=_created(paths, meta) if meta else None,
         path=str(paths.root),
         problem=problem,
     )

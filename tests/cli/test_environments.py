@@ -63,3 +63,26 @@ def test_a_folder_whose_name_is_no_text_holds_runs_like_any_other(copied_run: Pa
         )
         assert (done.returncode, done.stderr) == (0, b""), done.stderr
     assert b"certificate         step-00000036-eps-0.1-first-5: certified " in done.stdout
+
+
+@pytest.mark.parametrize("command", ["run digits", "resume tiny-run --checkpoint 24", "certify tiny-run"])
+def test_where_nothing_temporary_can_be_written_that_is_told_and_nothing_begun(
+    command: str, copied_run: Path
+) -> None:
+    folder = copied_run.parents[1]
+    kept = {name: text for name, text in os.environ.items() if name not in ("TMPDIR", "TEMP", "TMP")}
+    only_here = f'mount --bind "{folder}" "{folder}" && mount -o remount,bind,ro / && cd "{folder}"'
+    if subprocess.run(["unshare", "--mount", "sh", "-c", only_here], capture_output=True).returncode != 0:
+        pytest.skip("no file system can be made read-only here")
+    linftui = f'{only_here}/runs && "{sys.executable}" -m linftui {command} --runs-dir .'
+    before = [path for path in sorted(folder.rglob("*")) if "certify" not in str(path)]
+    done = subprocess.run(
+        ["unshare", "--mount", "sh", "-c", linftui],
+        env=kept, capture_output=True, text=True, timeout=240,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == (
+        "linftui: training and certifying need a folder for temporary files, and none can be written; "
+        "set TMPDIR to one that can\n"
+    )
+    assert [path for path in sorted(folder.rglob("*")) if "certify" not in str(path)] == before

@@ -1,10 +1,12 @@
 """A folder of runs: names that are plain and free, runs found by what a person types, all of them listed."""
 
+import math
 import os
 import re
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -245,6 +247,17 @@ class TestSummaries:
         for name, created in (("b", 2.0), ("c", 3.0), ("a", 2.0)):
             make_run(tmp_path, name, created)
         assert [run.id for run in RunStore(tmp_path).summaries()] == ["c", "b", "a"]
+
+    @pytest.mark.parametrize("created", [4e9, math.inf, math.nan, -1.0])
+    def test_one_from_the_future_is_as_old_as_its_file(self, tmp_path: Path, created: float) -> None:
+        """A clock was wrong, or somebody wants it to be the newest for ever."""
+        make_run(tmp_path, "newer", time.time() - 100)
+        paths = make_run(tmp_path, "odd", created)
+        os.utime(paths.meta, (0, 3e8))
+        assert [(run.id, run.created) for run in RunStore(tmp_path).summaries()][1:] == [("odd", 3e8)]
+        assert RunStore(tmp_path).find("latest").id == "newer"
+        os.utime(paths.meta, (0, 4e9))
+        assert [(run.id, run.created) for run in RunStore(tmp_path).summaries()][1:] == [("odd", None)]
 
     @pytest.mark.parametrize(
         ("file", "data", "problem"),
