@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from linftui.cli import completion
 from linftui.cli.options import AsJson, Devices, RunNames, RunsDir, Threads
 from linftui.cli.render import (
     certificate_text,
@@ -35,7 +36,12 @@ def certify(
         list[str],
         typer.Option(help='Radii in pixel units, exact, such as 8/255 or "0.1,0.2"; default: the recipe\'s.'),
     ] = [],  # noqa: B006 - typer copies it
-    checkpoint: Annotated[str, typer.Option(metavar="latest|best|STEP", help="Which weights.")] = "latest",
+    checkpoint: Annotated[
+        str,
+        typer.Option(
+            metavar="latest|best|STEP", help="Which weights.", autocompletion=completion.named_checkpoints
+        ),
+    ] = "latest",
     means: Annotated[
         str,
         typer.Option(

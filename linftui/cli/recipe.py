@@ -1,10 +1,8 @@
 """`linftui recipe ...`: check, show and list recipes, and their JSON Schema for editors."""
 
-from typing import Annotated
-
 import typer
 
-from linftui.cli.options import AsJson, Overrides, RecipeName
+from linftui.cli.options import AsJson, Overrides, RecipeName, RecipeNames
 from linftui.cli.render import clean, columns, print_json, warn
 
 app = typer.Typer(help="Check, show and list recipes.", rich_markup_mode=None)
@@ -12,7 +10,7 @@ app = typer.Typer(help="Check, show and list recipes.", rich_markup_mode=None)
 
 @app.command()
 def check(
-    recipes: Annotated[list[str], typer.Argument(metavar="RECIPE...", help="YAML files, or names.")],
+    recipes: RecipeNames,
     set_: Overrides = [],  # noqa: B006 - typer copies it
 ) -> None:
     """Check recipes without running them."""

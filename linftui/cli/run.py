@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from linftui.cli import completion
 from linftui.cli.follow import follow
 from linftui.cli.options import AsJson, Devices, Overrides, RecipeName, RunName, RunsDir, Threads
 from linftui.cli.render import clean, print_json, warn
@@ -61,10 +62,19 @@ def run(
 def resume(
     run: RunName,
     checkpoint: Annotated[
-        int | None, typer.Option(help="Go on from the checkpoint at this step, not the newest.")
+        int | None,
+        typer.Option(
+            help="Go on from the checkpoint at this step, not the newest.",
+            autocompletion=completion.checkpoints,
+        ),
     ] = None,
     devices: Annotated[
-        str | None, typer.Option("--devices", help="As for run; default: those of the attempt before.")
+        str | None,
+        typer.Option(
+            "--devices",
+            help="As for run; default: those of the attempt before.",
+            autocompletion=completion.devices,
+        ),
     ] = None,
     threads: Threads = None,
     detach: Detach = False,

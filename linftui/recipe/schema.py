@@ -7,7 +7,7 @@ with a message that starts with the field's name, so that `load` can point at it
 
 import re
 from fractions import Fraction
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_type_hints
 
 import msgspec
 from msgspec import Meta, Struct
@@ -237,6 +237,15 @@ def _json_schema_of(custom: type) -> dict[str, Any]:
             "anyOf": [{"type": "number"}, {"type": "string", "pattern": r"^\s*\d+\s*(/\s*\d+|\.\d+)?\s*$"}]
         }
     raise TypeError(f"no JSON Schema for {custom.__name__}")
+
+
+def field_paths(section: type[msgspec.Struct] = Recipe) -> list[str]:
+    """The dotted path of every value of a recipe, such as "optimizer.lr"."""
+    paths = list[str]()
+    for name, kind in get_type_hints(section).items():
+        nested = isinstance(kind, type) and issubclass(kind, msgspec.Struct)
+        paths += [f"{name}.{path}" for path in field_paths(kind)] if nested else [name]
+    return paths
 
 
 def json_schema() -> dict[str, Any]:

@@ -74,6 +74,38 @@ def test_plain_names_are_offered_and_no_others(folder: Path, shell: str) -> None
     assert {"digits", "runs", "below"} < set(offered(shell, "run ", folder))
 
 
+def test_paths_are_completed_as_they_are_typed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(folder / "below"))
+    (folder / "below" / "z.yml").write_text("")
+    assert offered("bash", "run ./n-", folder) == ["./n-1", "./n-1.yaml"]
+    assert offered("bash", "run ~/n-", folder) == ["~/n-1.yaml"]
+    assert offered("fish", "recipe check below/z", folder) == ["below/z.yml"]
+    assert offered("bash", "recipe check n-1.yaml n.", folder) == ["n.yes_2", "n.yes_2.yaml"]
+    assert offered("bash", "show runs/n-", folder) == ["runs/n-1"]
+    assert offered("zsh", f"show {folder}/runs/n-", folder) == [f"{folder}/runs/n-1"]
+
+
+@pytest.mark.parametrize(
+    "line", ["--runs-dir other show ", "show --runs-dir other ", "--runs-dir runs show --runs-dir other "]
+)
+def test_runs_are_those_of_the_folder_that_is_named(folder: Path, line: str) -> None:
+    (folder / "other" / "elsewhere").mkdir(parents=True)
+    (folder / "other" / "elsewhere" / "meta.json").write_text("{}")
+    assert [offered(shell, line, folder) for shell in SHELLS] == [["elsewhere"]] * 3
+
+
+def test_values_of_options_are_completed(copied_run: Path) -> None:
+    folder = copied_run.parents[1]
+    assert offered("bash", "run digits --set p.", folder) == sorted(
+        f"p.{name}=" for name in ("start", "final", "begin_epoch", "end_epoch")
+    )
+    assert "optimizer.lr=" in offered("zsh", "run digits --set ", folder)
+    assert offered("bash", "run digits --devices ", folder)[-2:] == ["auto", "cpu"]
+    assert offered("bash", "resume tiny-run --checkpoint ", folder) == ["24", "36"]
+    assert offered("bash", "resume nosuch --checkpoint ", folder) == []
+    assert offered("fish", "certify tiny-run --checkpoint ", folder) == ["24", "36", "best", "latest"]
+
+
 @pytest.mark.parametrize("line", ["show n$", "show zzz", "run zzz", "run **", "run [", "run /no/such"])
 def test_what_leads_nowhere_is_left_to_the_shell(folder: Path, line: str) -> None:
     assert [offered(shell, line, folder) for shell in SHELLS] == [[], [], []]

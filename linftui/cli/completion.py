@@ -1,0 +1,96 @@
+"""What a shell is offered for the word that it completes.
+
+A word that is offered becomes a part of what the shell reads: zsh evaluates the whole list at once, bash puts
+the word into the line as it is. So only plain words are offered, whatever lies in a folder.
+"""
+
+import contextlib
+import os
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from linftui.rundir.paths import RunPaths
+
+_PLAIN = re.compile(r"(~/)?[A-Za-z0-9._/][A-Za-z0-9._/=-]*|~/")
+
+
+def _offered(words: Iterable[str], beginning: str) -> list[str]:
+    return sorted(word for word in set(words) if word.startswith(beginning) and _PLAIN.fullmatch(word))
+
+
+def recipes(incomplete: str) -> list[str]:
+    """Recipes known by name, and files."""
+    from linftui.recipe.load import recipe_folders
+
+    names = (path.stem for folder in recipe_folders() for path in folder.glob("*.yaml"))
+    return _offered([*names, *_recipe_files(incomplete)], incomplete)
+
+
+def _recipe_files(incomplete: str) -> Iterator[str]:
+    """The recipes, and the folders they may lie in, of the folder that the path so far leads to."""
+    folder, beginning = os.path.split(incomplete)
+    with contextlib.suppress(OSError), os.scandir(os.path.expanduser(folder) or ".") as entries:
+        for entry in entries:
+            hidden = entry.name.startswith(".") and not beginning
+            if not hidden and (entry.name.endswith((".yaml", ".yml")) or entry.is_dir()):
+                yield os.path.join(folder, entry.name)
+
+
+def runs(context: typer.Context, incomplete: str) -> list[str]:
+    """Ids of the runs in the folder that this line names; paths of runs, once a path is begun."""
+    from linftui.rundir.store import RunStore
+
+    folder, _ = os.path.split(incomplete)
+    if folder:
+        found = RunStore(Path(os.path.expanduser(folder))).runs()
+        return _offered((os.path.join(folder, run.id) for run in found), incomplete)
+    return _offered((run.id for run in RunStore(_runs_dir(context)).runs()), incomplete)
+
+
+def _runs_dir(context: typer.Context) -> Path:
+    """As the command is given it, or as `linftui` before the command is, or the default."""
+    contexts = [context, context.find_root()]
+    return Path(next((one.params["runs_dir"] for one in contexts if _is_given(one)), "runs"))
+
+
+def _is_given(context: Any) -> bool:  # typer has no type of its own for the outermost one
+    source = context.get_parameter_source("runs_dir")
+    return source is not None and source.name in ("COMMANDLINE", "ENVIRONMENT")
+
+
+def fields(incomplete: str) -> list[str]:
+    """Paths of a recipe's values, as `--set` takes them."""
+    from linftui.recipe.schema import field_paths
+
+    return _offered((f"{path}=" for path in field_paths()), incomplete)
+
+
+def devices(incomplete: str) -> list[str]:
+    """Words for devices, and the numbers of the GPUs here."""
+    from linftui.devices import snapshot
+
+    return _offered(["auto", "cpu", *(str(gpu.index) for gpu in snapshot().gpus)], incomplete)
+
+
+def checkpoints(context: typer.Context, incomplete: str) -> list[str]:
+    """Steps of the checkpoints of the runs that this line names so far."""
+    from linftui.errors import LinftuiError
+    from linftui.rundir.reader import complete_checkpoints
+    from linftui.rundir.store import RunStore
+
+    named = context.params.get("run") or context.args  # an option that has no value yet leaves them there
+    found = list[RunPaths]()
+    for name in [named] if isinstance(named, str) else named:
+        with contextlib.suppress(LinftuiError):
+            found.append(RunStore(_runs_dir(context)).find(name))
+    steps = (folder.root.name for run in found for folder in complete_checkpoints(run))
+    return _offered((str(int(step.removeprefix("step-"))) for step in steps), incomplete)
+
+
+def named_checkpoints(context: typer.Context, incomplete: str) -> list[str]:
+    """The same, with the words that stand for one."""
+    return [*checkpoints(context, incomplete), *_offered(["best", "latest"], incomplete)]
