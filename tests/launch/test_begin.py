@@ -108,7 +108,7 @@ def test_a_supervisor_that_is_asked_to_end_passes_the_stop_on(slow: RunPaths, nu
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGKILL])
+@pytest.mark.parametrize("number", [pytest.param(signal.SIGHUP, marks=pytest.mark.thorough), signal.SIGKILL])
 def test_whoever_started_and_follows_a_run_may_die(
     tiny_recipe: Path, tmp_path: Path, number: signal.Signals
 ) -> None:

@@ -54,7 +54,7 @@ class TestFolder:
         assert ended.message == f"{slow.paths.root} is gone: it was moved or removed meanwhile"
         assert not slow.paths.root.exists() and not is_alive(rank)
 
-    @pytest.mark.parametrize("removal", ["moved", "removed"])
+    @pytest.mark.parametrize("removal", ["removed", pytest.param("moved", marks=pytest.mark.thorough)])
     def test_a_new_run_of_the_same_name_is_not_written_to_by_the_old_one(
         self, slow: Supervisor, tiny_recipe: Path, tmp_path: Path, removal: str
     ) -> None:
@@ -84,6 +84,7 @@ class TestFolder:
         seeds = {read_record(c.trainer, dict)["seed"] for c in complete_checkpoints(paths)}  # type: ignore[index]
         assert seeds == {2} and run_state(paths) == "finished"
 
+    @pytest.mark.thorough
     def test_a_last_word_that_has_to_wait_does_not_go_into_a_new_run(
         self, slow: Supervisor, tiny_recipe: Path, tmp_path: Path
     ) -> None:
@@ -141,6 +142,7 @@ class TestDisk:
         (full.paths.root.parent / "filler").unlink()
         assert finish(Supervisor(full.paths, PLAN)).outcome == "finished"
 
+    @pytest.mark.thorough
     def test_a_disk_without_inodes_is_named_too(self, tmp_path: Path, tiny_recipe: Path) -> None:
         with mounted("tmpfs", tmp_path / "disk", "size=8M,nr_inodes=60") as disk:
             attempt = slowly(tiny_recipe, disk, PLAN, SLOW)
@@ -155,6 +157,7 @@ class TestDisk:
             assert not supervisor.paths.root.exists()
             attempt.close()
 
+    @pytest.mark.thorough
     def test_a_disk_that_can_only_be_read_by_now_is_named(self, small_disk: Path, tiny_recipe: Path) -> None:
         """Told by the supervisor once it can write again: nothing can be kept before."""
         attempt = slowly(tiny_recipe, small_disk, PLAN, SLOW)
@@ -208,7 +211,10 @@ def detached(tiny_recipe: Path, tmp_path: Path) -> RunPaths:
     return paths
 
 
-@pytest.mark.parametrize(("role", "number"), [("supervisor", signal.SIGUSR1), ("rank-0", signal.SIGUSR2)])
+@pytest.mark.parametrize(
+    ("role", "number"),
+    [("supervisor", signal.SIGUSR1), pytest.param("rank-0", signal.SIGUSR2, marks=pytest.mark.thorough)],
+)
 def test_a_schedulers_warning_saves_and_stops(detached: RunPaths, role: str, number: int) -> None:
     os.kill(members(detached)[role].pid, number)
     wait_for(lambda: run_state(detached) not in ("running", "stopping"))

@@ -49,7 +49,12 @@ def on_ranks(ranks: int, program: str, *arguments: object) -> list[Any]:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("ranks", "rows"),
-    [(2, 8), (2, 7), (3, 2), (2, 1)],
+    [
+        pytest.param(2, 8, marks=pytest.mark.thorough),
+        (2, 7),
+        (3, 2),
+        pytest.param(2, 1, marks=pytest.mark.thorough),
+    ],
     ids=["equal parts", "parts that differ", "a rank without an image", "one image for two ranks"],
 )
 def test_the_mean_and_its_gradient_are_those_of_the_whole_batch(

@@ -112,7 +112,11 @@ def adam(paths: RunPaths) -> list[float]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("overrides", [[], ODD], ids=["parts that differ by one", "a part without an image"])
+@pytest.mark.parametrize(
+    "overrides",
+    [[], pytest.param(ODD, marks=pytest.mark.thorough)],
+    ids=["parts that differ by one", "a part without an image"],
+)
 def test_two_ranks_give_the_curve_of_one(store: Path, together: RunPaths, overrides: list[str]) -> None:
     folder = store / f"with {len(overrides)} overrides"
     folder.mkdir()

@@ -46,7 +46,7 @@ def test_a_variant_that_is_not_there_is_refused() -> None:
     )
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_without_a_compiler_the_wheel_is_built_and_says_that_it_is_slow(tmp_path: Path) -> None:
     source = tmp_path / "source"
     folders = ("linftui", "recipes")

@@ -65,7 +65,7 @@ def test_the_kernels_of_the_paper_compile_within_bounds(arch: int) -> None:
     check_all(FEW, arch)
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_every_kernel_compiles_within_bounds() -> None:
     check_all([kernel for kernel in KERNELS if kernel not in FEW], 90)
 
