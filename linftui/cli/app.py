@@ -13,7 +13,8 @@ from typer.exceptions import TyperException
 from linftui import __version__
 from linftui.cli import bench, certify, control, data, doctor, recipe, run, runs
 from linftui.cli.options import RunsDir
-from linftui.cli.render import fail
+from linftui.cli.render import fail, warn
+from linftui.cli.screen import has_screen, why_no_screen
 from linftui.errors import LinftuiError
 from linftui.files import keep_others_from_writing
 from linftui.user_folders import log_folder
@@ -57,8 +58,10 @@ def _options(
         # Given before the command it means what it means after it, where it is not given again.
         os.environ["LINFTUI_RUNS_DIR"] = str(runs_dir)
         return
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+    if not has_screen():
         print(context.get_help())
+        if sys.stdout.isatty() and (why := why_no_screen()):
+            warn(f"the dashboard is not shown: {why}")
         return
     from linftui.tui.app import open_dashboard
 

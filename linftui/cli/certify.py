@@ -20,6 +20,7 @@ from linftui.cli.render import (
     print_json,
     warn,
 )
+from linftui.cli.screen import has_bars
 from linftui.errors import UsageError
 from linftui.launch.certification import Certification
 from linftui.rundir.certificates import Certificates
@@ -134,7 +135,7 @@ def _follow(certification: Certification, radii: int) -> tuple[bool, int]:
     bar = Progress(
         TextColumn("{task.description}", markup=False),
         BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
-        console=console, transient=True, disable=not sys.stderr.isatty(), refresh_per_second=4,
+        console=console, transient=True, disable=not has_bars(), refresh_per_second=4,
     )  # fmt: skip
     # A polite end, a lost terminal and a scheduler's warning are like Ctrl-C.
     for number in (signal.SIGTERM, signal.SIGHUP, *WARNING_SIGNALS):

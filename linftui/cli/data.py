@@ -1,6 +1,5 @@
 """`linftui data fetch`: get data sets, verified, before a run needs them."""
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -8,6 +7,7 @@ import typer
 
 from linftui.cli.options import AsJson
 from linftui.cli.render import clean, print_json
+from linftui.cli.screen import has_bars
 from linftui.errors import UsageError
 
 app = typer.Typer(help="Fetch data sets.", rich_markup_mode=None)
@@ -44,7 +44,7 @@ def fetch_with_progress(dataset: str, root: str | None) -> Path:
     from linftui.data.download import ensure
 
     folder = None if root is None else Path(root)
-    if not sys.stderr.isatty():
+    if not has_bars():
         return ensure(dataset, folder)
     from rich.console import Console
     from rich.progress import DownloadColumn, Progress, TextColumn, TransferSpeedColumn

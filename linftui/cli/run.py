@@ -1,6 +1,5 @@
 """`linftui run` and `linftui resume`: begin an attempt, then open the dashboard on it or follow it."""
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,6 +9,7 @@ from linftui.cli import completion
 from linftui.cli.follow import follow
 from linftui.cli.options import AsJson, Devices, Overrides, RecipeName, RunName, RunsDir, Threads
 from linftui.cli.render import clean, print_json, warn
+from linftui.cli.screen import has_screen
 from linftui.launch.plan import LaunchPlan
 from linftui.rundir.paths import RunPaths
 
@@ -102,7 +102,7 @@ def _watch(paths: RunPaths, attempt: int, *, detach: bool, no_tui: bool, as_json
         else:
             print(clean(paths.id))
         return 0
-    if sys.stdin.isatty() and sys.stdout.isatty() and not (no_tui or as_json):
+    if has_screen() and not (no_tui or as_json):
         from linftui.tui.app import open_dashboard
 
         return open_dashboard(paths.root.parent, paths)

@@ -1,8 +1,10 @@
 """The dashboard itself: what is known of the runs, the screens it is shown on, and what keys set going."""
 
+import contextlib
 import os
 import signal
 import termios
+import threading
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -73,19 +75,10 @@ class Dashboard(BackgroundApp):
         if self._first is not None:
             self.open_run(self._first)
         self.poller.start()
-        if not self.is_headless and os.isatty(0):
-            self.set_interval(LOOK_AT_TERMINAL_S, self._leave_a_lost_terminal)
 
     def on_unmount(self) -> None:
         """Nobody listens any more."""
         self.poller.stop()
-
-    def _leave_a_lost_terminal(self) -> None:
-        """SIGHUP tells of its end, but not where it is ignored; the input would be read, empty, for ever."""
-        try:
-            termios.tcgetattr(0)
-        except termios.error:
-            self.exit()
 
     @staticmethod
     def now() -> float:
@@ -309,8 +302,27 @@ def open_dashboard(runs_dir: Path, open_run: RunPaths | None = None) -> int:
     app = Dashboard(RunStore(runs_dir), open_run)
     for number in WARNING_SIGNALS:  # which are for a run's processes; here they would spoil the terminal
         signal.signal(number, signal.SIG_IGN)
+    _end_with_the_terminal()
     app.run()
     if going_on := sum(row.active for row in app.rows):
         they_go, them = ("runs go", "them") if going_on > 1 else ("run goes", "it")
         print(f"{going_on} {they_go} on; linftui shows {them} again")
     return app.return_code or 0
+
+
+def _end_with_the_terminal() -> None:
+    """A dashboard without a terminal is of no use, also where nobody says that the terminal is gone.
+
+    SIGHUP may be ignored, as under nohup, and does not come where the terminal does not control the session.
+    Then what is to be shown blocks, and the input is read, empty, for ever.
+    """
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    if os.isatty(0):
+        threading.Thread(target=_watch_terminal, daemon=True).start()
+
+
+def _watch_terminal() -> None:
+    with contextlib.suppress(termios.error):
+        while termios.tcgetattr(0):
+            time.sleep(LOOK_AT_TERMINAL_S)
+    os.kill(os.getpid(), signal.SIGHUP)

@@ -34,14 +34,14 @@ class Terminal:
         os.close(self._ours)  # hangs up on whoever is still there
         self._process.wait(30)
 
-    def start(self, *arguments: str | Path) -> None:
+    def start(self, *arguments: str | Path, **environment: str) -> None:
         # The terminal becomes the command's own, so that Ctrl-C reaches it as it would at a desk.
         program = "import fcntl, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0);"
         program += "from linftui.cli.app import main; main()"
         self._process = subprocess.Popen(
             [sys.executable, "-c", program, *map(str, arguments)],
             cwd=self._folder,
-            env={**os.environ, "TERM": "xterm-256color"},
+            env={**os.environ, "TERM": "xterm-256color", **environment},
             stdin=self._theirs,
             stdout=self._theirs,
             stderr=self._theirs,

@@ -216,6 +216,23 @@ class TestFollowing:
         assert (process.returncode, stdout) == (1, "crashed: runs/kept  no checkpoint was saved\n")
         assert stderr.endswith(f"linftui: {killed(run)}\n")
 
+    @pytest.mark.parametrize(
+        ("name", "value", "why"),
+        [("TERM", "dumb", "TERM=dumb cannot show it"), ("CI", "true", "CI=true says that nobody watches")],
+    )
+    def test_where_nobody_watches_a_terminal_gets_plain_lines(
+        self, tiny_recipe: Path, tmp_path: Path, name: str, value: str, why: str
+    ) -> None:
+        with Terminal(tmp_path) as terminal:
+            terminal.start("run", tiny_recipe, "--name", "seen", "--set", "epochs=3", **{name: value})
+            assert terminal.read_to_the_end() == 0
+        assert terminal.text().startswith("run runs/seen attempt 1\r\n")
+        assert "finished: runs/seen" in terminal.text()
+        with Terminal(tmp_path) as terminal:
+            terminal.start(**{name: value})
+            assert terminal.read_to_the_end() == 0
+        assert terminal.text().endswith(f"linftui: warning: the dashboard is not shown: {why}\r\n")
+
     @pytest.mark.slow
     def test_a_terminal_that_is_closed_does_not_end_the_run(
         self, linftui: Command, tiny_recipe: Path, finished_run: Path, tmp_path: Path

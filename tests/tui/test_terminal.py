@@ -4,6 +4,7 @@ import os
 import pty
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -193,13 +194,24 @@ def test_a_run_is_launched_watched_left_stopped_resumed_and_certified_by_keys(
     assert "Traceback" not in tmux.wait_for("ready>")
 
 
-def test_a_terminal_that_is_gone_ends_the_dashboard_even_where_nobody_says_so(tmp_path: Path) -> None:
-    """Where it does not control the session no SIGHUP comes; reading its end for ever would fill a core."""
+@pytest.mark.parametrize("controls", [True, False], ids=["of the session", "of no session"])
+def test_a_terminal_that_is_gone_ends_the_dashboard_even_where_nobody_says_so(
+    tmp_path: Path, controls: bool
+) -> None:
+    """Where SIGHUP is ignored, as under nohup; and where none comes, since it controls no session."""
     (tmp_path / "runs").mkdir()
     ours, theirs = pty.openpty()
-    program = [sys.executable, "-m", "linftui", "--runs-dir", str(tmp_path / "runs")]
+    take = "import fcntl, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0)" if controls else ""
+    program = f"""{take}
+import signal, sys
+signal.signal(signal.SIGHUP, signal.SIG_IGN)
+from linftui.__main__ import main
+sys.argv = ["linftui", "--runs-dir", {str(tmp_path / "runs")!r}]
+main()
+"""
     dashboard = subprocess.Popen(
-        program, stdin=theirs, stdout=theirs, stderr=theirs, cwd=tmp_path, start_new_session=True,
+        [sys.executable, "-c", program],
+        stdin=theirs, stdout=theirs, stderr=theirs, cwd=tmp_path, start_new_session=True,
         env={**os.environ, "TERM": "xterm-256color"},
     )  # fmt: skip
     os.close(theirs)
@@ -208,6 +220,6 @@ def test_a_terminal_that_is_gone_ends_the_dashboard_even_where_nobody_says_so(tm
         while b"no runs" not in shown.lower():
             shown = shown[-4096:] + os.read(ours, 4096)
         os.close(ours)
-        dashboard.wait(timeout=60)
+        assert dashboard.wait(timeout=60) == -signal.SIGHUP
     finally:
         dashboard.kill()
