@@ -207,7 +207,7 @@ def test_a_worker_that_cannot_be_started_leaves_a_crash_and_not_a_riddle(
     program = tmp_path / "python"
     started = "import sys; sys.executable = '/absent';"
     started += "from linftui.launch.supervisor import main; sys.exit(main(sys.argv[1:]))"
-    program.write_text(f'#!/bin/sh\nshift 3\nexec {sys.executable} -c "{started}" "$@"\n')
+    program.write_text(f'#!/bin/sh\nshift 3\nexec "{sys.executable}" -c "{started}" "$@"\n')
     program.chmod(0o700)
     monkeypatch.setattr(sys, "executable", str(program))
     with pytest.raises(LinftuiError, match="a worker process cannot be started: No such file or directory"):

@@ -146,7 +146,7 @@ def attempt_goes_on(run: RunPaths, attempt: int) -> None:
 def test_a_run_is_launched_watched_left_stopped_resumed_and_certified_by_keys(
     tmux: Tmux, run: RunPaths
 ) -> None:
-    linftui = f"{sys.executable} -m linftui"
+    linftui = f"'{sys.executable}' -m linftui"
     tmux.open()
     tmux.command(f"{linftui} run watched.yaml --name watched --devices cpu")
     early = tmux.wait_for("● running", "certified accuracy", "loss", "mixing coefficient", "devices", "img/s")
