@@ -94,6 +94,13 @@ def insist(condition: Callable[[], object], what: str) -> None:
         raise TortureError(f"waited in vain: {what}")
 
 
+ROLES = {
+    "linftui.launch.supervisor": "supervisor",
+    "torch.distributed.run": "torchrun",
+    "linftui.worker": "rank",
+}
+
+
 def processes(root: Path) -> list[Process]:
     """Who works on a run, whether or not anybody has recorded it."""
     found = []
@@ -102,9 +109,9 @@ def processes(root: Path) -> list[Process]:
             words = (entry / "cmdline").read_bytes().decode(errors="replace").split("\0")
         except OSError:
             continue  # it has just ended
-        if str(root) in words:
-            roles = {"linftui.launch.supervisor": "supervisor", "torch.distributed.run": "torchrun"}
-            role = next((roles[word] for word in words if word in roles), "rank")
+        # torchrun's words are followed by those of the ranks; a command that a person gave has no role.
+        role = next((ROLES[word] for word in words if word in ROLES), None)
+        if str(root) in words and role is not None:
             attempt = int(words[words.index("--attempt") + 1]) if "--attempt" in words else None
             found.append(Process(int(entry.name), role, attempt))
     return found
