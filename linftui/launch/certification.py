@@ -13,7 +13,7 @@ from linftui.errors import DeviceError, LinftuiError, RunDirectoryError, RunStat
 from linftui.launch.control import send_signal, works_for
 from linftui.launch.plan import LaunchPlan
 from linftui.launch.reports import RankReports
-from linftui.launch.worker_process import LifePipe, WorkerProcess
+from linftui.launch.worker_process import LifePipe, WorkerProcess, fate
 from linftui.recipe.schema import format_fraction
 from linftui.rundir.liveness import is_here, is_same_folder, life, seconds_silent
 from linftui.rundir.paths import CertificatePaths, CertifyLogPaths, RunPaths
@@ -206,8 +206,7 @@ class Certification:
 
     def failure(self, code: int) -> LinftuiError:
         """Why it failed."""
-        how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
-        return _failure(self._logs, self._reports, how)
+        return _failure(self._logs, self._reports, fate(code))
 
 
 def _failure(logs: CertifyLogPaths, reports: RankReports, how: str) -> LinftuiError:

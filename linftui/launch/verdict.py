@@ -1,18 +1,26 @@
 """How an attempt ended, and whose failure it was, from exit code, error files and the last event."""
 
+import os
+import re
 import time
 from collections import deque
 from collections.abc import Mapping
 from functools import partial
+from pathlib import Path
 from types import MappingProxyType
 
 from msgspec import structs
 
 from linftui.errors import LinftuiError, RankLostError, RunDirectoryError
+from linftui.files import open_regular
 from linftui.launch.reports import SILENT_S
+from linftui.launch.worker_process import fate
 from linftui.rundir.paths import RunPaths
 from linftui.rundir.reader import RunReader, complete_checkpoints, read_record
 from linftui.rundir.records import ErrorRecord, ExitRecord, MetaRecord, TrainerRecord
+
+LOG_TAIL = 1 << 16  # bytes of a log that are looked at
+MOST_QUOTED = 200
 
 
 def verdict(
@@ -75,14 +83,38 @@ def _judged(
         return structs.replace(ended, message=message, hint=hint)
     silent = _silent(errors, ranks, lost)
     if silent is not None:
+        how = _fate_told_by_torchrun(paths.torchrun_log(attempt), silent) or "died without a word"
         log = paths.rank_log(attempt, silent)
-        message = f"rank {silent} died without a word, perhaps killed for its memory"
-        return structs.replace(ended, message=message, hint=f"its log is {log}")
-    how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
+        return structs.replace(ended, message=f"rank {silent} {how}", hint=_log(log))
     what, log = ("the training process", paths.rank_log(attempt, 0))
     if ranks > 1:
         what, log = "torchrun", paths.torchrun_log(attempt)
-    return structs.replace(ended, message=f"{what} {how}", hint=f"its log is {log}")
+    return structs.replace(ended, message=f"{what} {fate(code)}", hint=_log(log))
+
+
+def _fate_told_by_torchrun(log: Path, rank: int) -> str | None:
+    """What torchrun says of a rank that it has seen fail first."""
+    told = re.findall(rf"failed \(exitcode: (-?\d+)\) local_rank: {rank} ", "\n".join(_last_lines(log)))
+    return fate(int(told[-1])) if told else None
+
+
+def _log(path: Path) -> str:
+    """Where a log is, and its last line, which may be the cause."""
+    lines = _last_lines(path)
+    fatal = [line for line in lines if line.startswith("Fatal Python error")]  # what follows is a stack
+    last = (fatal or lines or [""])[-1]
+    return f"its log is {path}" + (f", which ends with: {last[:MOST_QUOTED]}" if last else "")
+
+
+def _last_lines(log: Path) -> list[str]:
+    try:
+        with open_regular(log) as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - LOG_TAIL))
+            return [
+                line for line in file.read(LOG_TAIL).decode(errors="replace").splitlines() if line.strip()
+            ]
+    except OSError:
+        return []
 
 
 def _silent(errors: dict[int, ErrorRecord], ranks: int, lost: int | None) -> int | None:

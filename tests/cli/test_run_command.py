@@ -43,7 +43,7 @@ def shown(linftui: Command, run: str) -> dict[str, Any]:
 def killed(run: Path) -> str:
     """How a rank that was killed from outside is told of."""
     log = f"{run}/logs/attempt-001/rank-0.log"
-    return f"the training process was killed by signal 9; its log is {log}"
+    return f"the training process was killed by SIGKILL, perhaps for its memory; its log is {log}"
 
 
 @pytest.mark.parametrize("pages", range(4))

@@ -33,7 +33,7 @@ class Script(LaunchPlan):
     ("text", "outcome", "code", "message"),
     [
         ("raise SystemExit(3)", "crashed", 3, "the training process ended with exit code 3"),
-        ("import os; os.abort()", "crashed", -6, "the training process was killed by signal 6"),
+        ("import os; os.abort()", "crashed", -6, "the training process was killed by SIGABRT"),
         (
             "open('{error}', 'w').write('{'); exit(1)",
             "crashed",

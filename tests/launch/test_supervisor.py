@@ -122,7 +122,7 @@ def test_a_rank_that_is_killed_is_a_crash_with_a_message(slow: Supervisor) -> No
     os.kill(rank.pid, signal.SIGKILL)
     ended = finish(slow)
     assert (ended.outcome, ended.code) == ("crashed", -signal.SIGKILL)
-    assert ended.message == "the training process was killed by signal 9"
+    assert ended.message == "the training process was killed by SIGKILL, perhaps for its memory"
     assert str(slow.paths.rank_log(1, 0)) in ended.hint
     assert read_record(slow.paths.exit, ExitRecord) == ended and run_state(slow.paths) == "crashed"
 
@@ -249,7 +249,7 @@ class TestTwoRanks:
         os.kill(known["rank-1"].pid, signal.SIGKILL)
         ended = finish(slow_two)
         assert ended.outcome == "crashed"
-        assert ended.message == "rank 1 died without a word, perhaps killed for its memory"
+        assert ended.message == "rank 1 was killed by SIGKILL, perhaps for its memory"
         assert str(paths.rank_log(1, 1)) in ended.hint
         assert "Unable to shutdown" not in paths.torchrun_log(1).read_text()  # which takes torchrun 30 s
         wait_for(lambda: not any(is_alive(known[role]) for role in ("torchrun", "rank-0", "rank-1")))
@@ -266,7 +266,7 @@ class TestTwoRanks:
         os.kill(known["torchrun"].pid, signal.SIGKILL)
         ended = finish(slow_two)
         assert (ended.outcome, ended.code) == ("crashed", -9)
-        assert ended.message == "torchrun was killed by signal 9"
+        assert ended.message == "torchrun was killed by SIGKILL, perhaps for its memory"
         assert run_state(paths) == "crashed"
         wait_for(lambda: not any(is_alive(known[f"rank-{rank}"]) for rank in range(2)))
         left = [path.name for path in (tmp_path / "temporary").iterdir()]

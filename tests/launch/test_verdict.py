@@ -95,17 +95,52 @@ def test_if_the_others_only_lost_a_connection_the_silent_one_is_the_cause(
         says(paths, rank, LOST, time=10.0)
     ended = verdict(paths, 1, 3, 1)
     assert ended.outcome == "crashed"
-    assert ended.message == f"rank {silent} died without a word, perhaps killed for its memory"
+    assert ended.message == f"rank {silent} died without a word"
     assert ended.hint == f"its log is {paths.rank_log(1, silent)}"
 
 
 def test_a_rank_that_was_seen_to_go_first_is_the_cause_even_if_the_others_say_nothing(
     paths: RunPaths,
 ) -> None:
-    message = "rank 1 died without a word, perhaps killed for its memory"
+    message = "rank 1 died without a word"
     assert judged(paths, ranks=3, code=1, lost=1) == ("crashed", 1, message)
     says(paths, 2, LOST, time=10.0)
     assert judged(paths, ranks=3, code=1, lost=1) == ("crashed", 1, message)
+
+
+@pytest.mark.parametrize(
+    ("code", "fate"),
+    [
+        (-11, "was killed by SIGSEGV"),
+        (-9, "was killed by SIGKILL, perhaps for its memory"),
+        (-63, "was killed by signal 63"),
+        (3, "ended with exit code 3"),
+    ],
+)
+def test_what_torchrun_has_seen_of_a_silent_rank_is_told(paths: RunPaths, code: int, fate: str) -> None:
+    says(paths, 0, LOST, time=10.0)
+    paths.torchrun_log(1).write_text(
+        f"E failed (exitcode: 1) local_rank: 0 (pid: 7) of binary: /python\n"
+        f"E failed (exitcode: {code}) local_rank: 1 (pid: 8) of binary: /python\n  traceback\n"
+    )
+    assert judged(paths, ranks=2, code=1) == ("crashed", 1, f"rank 1 {fate}")
+
+
+@pytest.mark.parametrize(
+    ("text", "last"),
+    [
+        ("a line\nValueError: Unknown level: 'debug'\n\n", "ValueError: Unknown level: 'debug'"),
+        (
+            "Fatal Python error: Aborted\n\nThread 1:\n  File x\nExtension modules: y\n",
+            "Fatal Python error: Aborted",
+        ),
+        ("x" * 300 + "\n", "x" * 200),
+    ],
+)
+def test_the_last_line_of_the_log_may_be_the_cause(paths: RunPaths, text: str, last: str) -> None:
+    paths.torchrun_log(1).write_text(text)
+    hint = verdict(paths, 1, 2, 1).hint
+    assert hint == f"its log is {paths.torchrun_log(1)}, which ends with: {last}"
 
 
 def test_what_a_rank_could_not_write_down_but_reported_counts_as_well(paths: RunPaths) -> None:
@@ -134,9 +169,9 @@ def test_if_all_lost_a_connection_nobody_is_said_to_have_died(paths: RunPaths) -
 @pytest.mark.parametrize(
     ("ranks", "code", "message", "log"),
     [
-        (1, -9, "the training process was killed by signal 9", "rank-0.log"),
+        (1, -9, "the training process was killed by SIGKILL, perhaps for its memory", "rank-0.log"),
         (1, 3, "the training process ended with exit code 3", "rank-0.log"),
-        (2, -9, "torchrun was killed by signal 9", "torchrun.log"),
+        (2, -9, "torchrun was killed by SIGKILL, perhaps for its memory", "torchrun.log"),
         (2, 1, "torchrun ended with exit code 1", "torchrun.log"),
     ],
 )
@@ -176,7 +211,9 @@ def test_without_events_the_exit_code_and_the_last_checkpoint_tell_how_it_ended(
     found, said_code, message = judged(paths, ranks=1, code=code)
     assert (found, said_code) == (outcome, code)
     assert f"judged by its exit code, since {paths.events}: cannot be read" in message
-    assert message.startswith("the training process was killed by signal 9; " if code else "judged")
+    assert message.startswith(
+        "the training process was killed by SIGKILL, perhaps for its memory; " if code else "judged"
+    )
 
 
 def test_a_damaged_error_file_counts_as_silence(paths: RunPaths) -> None:
