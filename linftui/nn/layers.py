@@ -77,7 +77,7 @@ class NormDistLinear(nn.Module):
 class MeanShift(nn.Module):
     """Subtracts the batch mean in training (with its gradient), the running mean in evaluation.
 
-    The batch is that of all ranks together.
+    The batch is that of all ranks together. One without an image leaves the running mean as it is.
 
     No scale: scaling would break the Lipschitz bound that the whole construction rests on.
 
@@ -96,7 +96,7 @@ class MeanShift(nn.Module):
         """Centred x."""
         if not self.training:
             return x - self.running_mean
-        mean = mean_over_ranks(x)
+        mean = mean_over_ranks(x, self.running_mean)
         with torch.no_grad():
             self.running_mean.lerp_(mean, self.momentum)
         return x - mean

@@ -78,7 +78,12 @@ class DistanceMLP(nn.Module):
 
         Before p is infinite the running means belong to the finite-p net; the copy shows what that net
         would be worth if training stopped now. It is a different network, and must be named apart.
+
+        Raises:
+            ValueError: there is no image to take a mean over.
         """
+        if not len(images):
+            raise ValueError("there must be at least one image to re-estimate means from")
         model = copy.deepcopy(self).eval()
         z: Tensor = model.normalize(to_pixels(images, levels)).flatten(1)
         for layer, shift in model._blocks():

@@ -33,9 +33,15 @@ class _SumOverRanks(torch.autograd.Function):
         return total
 
 
-def mean_over_ranks(x: Float[Tensor, "n f"]) -> Float[Tensor, " f"]:
-    """The mean over the rows of all ranks, each of which may hold another number of them, even none."""
+def mean_over_ranks(x: Float[Tensor, "n f"], of_none: Float[Tensor, " f"]) -> Float[Tensor, " f"]:
+    """The mean over the rows of all ranks, each of which may hold another number of them, even none.
+
+    Args:
+        x: this rank's rows.
+        of_none: the answer where no rank holds a row.
+    """
     if world_size() == 1:
-        return x.mean(0)
+        return x.mean(0) if len(x) else of_none
     sums: Tensor = _SumOverRanks.apply(torch.cat([x.sum(0), x.new_full((1,), len(x))]))
-    return sums[:-1] / sums[-1]
+    rows = sums[-1]  # looked at on the device: to ask it would make each step wait
+    return torch.where(rows > 0, sums[:-1] / rows.clamp(min=1), of_none)

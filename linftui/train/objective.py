@@ -40,14 +40,14 @@ class MixtureLoss(nn.Module):
         lam: float,
         batch: int | None = None,
     ) -> Float[Tensor, ""]:
-        """The mean loss over a batch; eps in normalised units.
+        """The mean loss over a batch, 0 where it has no image; eps in normalised units.
 
         Where these images are one rank's part of a batch of `batch` images, the result is their share of its
         mean: the sum over ranks is the loss.
         """
         hinge = (1 - margins(logits, labels) / (2 * eps)).clamp(0, 1).sum()
         loss = hinge + lam * F.cross_entropy(self.scalar * logits, labels, reduction="sum")
-        return loss / (len(labels) if batch is None else batch)
+        return loss / max(1, len(labels) if batch is None else batch)
 
 
 class LossNet(nn.Module):

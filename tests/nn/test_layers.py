@@ -74,6 +74,21 @@ class TestMeanShift:
             torch.testing.assert_close(shift.running_mean, expected)
         assert not shift.running_mean.requires_grad
 
+    def test_an_empty_batch_leaves_the_running_mean_as_it_is(self) -> None:
+        shift, nothing = MeanShift(5), torch.zeros(0, 5, requires_grad=True)
+        shift(normal(7, 5))
+        before = shift.running_mean.clone()
+        y = shift(nothing)
+        assert y.shape == (0, 5) and torch.equal(shift.running_mean, before)
+        y.sum().backward()
+        assert nothing.grad is not None
+
+    def test_a_nan_in_a_batch_is_not_hidden(self) -> None:
+        shift, x = MeanShift(5), normal(7, 5)
+        x[2, 3] = math.nan
+        assert shift(x).isnan().all(0).tolist() == [False, False, False, True, False]
+        assert shift.running_mean.isnan().tolist() == [False, False, False, True, False]
+
     def test_in_evaluation_it_subtracts_the_running_mean_and_leaves_it(self) -> None:
         shift = MeanShift(5).eval()
         shift.running_mean.copy_(normal(5, seed=3))

@@ -79,6 +79,18 @@ class TestStructure:
         assert not torch.equal(first["last.weight"], other["last.weight"])
 
 
+def test_a_batch_without_an_image_changes_nothing_in_training() -> None:
+    model = net()
+    model(pixels(5), 8.0)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    for p in (8.0, INF):
+        logits = model(pixels(0), p)
+        assert logits.shape == (0, 9)
+        logits.sum().backward()
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert all(not parameter.grad.any() for parameter in model.parameters())
+
+
 class TestLipschitz:
     @pytest.mark.parametrize("seed", range(3))
     def test_at_inf_no_logit_moves_more_than_the_normalised_pixels(self, seed: int) -> None:
@@ -119,6 +131,10 @@ class TestReestimatedMeans:
         model, images = net(), image_bytes(50)
         copy = model.with_reestimated_means(images, 255)
         torch.testing.assert_close(copy(to_pixels(images, 255), INF), model(to_pixels(images, 255), INF))
+
+    def test_without_an_image_there_is_no_mean(self) -> None:
+        with pytest.raises(ValueError, match="at least one image"):
+            net().with_reestimated_means(image_bytes(0), 255)
 
 
 class TestPixels:

@@ -23,7 +23,7 @@ torch.set_num_threads(1)
 dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=ranks)
 whole = torch.linspace(-2, 3, rows * 3, dtype=torch.float64).sin().view(rows, 3)
 part = whole.tensor_split(ranks)[rank].clone().requires_grad_()
-mean = mean_over_ranks(part)
+mean = mean_over_ranks(part, torch.full((3,), 7.0, dtype=torch.float64))
 loss = ((part - mean) ** 3 * torch.tensor([1.0, 2.0, -3.0])).sum()
 loss.backward()
 print(json.dumps({"ranks": world_size(), "mean": mean.tolist(), "gradient": part.grad.tolist()}))
@@ -74,10 +74,16 @@ def test_the_mean_and_its_gradient_are_those_of_the_whole_batch(
     torch.testing.assert_close(torch.tensor(gradient, dtype=torch.float64), whole.grad)
 
 
+@pytest.mark.slow
+def test_a_batch_without_an_image_on_any_rank_has_the_mean_that_is_given_for_it(tmp_path: Path) -> None:
+    for answer in on_ranks(2, PROGRAM, 0, tmp_path / "store"):
+        assert answer == {"ranks": 2, "mean": [7.0] * 3, "gradient": []}
+
+
 def test_without_a_process_group_there_is_one_rank() -> None:
     x = torch.arange(6.0).view(2, 3).requires_grad_()
     assert world_size() == 1
-    mean = mean_over_ranks(x)
+    mean = mean_over_ranks(x, torch.zeros(3))
     assert torch.equal(mean, torch.tensor([1.5, 2.5, 3.5]))
     mean.sum().backward()
     assert torch.equal(x.grad, torch.full((2, 3), 0.5))

@@ -87,6 +87,12 @@ class TestMixtureLoss:
         MixtureLoss()(logits, torch.zeros(3, dtype=torch.int64), eps=1.0, lam=0.0).backward()
         assert torch.equal(logits.grad, torch.tensor([[0, 0], [0, 0], [-1 / 6, 1 / 6]]))
 
+    def test_a_batch_without_an_image_adds_nothing_to_the_loss(self) -> None:
+        loss, nothing = MixtureLoss(), torch.zeros(0, 3, requires_grad=True)
+        value = loss(nothing, torch.zeros(0, dtype=torch.int64), eps=0.5, lam=0.1)
+        value.backward()
+        assert value.item() == 0 and loss.scalar.grad.item() == 0
+
 
 class TestMargins:
     def test_they_are_measured_to_the_best_other_class(self) -> None:
