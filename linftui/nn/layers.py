@@ -77,7 +77,8 @@ class NormDistLinear(nn.Module):
 class MeanShift(nn.Module):
     """Subtracts the batch mean in training (with its gradient), the running mean in evaluation.
 
-    The batch is that of all ranks together. One without an image leaves the running mean as it is.
+    The batch is that of all ranks together. One without an image leaves the running mean as it is. The mean
+    is computed in the running mean's dtype, whatever autocast has made of the batch.
 
     No scale: scaling would break the Lipschitz bound that the whole construction rests on.
 
@@ -96,7 +97,7 @@ class MeanShift(nn.Module):
         """Centred x."""
         if not self.training:
             return x - self.running_mean
-        mean = mean_over_ranks(x, self.running_mean)
+        mean = mean_over_ranks(x.to(self.running_mean.dtype), self.running_mean)
         with torch.no_grad():
             self.running_mean.lerp_(mean, self.momentum)
         return x - mean

@@ -1,7 +1,8 @@
 """The distance core as torch operators, and the public functions in front of them.
 
 Each operator has a fake (shapes without data, so that torch.compile and friends can trace through it) and
-a gradient. Inputs are checked here, once, in sentences; below this line shapes are trusted.
+a gradient, and under torch.autocast all compute in float32. Inputs are checked here, once, in sentences;
+below this line shapes are trusted.
 
 Operators are declared with `torch.library.define` rather than `custom_op`: the latter's wrapper imports
 torch._dynamo at the first call, 1.4 s that every command of ours would wait for.
@@ -61,9 +62,13 @@ _SCHEMAS: dict[str, tuple[str, Callable[..., Any]]] = {
     ),
 }
 
+_AUTOCAST_DEVICES = ("cpu", "cuda")
+
 for _name, (_schema, _implementation) in _SCHEMAS.items():
     torch.library.define(f"linftui::{_name}", _schema)
     torch.library.impl(f"linftui::{_name}", "default", _implementation)
+    for _device in _AUTOCAST_DEVICES:
+        torch.library.register_autocast(f"linftui::{_name}", _device, torch.float32)
 
 _OPERATORS = torch.ops.linftui
 
@@ -144,7 +149,8 @@ def norm_dist(
 
     Args:
         x: inputs, [N, K], any floating dtype.
-        weight: centres, [M, K], of x's dtype and device.
+        weight: centres, [M, K], of x's dtype and device. Under torch.autocast the two dtypes may differ, and
+            both are cast to float32; float64 stays as it is.
         p: >= 1 or infinite, as a number or a 0-d tensor; it has no gradient. Under torch.compile a tensor
             is read when the graph runs, so that one graph serves every p.
 
@@ -222,8 +228,18 @@ def _check(name: str, x: Tensor, weight: Tensor) -> None:
             f"{name} must be [N, K] and weight [M, K] with the same K, "
             f"got {tuple(x.shape)} and {tuple(weight.shape)}"
         )
-    if x.dtype != weight.dtype or not x.is_floating_point() or x.device != weight.device:
+    fits = x.dtype == weight.dtype or _both_are_cast(x, weight)
+    if not fits or not x.is_floating_point() or x.device != weight.device:
         raise ValueError(
             f"{name} and weight must share one floating dtype and device, "
             f"got {x.dtype} on {x.device} and {weight.dtype} on {weight.device}"
         )
+
+
+def _both_are_cast(x: Tensor, weight: Tensor) -> bool:
+    """Whether autocast makes float32 of both before an operator sees them."""
+    return (
+        x.device.type in _AUTOCAST_DEVICES
+        and torch.is_autocast_enabled(x.device.type)
+        and all(t.is_floating_point() and t.dtype != torch.float64 for t in (x, weight))
+    )

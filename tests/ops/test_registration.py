@@ -105,6 +105,65 @@ def test_every_floating_dtype_keeps_its_own() -> None:
         assert inf_dist_bounds(x, x, weight)[0].dtype == dtype
 
 
+class TestAutocast:
+    """Where torch makes some tensors narrower and leaves others."""
+
+    @pytest.mark.parametrize("p", [8.0, math.inf, torch.tensor(8.0)], ids=str)
+    @pytest.mark.parametrize("narrow", [torch.bfloat16, torch.float16])
+    def test_both_are_made_float32_and_each_gets_a_gradient_of_its_own_dtype(
+        self, narrow: torch.dtype, p: float | Tensor
+    ) -> None:
+        x, weight = normal(3, 5).to(narrow), normal(4, 5)
+        wide = [x.float().requires_grad_(), weight.clone().requires_grad_()]
+        expected = norm_dist(*wide, p)
+        expected.sum().backward()
+        for given in ([x, weight], [x, weight.to(narrow)], [weight, x]):
+            a, b = (tensor.clone().requires_grad_() for tensor in given)
+            with torch.autocast("cpu", narrow):
+                y = norm_dist(a, b, p)
+                y.sum().backward()  # in there too, where its operator is another
+            assert y.dtype == torch.float32
+            assert (a.grad.dtype, b.grad.dtype) == (a.dtype, b.dtype)
+            if given[1] is weight:
+                assert torch.equal(y, expected)
+                assert torch.equal(a.grad, wide[0].grad.to(narrow)) and torch.equal(b.grad, wide[1].grad)
+
+    def test_bounds_are_in_float32_too(self) -> None:
+        x, weight = normal(3, 5).bfloat16(), normal(4, 5)
+        with torch.autocast("cpu", torch.bfloat16):
+            bounds = inf_dist_bounds(x, x.float() + 1, weight)
+        assert all(map(torch.equal, bounds, inf_dist_bounds(x.float(), x.float() + 1, weight)))
+
+    def test_float64_is_left_alone_and_does_not_mix(self) -> None:
+        x, weight = normal(3, 5).double(), normal(4, 5)
+        with torch.autocast("cpu", torch.bfloat16):
+            assert norm_dist(x, weight.double(), 8.0).dtype == torch.float64
+            for pair in ((x, weight), (x, weight.bfloat16()), (weight, weight.long())):
+                with pytest.raises(ValueError, match="must share one floating dtype and device"):
+                    unwrap(norm_dist)(*pair, 8.0)
+
+    def test_without_it_dtypes_must_agree(self) -> None:
+        with pytest.raises(ValueError, match="must share one floating dtype and device"):
+            norm_dist(normal(3, 5).bfloat16(), normal(4, 5), 8.0)
+        with torch.autocast("cpu", torch.bfloat16), torch.autocast("cpu", enabled=False):
+            with pytest.raises(ValueError, match="must share one floating dtype and device"):
+                norm_dist(normal(3, 5).bfloat16(), normal(4, 5), 8.0)
+
+    def test_a_gpu_has_it_as_well(self) -> None:
+        before = torch.is_autocast_enabled("cuda")
+        torch.set_autocast_enabled("cuda", True)  # torch.autocast would not where there is no GPU
+        try:
+            with FakeTensorMode():  # shapes and dtypes are all there is to see
+                x, weight = (
+                    torch.empty(3, 5, device="cuda", dtype=torch.float16),
+                    torch.empty(4, 5, device="cuda"),
+                )
+                assert norm_dist(x, weight, 8.0).dtype == torch.float32
+                assert inf_dist_bounds(x, x, weight)[0].dtype == torch.float32
+        finally:
+            torch.set_autocast_enabled("cuda", before)
+
+
 def test_the_backend_has_a_name() -> None:
     assert re.fullmatch(r"reference|cpu-(avx512|avx2|sse4|portable)", backend_name())
     assert backend_name("meta") == "reference"
@@ -153,6 +212,10 @@ try:
     raise SystemExit("0.5 was taken")
 except ValueError as error:
     assert "p must be >= 1" in str(error)
+narrow = x.bfloat16()
+with torch.autocast("cpu", torch.bfloat16):
+    cast = torch.compile(norm_dist, fullgraph=True, backend=sys.argv[1])(narrow, weight, torch.tensor(8.0))
+assert torch.equal(cast, norm_dist(narrow.float(), weight, 8.0))
 for p in (8.0, 12.5, 37.3, math.inf):  # as a number it is part of the graph, which may be made anew
     assert torch.equal(compiled(x, weight, p), norm_dist(x, weight, p)), p
 print("one graph")
