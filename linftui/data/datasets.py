@@ -22,10 +22,10 @@ from torch import Tensor
 from linftui.data.download import ensure
 from linftui.errors import DataError
 from linftui.files import open_regular
+from linftui.recipe.schema import CLASSES
 
 Bytes = UInt8[np.ndarray, "..."]
 
-_CLASSES = 10  # in every data set here
 _HOLDOUT_SEED = 1
 _DIGITS_SEED, _DIGITS_TRAIN = 0, 1437
 _CIFAR10_SHAPE = (3, 32, 32)
@@ -86,7 +86,7 @@ def load_dataset(name: str, root: Path | None = None, holdout: int = 0) -> Datas
     held_out = None
     if holdout:
         train, held_out = _split(name, train, holdout)
-    return Dataset(name, train, test, held_out, facts.levels, facts.mean, facts.std, _CLASSES, sha256)
+    return Dataset(name, train, test, held_out, facts.levels, facts.mean, facts.std, CLASSES, sha256)
 
 
 def read_idx(path: Path, shape: tuple[int, ...]) -> Bytes:
@@ -210,8 +210,8 @@ def _fingerprint(*sets: ImageSet) -> str:
 
 
 def _valid_labels(path: Path, labels: Bytes) -> Bytes:
-    if labels.max() >= _CLASSES:
-        raise _damaged(path, f"holds the label {labels.max()}, but classes go from 0 to {_CLASSES - 1}")
+    if labels.max() >= CLASSES:
+        raise _damaged(path, f"holds the label {labels.max()}, but classes go from 0 to {CLASSES - 1}")
     return labels
 
 

@@ -13,6 +13,10 @@ import msgspec
 from msgspec import Meta, Struct
 
 Dataset = Literal["digits", "mnist", "cifar10"]
+CLASSES = 10  # in every data set here
+
+# The published code goes on to p = infinity only from so large a p; a smaller one it keeps.
+GOES_TO_INF_FROM = 100
 
 # Counts pass into records, floats and other programs' JSON readers, all of which are exact up to here.
 GREATEST_COUNT = 2**53
@@ -187,13 +191,30 @@ class Recipe(Section, frozen=True, kw_only=True):
     log: Annotated[Log, Meta(description="What is written down of the training.")] = Log()
 
     def cautions(self) -> list[str]:
-        """Sentences on what is allowed and yet rarely meant."""
-        if self.p.end_epoch > self.epochs:
-            return [
-                f"p.end_epoch ({self.p.end_epoch:g}) lies beyond epochs ({self.epochs}), so p stays finite "
+        """Sentences on what is allowed and yet rarely meant, or is another thing in the published code."""
+        p, model, said = self.p, self.model, []
+        if p.end_epoch > self.epochs:
+            said.append(
+                f"p.end_epoch ({p.end_epoch:g}) lies beyond epochs ({self.epochs}), so p stays finite "
                 "in training; evaluation and certificates are at p = inf all the same"
-            ]
-        return []
+            )
+        if p.final < GOES_TO_INF_FROM and p.end_epoch < self.epochs:
+            said.append(
+                f"p.final ({p.final:g}) is below {GOES_TO_INF_FROM}, and at p.end_epoch p jumps from there "
+                "to infinity, where the published code keeps it finite; choose "
+                f"{GOES_TO_INF_FROM} or more (the paper's is 1000)"
+            )
+        if model.depth == 1:
+            said.append(
+                "model.depth is 1: a single layer from pixels to logits, of which model.width and "
+                "model.identity say nothing; the published code makes two of it; choose 2 or more"
+            )
+        elif model.width <= CLASSES and model.identity:
+            said.append(
+                f"model.width ({model.width}) is not above the {CLASSES} classes, where the published code "
+                "gives the last layer an identity start too; here it has none; choose a greater width"
+            )
+        return said
 
 
 def decode_custom(expected: type, value: Any) -> Any:

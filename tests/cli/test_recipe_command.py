@@ -27,6 +27,15 @@ def test_check_cautions_where_p_stays_finite(linftui: Command, tiny_recipe: Path
     assert caution.startswith(f"linftui: warning: {tiny_recipe}: p.end_epoch (5) lies beyond epochs (3)")
 
 
+def test_a_run_begins_with_the_cautions_too(linftui: Command, tiny_recipe: Path) -> None:
+    changes = ("--set", "p.final=50", "--set", "model.depth=1")
+    done = linftui("run", tiny_recipe, *changes, "--devices", "cpu", "--dry-run")
+    assert done.returncode == 0
+    first, second = done.stderr.splitlines()
+    assert first.startswith("linftui: warning: p.final (50) is below 100, and at p.end_epoch p jumps")
+    assert second.startswith("linftui: warning: model.depth is 1: a single layer")
+
+
 def test_check_refuses_with_the_place_and_the_nearest_name(
     fails: Callable[..., str], tiny_recipe: Path, tmp_path: Path
 ) -> None:

@@ -23,7 +23,7 @@ name: least
 epochs: 10
 batch_size: 32
 data: {dataset: digits}
-model: {width: 8, depth: 2}
+model: {width: 16, depth: 2}
 eps: {train: 0.3, test: 0.1}
 p: {begin_epoch: 1, end_epoch: 9}
 objective: {lam: {start: 0.1, end: 0.001}}
@@ -197,6 +197,25 @@ def test_what_a_recipe_counts_a_record_can_hold() -> None:
 def test_a_p_that_stays_finite_to_the_end_is_allowed_with_a_caution() -> None:
     [caution] = parse_recipe(LEAST, "least.yaml", ["p.end_epoch=10.5"]).recipe.cautions()
     assert caution.startswith("p.end_epoch (10.5) lies beyond epochs (10)")
+
+
+@pytest.mark.parametrize(
+    ("differs", "caution", "agrees"),
+    [
+        (["p.final=99.9"], "p.final (99.9) is below 100, and at p.end_epoch p jumps", ["p.final=100"]),
+        (["p.final=50"], "p.final (50) is below 100", ["p.final=50", "p.end_epoch=10"]),  # no step at inf
+        (["model.depth=1"], "model.depth is 1: a single layer", ["model.depth=2"]),
+        (["model.width=10"], "model.width (10) is not above the 10 classes", ["model.width=11"]),
+        (["model.width=3"], "model.width (3) is not above", ["model.width=3", "model.identity=0"]),
+        (["model.width=3", "model.depth=1"], "model.depth is 1", ["model.depth=3"]),  # width says nothing
+    ],
+)
+def test_where_the_published_code_does_another_thing_there_is_a_caution(
+    differs: list[str], caution: str, agrees: list[str]
+) -> None:
+    [said] = parse_recipe(LEAST, "least.yaml", differs).recipe.cautions()
+    assert said.startswith(caution) and "the published code" in said and "; choose " in said
+    assert parse_recipe(LEAST, "least.yaml", agrees).recipe.cautions() == []
 
 
 def test_sections_made_in_python_are_checked_too() -> None:
