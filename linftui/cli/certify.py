@@ -14,6 +14,7 @@ from linftui.cli.render import (
     certificate_text,
     clean,
     columns,
+    count,
     duration,
     fail,
     fraction,
@@ -192,7 +193,7 @@ def _show(certificate: CertificatePaths, summary: CertificateSummary, as_json: b
     print(
         clean(
             f"{summary.run} {summary.checkpoint}: {summary.n:,} test images at eps {summary.eps_exact}, "
-            f"{summary.means} means, {duration(summary.seconds)} ({summary.images_per_s:,.0f} images/s)"
+            f"{summary.means} means, {duration(summary.seconds)} ({count(summary.images_per_s)} images/s)"
         )
     )
     spread = interval_half_width(summary.certified_accuracy, summary.n)

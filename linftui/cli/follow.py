@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Iterator
 
-from linftui.cli.render import clean, fraction, number, print_json, summary_json
+from linftui.cli.render import clean, decimal, fraction, number, print_json, summary_json
 from linftui.errors import LinftuiError, RunDirectoryError, WorkerError
 from linftui.launch.control import request_stop
 from linftui.recipe.schema import format_fraction
@@ -60,8 +60,8 @@ class Progress:
         parts = []
         if (train := self.train) is not None:
             parts.append(
-                f"epoch {train.epoch:.1f}/{self.epochs} step {train.step} p {number(train.p)} "
-                f"loss {train.loss:.4f} accuracy {fraction(train.accuracy)}"
+                f"epoch {decimal(train.epoch, 1)}/{self.epochs} step {train.step} p {number(train.p)} "
+                f"loss {decimal(train.loss, 4)} accuracy {fraction(train.accuracy)}"
             )
         if (evaluation := self.evaluation) is not None:
             parts.append(

@@ -1,4 +1,7 @@
-"""How values become text for a terminal: numbers, times, and strangers' strings made harmless."""
+"""How values become text for a terminal: numbers, times, and strangers' strings made harmless.
+
+A record may hold any number that JSON can write; none takes more room than a real one.
+"""
 
 import json
 import math
@@ -6,11 +9,15 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-from linftui.rundir.records import jsonable
+from linftui.recipe.schema import GREATEST_COUNT
+from linftui.rundir.records import LONGEST_S, WRITTEN_OUT, jsonable
 
 if TYPE_CHECKING:
     from linftui.rundir.certificates import Certificate
     from linftui.rundir.store import RunSummary
+
+
+LONGEST_RADIUS = 20  # characters
 
 
 def clean(text: str) -> str:
@@ -42,6 +49,22 @@ def number(value: float | None, digits: int = 4) -> str:
     return f"{value:.{digits}g}"
 
 
+def decimal(value: float, places: int) -> str:
+    """A number with so many decimals."""
+    return f"{value:.{places}f}" if abs(value) < WRITTEN_OUT else number(value)
+
+
+def count(value: float | None) -> str:
+    """A number with its thousands apart and no fraction."""
+    return number(value) if value is None or not abs(value) <= GREATEST_COUNT else f"{value:,.0f}"
+
+
+def radius(run: "RunSummary") -> str:
+    """The radius that a run is certified at, exact where that is short."""
+    exact = run.eps_exact or "-"
+    return clean(exact) if len(exact) <= LONGEST_RADIUS else number(run.eps)
+
+
 def fraction(value: float | None) -> str:
     """An accuracy in [0, 1]."""
     return "-" if value is None else f"{value:.4f}"
@@ -59,10 +82,11 @@ def certificate_text(certificate: "Certificate") -> str:
 
 
 def age(since: float | None) -> str:
-    """How long ago, in one unit."""
-    if since is None:
+    """How long ago, in one unit; a dash for a number that is no moment."""
+    now = time.time()
+    if since is None or not abs(now - since) < LONGEST_S:
         return "-"
-    seconds = max(0.0, time.time() - since)
+    seconds = max(0.0, now - since)
     for unit, size in (("d", 86400), ("h", 3600), ("m", 60)):
         if seconds >= size:
             return f"{seconds / size:.0f}{unit}"
@@ -70,7 +94,9 @@ def age(since: float | None) -> str:
 
 
 def duration(seconds: float) -> str:
-    """A length of time as h:mm:ss or m:ss."""
+    """A length of time as h:mm:ss or m:ss; a dash for a number that is none."""
+    if not abs(seconds) < LONGEST_S:
+        return "-"
     minutes, s = divmod(int(seconds), 60)
     hours, m = divmod(minutes, 60)
     return f"{hours}:{m:02d}:{s:02d}" if hours else f"{m}:{s:02d}"

@@ -8,9 +8,11 @@ from linftui.cli.render import (
     certificate_text,
     clean,
     columns,
+    count,
     fraction,
     number,
     print_json,
+    radius,
     summary_json,
 )
 from linftui.rundir.paths import RunPaths
@@ -38,7 +40,7 @@ def ls(runs_dir: RunsDir = Path("runs"), as_json: AsJson = False) -> None:
             number(run.loss),
             fraction(run.certified_accuracy),
             fraction(run.clean_accuracy),
-            clean(run.eps_exact or "-"),
+            radius(run),
             age(run.created),
         ]
         for run in runs
@@ -55,18 +57,17 @@ def show(run: RunName, runs_dir: RunsDir = Path("runs"), as_json: AsJson = False
     if as_json:
         print_json(summary_json(summary))
         return
-    eps = summary.eps_exact or "-"
     facts = [
         ("run", summary.id),
         ("state", summary.state or f"damaged: {summary.problem}"),
         ("recipe", summary.recipe or "-"),
         ("epoch", f"{summary.epoch if summary.epoch is not None else '-'} of {summary.epochs or '-'}"),
-        ("step", f"{summary.step:,}" if summary.step is not None else "-"),
+        ("step", count(summary.step)),
         ("p", number(summary.p)),
         ("lam", number(summary.lam)),
         ("loss", number(summary.loss)),
         ("clean accuracy", fraction(summary.clean_accuracy)),
-        ("certified accuracy", f"{fraction(summary.certified_accuracy)} (p = inf, eps {eps})"),
+        ("certified accuracy", f"{fraction(summary.certified_accuracy)} (p = inf, eps {radius(summary)})"),
         ("attempt", str(summary.attempt or "-")),
         ("path", summary.path),
         *([("problem", summary.problem)] if summary.state and summary.problem else []),

@@ -2,7 +2,6 @@
 
 import contextlib
 import difflib
-import math
 import os
 import re
 import secrets
@@ -14,7 +13,7 @@ from pathlib import Path
 
 from linftui.errors import LinftuiError, RecipeError, RunDirectoryError, RunNotFoundError, UsageError
 from linftui.files import open_lock, open_regular
-from linftui.recipe.schema import Recipe, parse_fraction
+from linftui.recipe.schema import GREATEST_COUNT, Recipe, parse_fraction
 from linftui.rundir.paths import RunPaths
 from linftui.rundir.reader import last_metrics, read_record
 from linftui.rundir.records import MetaRecord, StateRecord
@@ -250,7 +249,7 @@ def summarise(paths: RunPaths) -> RunSummary:
         id=paths.id,
         state=state,
         recipe=meta.recipe if meta else None,
-        epoch=int(train.epoch) if train and math.isfinite(train.epoch) else None,
+        epoch=int(train.epoch) if train and abs(train.epoch) <= GREATEST_COUNT else None,
         epochs=meta.epochs if meta else None,
         step=train.step if train else None,
         p=train.p if train else None,

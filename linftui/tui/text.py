@@ -1,11 +1,15 @@
-"""How values become text on the dashboard: numbers, times, bars, and strangers' strings made harmless."""
+"""How values become text on the dashboard: numbers, times, bars, and strangers' strings made harmless.
+
+A record may hold any number that JSON can write; none takes more room than a real one.
+"""
 
 import math
 import time
 
 from textual.content import Content
 
-from linftui.rundir.records import Gpu
+from linftui.recipe.schema import GREATEST_COUNT
+from linftui.rundir.records import LONGEST_S, WRITTEN_OUT, Gpu
 
 
 def clean(text: str) -> str:
@@ -20,6 +24,11 @@ def number(value: float | None, digits: int = 4) -> str:
     if math.isinf(value):
         return "∞" if value > 0 else "-∞"
     return f"{value:.{digits}g}".replace("e-0", "e-").replace("e+0", "e")
+
+
+def decimal(value: float, places: int) -> str:
+    """A number with so many decimals."""
+    return f"{value:.{places}f}" if abs(value) < WRITTEN_OUT else number(value)
 
 
 def loss(value: float | None) -> str:
@@ -38,9 +47,14 @@ def accuracy(value: float | None) -> str:
     return f"{value:.4f}".removeprefix("0")
 
 
-def count(value: int | None) -> str:
-    """A whole number with its thousands apart."""
-    return "-" if value is None else f"{value:,}"
+def percent(share: float | None) -> str:
+    """A share in per cent, such as `84%`; a number that is no share ends at 999%."""
+    return "-" if share is None or math.isnan(share) else f"{min(max(share, -9.99), 9.99):.0%}"
+
+
+def count(value: float | None) -> str:
+    """A number with its thousands apart and no fraction."""
+    return number(value) if value is None or not abs(value) <= GREATEST_COUNT else f"{value:,.0f}"
 
 
 def brief(value: int | None) -> str:
@@ -54,10 +68,11 @@ def brief(value: int | None) -> str:
 
 
 def age(since: float | None, now: float | None = None) -> str:
-    """How long ago a moment was, in one unit."""
-    if since is None:
+    """How long ago a moment was, in one unit; a dash for a number that is no moment."""
+    now = time.time() if now is None else now
+    if since is None or not abs(now - since) < LONGEST_S:
         return "-"
-    seconds = max(0.0, (time.time() if now is None else now) - since)
+    seconds = max(0.0, now - since)
     for unit, size in (("d", 86400), ("h", 3600), ("m", 60)):
         if seconds >= size:
             return f"{seconds / size:.0f}{unit}"
@@ -66,7 +81,7 @@ def age(since: float | None, now: float | None = None) -> str:
 
 def clock(seconds: float) -> str:
     """A length of time that runs, as hh:mm:ss; a dash for a number that is none."""
-    if not math.isfinite(seconds):
+    if not abs(seconds) < LONGEST_S:
         return "-"
     minutes, s = divmod(int(max(0.0, seconds)), 60)
     hours, m = divmod(minutes, 60)
@@ -75,7 +90,7 @@ def clock(seconds: float) -> str:
 
 def duration(seconds: float | None) -> str:
     """A length of time as people say it: `1d04h`, `1h02`, `12 min`, `40 s`."""
-    if seconds is None or not math.isfinite(seconds):
+    if seconds is None or not abs(seconds) < LONGEST_S:
         return "-"
     seconds = max(0.0, seconds)
     if seconds < 90:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from forgeries import FORGERIES, NAME, Forge, edit, summary
 
+from linftui.cli.follow import Progress
 from linftui.cli.runs import show
 from linftui.rundir.paths import RunPaths
 
@@ -264,6 +265,28 @@ class TestStrangersRuns:
         edit(copied_run / "meta.json", recipe=ESCAPE)
         [line] = linftui("show", "tiny-run", "--json").stdout.splitlines()
         assert "\x1b" not in line and json.loads(line)["recipe"] == ESCAPE
+
+    @pytest.mark.parametrize("absurd", [1e308, -1e308, 1e300])
+    def test_an_absurd_number_takes_no_more_room_than_a_real_one(
+        self, linftui: Command, copied_run: Path, absurd: float
+    ) -> None:
+        shutil.copytree(copied_run, copied_run.with_name("other"))
+        lines = (copied_run / "metrics.jsonl").read_text().splitlines()
+        last = json.loads(next(line for line in reversed(lines) if '"train"' in line))
+        invented = dict.fromkeys(
+            ("epoch", "loss", "p", "lam", "lr", "scalar", "images_per_s", "time"), absurd
+        )
+        with (copied_run / "metrics.jsonl").open("a") as metrics:
+            metrics.write(json.dumps({**last, **invented}) + "\n")
+        edit(copied_run / "meta.json", created=absurd, eps_test=f"{'1' * 60}/{'9' * 60}")
+        for arguments in (["ls"], ["show", "tiny-run"]):
+            done = linftui(*arguments)
+            assert done.returncode == 0 and "1e+30" in done.stdout
+            assert max(map(len, done.stdout.splitlines())) <= 100
+        assert json.loads(linftui("show", "tiny-run", "--json").stdout)["epoch"] is None
+        progress = Progress(RunPaths(copied_run), 1)
+        progress.update()
+        assert "1e+30" in progress.line() and len(progress.line()) <= 150
 
     def test_what_metrics_say_is_shown_as_it_is(self, linftui: Command, copied_run: Path) -> None:
         """An invented curve is a possible one: docs/security.md says so."""

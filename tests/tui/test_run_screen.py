@@ -341,6 +341,21 @@ def test_numbers_of_a_damaged_record_break_nothing(runs: Path, show: Show) -> No
     show(runs, script, first="tiny-run")
 
 
+def test_an_absurd_number_leaves_room_for_the_others(runs: Path, show: Show) -> None:
+    paths = revive(runs / "tiny-run")
+    last = train_record(paths)
+
+    async def script(person: Person) -> None:
+        await opened(person)
+        append(paths.metrics, structs.replace(last, epoch=1e308, images_per_s=1e308, loss=1e308, time=1e308))
+        await person.sees("epoch 1e+308/3", "999%", "step 36", "loss 1e+308", "1e+308 img/s")
+        assert "epoch 1e+308/3" in person.line("999%") and "loss 1e+308" in person.line("img/s")
+        await person.press("escape")
+        await person.sees("-/3")
+
+    show(runs, script, first="tiny-run")
+
+
 def test_nothing_is_divided_by_what_is_nothing(runs: Path, show: Show) -> None:
     paths = revive(runs / "tiny-run")
     last = train_record(paths)

@@ -1,9 +1,12 @@
 """How values are written on the dashboard."""
 
 import math
+import time
+from types import ModuleType
 
 import pytest
 
+from linftui.cli import render
 from linftui.devices import Gpu
 from linftui.tui import text
 
@@ -65,6 +68,32 @@ def test_devices_are_named_in_brief() -> None:
 
 def test_a_moment_that_is_none_is_not_written() -> None:
     assert text.time_of_day(1e300) == text.time_of_day(math.nan) == "--:--:--"
+
+
+@pytest.mark.parametrize("value", [1e308, -1e308, 1e300, 2.0**53, 1e15, -1e10, math.inf, -math.inf, math.nan])
+@pytest.mark.parametrize("module", [text, render], ids=["dashboard", "command line"])
+def test_no_number_takes_more_room_than_a_real_one(module: ModuleType, value: float) -> None:
+    written = [
+        module.number(value), module.number(value, 3), module.decimal(value, 1), module.decimal(value, 4),
+        module.age(value), module.duration(value),
+    ]  # fmt: skip
+    assert max(map(len, written)) <= 11, written
+    assert len(module.count(value)) <= 22  # 2^53 in full
+    assert len(text.percent(value)) <= 5 and len(text.clock(value)) <= 11 and len(text.loss(value)) <= 10
+
+
+@pytest.mark.parametrize("module", [text, render], ids=["dashboard", "command line"])
+def test_numbers_of_usual_size_are_written_out(module: ModuleType) -> None:
+    assert (module.decimal(4294967296.0, 1), module.decimal(0.12345, 4)) == ("4294967296.0", "0.1235")
+    assert [module.count(value) for value in (None, 36, 1234.6, 2**53)] == [
+        "-", "36", "1,235", "9,007,199,254,740,992",
+    ]  # fmt: skip
+    assert (module.age(time.time() - 3 * 86400), module.age(1.0)[-1]) == ("3d", "d")
+
+
+def test_shares_are_written_in_per_cent() -> None:
+    shares = [None, math.nan, 0.0, 0.844, 1.0, 1.04]
+    assert [text.percent(share) for share in shares] == ["-", "-", "0%", "84%", "100%", "104%"]
 
 
 def test_the_interval_is_that_of_the_command_line() -> None:

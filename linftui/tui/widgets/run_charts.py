@@ -10,7 +10,7 @@ from linftui.tui import palette
 from linftui.tui.curves import planned
 from linftui.tui.run_model import RunModel
 from linftui.tui.series import Series
-from linftui.tui.text import accuracy, loss, number
+from linftui.tui.text import accuracy, loss, number, percent
 from linftui.tui.widgets.chart import Chart
 from linftui.tui.widgets.curve import ChartOptions, Curve, Mark
 
@@ -133,7 +133,7 @@ class RunCharts(Vertical):
         devices = self._model.curves.devices
         return [
             Curve(
-                name, series, palette.CYCLE[place % len(palette.CYCLE)], format=_percent,
+                name, series, palette.CYCLE[place % len(palette.CYCLE)], format=percent,
                 line="dashed" if name.startswith("mem") else "solid",
             )
             for place, (name, series) in enumerate(devices.items())
@@ -166,7 +166,3 @@ def reached(epoch: float, epochs: int) -> float:
 def heading(recipe: Recipe) -> str:
     """What the accuracies are of."""
     return f"certified accuracy · test · eps {format_fraction(recipe.eps.test)}"
-
-
-def _percent(share: float | None) -> str:
-    return "-" if share is None else f"{share:.0%}"

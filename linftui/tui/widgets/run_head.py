@@ -17,10 +17,12 @@ from linftui.tui.text import (
     clean,
     clock,
     count,
+    decimal,
     device_names,
     duration,
     loss,
     number,
+    percent,
     time_of_day,
     wilson,
 )
@@ -101,12 +103,12 @@ class RunHead(Lines):
     def _progress(self, width: int) -> Content:
         train, epochs = self._model.train, self._model.epochs
         epoch = train.epoch if train else 0.0
-        shown = f"{epoch:.1f}".removesuffix(".0")
+        shown = decimal(epoch, 1).removesuffix(".0")
         _, _, colour = state_look(self._model.state) if self._model.standing else ("", "", "$faint")
         share = epoch / epochs if epochs else 0.0
         return Content.assemble(
             ("epoch ", "$muted"), f"{shown:>5}", (f"/{epochs or '-'}", "$muted"), "  ",
-            bar(share, max(width, NARROW_BAR), colour), f" {share:4.0%}",
+            bar(share, max(width, NARROW_BAR), colour), f" {percent(share):>4}",
         )  # fmt: skip
 
     def _figures(self) -> Content:
@@ -120,7 +122,7 @@ class RunHead(Lines):
         ]
         figures = [Content.assemble((f"{name} ", "$muted"), value) for name, value in parts]
         if train is not None:
-            figures.append(Content.assemble(f"{train.images_per_s:,.0f}", (" img/s", "$muted")))
+            figures.append(Content.assemble(count(train.images_per_s), (" img/s", "$muted")))
         return Content("   ").join(figures)
 
     def _notices(self, width: int) -> list[Content]:
