@@ -61,6 +61,7 @@ class _Document:
     def __init__(self, source: str) -> None:
         self.source = source
         self.places: dict[FieldPath, str] = {}
+        self.plain: dict[FieldPath, str] = {}  # what stands there, where that is a word without quotes
         self.nodes = 0
 
     def place(self, mark: yaml.Mark | None) -> str:
@@ -93,7 +94,10 @@ class _Document:
         text = str(node.value)
         if any("\ud800" <= c <= "\udfff" for c in text):  # written as an escape; no file could hold it
             raise self.error(node.start_mark, "half a surrogate pair is not text")
-        return _scalar(text, plain=getattr(node, "style", None) is None)
+        plain = getattr(node, "style", None) is None
+        if plain:
+            self.plain[path] = text
+        return _scalar(text, plain=plain)
 
     def _mapping(self, node: yaml.MappingNode, path: FieldPath) -> dict[str, Any]:
         values: dict[str, Any] = {}
@@ -179,16 +183,16 @@ def parse_recipe(text: str, source: str, overrides: Iterable[str] = ()) -> Loade
         raise RecipeError(f"{source}:1:1: a recipe is a mapping of sections, got {_shown(values)}")
     kept = tuple(overrides)
     for override in kept:
-        _apply_override(values, document.places, override)
+        _apply_override(values, document, override)
     _refuse_unknown_keys(values, Recipe, (), document.places)
     try:
         recipe = msgspec.convert(values, Recipe, dec_hook=decode_custom)
     except msgspec.ValidationError as error:
-        raise _explain(str(error), values, document.places, source) from error
+        raise _explain(str(error), values, document) from error
     return LoadedRecipe(recipe, source, text, kept)
 
 
-def _apply_override(values: dict[str, Any], places: dict[FieldPath, str], override: str) -> None:
+def _apply_override(values: dict[str, Any], document: _Document, override: str) -> None:
     dotted, equals, text = override.partition("=")
     path = tuple(part.strip() for part in dotted.split("."))
     if not equals or not all(path):
@@ -201,15 +205,32 @@ def _apply_override(values: dict[str, Any], places: dict[FieldPath, str], overri
         if target.get(key) is None:
             target[key] = {}
         target = target[key]
-        if not isinstance(target, dict):
+        if not isinstance(target, dict) or _is_field(path[:depth]):
             raise RecipeError(f"{label}: {_dotted(path[:depth])} is a value, not a section")
     target[path[-1]] = value
-    for old in [place for place in places if place[: len(path)] == path]:
-        del places[old]
+    places = document.places
+    for known in (places, document.plain):
+        for old in [place for place in known if place[: len(path)] == path]:
+            del known[old]
     for depth in range(1, len(path) + 1):
         places[(*path[:depth], "<key>")] = label
     places.update({(*path, *inner): label for inner in part.places})
     places[path] = label
+    document.plain.update({(*path, *inner): word for inner, word in part.plain.items()})
+
+
+def _is_field(path: FieldPath) -> bool:
+    """Whether a recipe has a value there and no section; what it does not know is neither."""
+    section: Any = Recipe
+    for key in path:
+        if not _is_section(section) or key not in (types := get_type_hints(section)):
+            return False
+        section = types[key]
+    return not _is_section(section)
+
+
+def _is_section(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, msgspec.Struct)
 
 
 def _refuse_unknown_keys(
@@ -224,7 +245,7 @@ def _refuse_unknown_keys(
             hint = f"did you mean {_dotted((*path, near[0]))}?" if near else f"known here: {', '.join(types)}"
             place = places.get((*path, key, "<key>"), "")
             raise RecipeError(f"{place}: unknown key {_dotted((*path, key))}", hint)
-        if isinstance(types[key], type) and issubclass(types[key], msgspec.Struct):
+        if _is_section(types[key]):
             _refuse_unknown_keys(value, types[key], (*path, key), places)
 
 
@@ -249,25 +270,36 @@ def _shown(value: Any) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
-def _explain(message: str, values: Any, places: dict[FieldPath, str], source: str) -> RecipeError:
+def _explain(message: str, values: Any, document: _Document) -> RecipeError:
     """msgspec's complaint in the project's words: place, field, rule, value."""
     text, _, where = message.partition(" - at `$")
     path = tuple(part for part in where.rstrip("`").split(".") if part)
     if missing := re.fullmatch(r"Object missing required field `(\w+)`", text):
         path = (*path, missing[1])
-        return RecipeError(f"{_place_of(path, places, source)}: {_dotted(path)} is missing")
+        return RecipeError(f"{_place_of(path, document)}: {_dotted(path)} is missing")
     # A message of our own starts with the field it is about, seen from the section that raised it.
     owner = tuple(text.split(" ", 1)[0].split("."))
     if owner[0] in getattr(_type_at(path), "__struct_fields__", ()):
         prefix = f"{_dotted(path)}." if path else ""
-        return RecipeError(f"{_place_of((*path, *owner), places, source)}: {prefix}{text}")
+        return RecipeError(f"{_place_of((*path, *owner), document)}: {prefix}{text}")
     rule, hint = _rule(text, path), ""
     if rule is not None:
         value = _lookup(values, path)
         text = f"must be {rule}, got {_shown(value)}"
         near = difflib.get_close_matches(str(value), _choices(path), n=1)
-        hint = f"did you mean {near[0]}?" if near else ""
-    return RecipeError(f"{_place_of(path, places, source)}: {_dotted(path)} {text}", hint)
+        hint = f"did you mean {near[0]}?" if near else _how_to_quote(rule, path, document)
+    return RecipeError(f"{_place_of(path, document)}: {_dotted(path)} {text}", hint)
+
+
+def _how_to_quote(rule: str, path: FieldPath, document: _Document) -> str:
+    """How a word that YAML takes for a number, or for true, is written as the text that a field holds."""
+    word = document.plain.get(path)
+    if not word or not rule.startswith(_TYPES["str"]) or _choices(path):
+        return ""
+    quoted = f'"{word}"'
+    if document.places[path].startswith("--set "):
+        quoted = f"--set '{_dotted(path)}={quoted}'"  # the quotes that the shell leaves
+    return f"quote it: {quoted}"
 
 
 def _rule(text: str, path: FieldPath) -> str | None:
@@ -300,12 +332,12 @@ def _lookup(values: Any, path: FieldPath) -> Any:
     return values
 
 
-def _place_of(path: FieldPath, places: dict[FieldPath, str], source: str) -> str:
+def _place_of(path: FieldPath, document: _Document) -> str:
     """The place of a field, or of the nearest section around it."""
     for depth in range(len(path), -1, -1):
-        if path[:depth] in places:
-            return places[path[:depth]]
-    return source
+        if path[:depth] in document.places:
+            return document.places[path[:depth]]
+    return document.source
 
 
 def dump_recipe(recipe: Recipe) -> str:

@@ -2,6 +2,7 @@
 
 import math
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
@@ -225,11 +226,47 @@ class TestOverrides:
             ("objective.lam={end: 1}", "--set objective.lam={end: 1}: objective.lam.start is missing"),
             ("epochs.x=1", "--set epochs.x=1: epochs is a value, not a section"),
             ("data.dataset.x=1", "--set data.dataset.x=1: data.dataset is a value, not a section"),
+            # what the file does not mention
+            ("seed.x=1", "--set seed.x=1: seed is a value, not a section"),
+            ("data.root.x.y=1", "--set data.root.x.y=1: data.root is a value, not a section"),
+            ("p.final.x=1", "--set p.final.x=1: p.final is a value, not a section"),
+            ("p.x.y=1", "--set p.x.y=1: unknown key p.x; known here: start, final, begin_epoch, end_epoch"),
             ("log={a: 1, a: 2}", "--set log={a: 1, a: 2}:1:8: a is given twice"),
         ],
     )
     def test_a_wrong_one_is_named_in_the_error(self, override: str, message: str) -> None:
         assert error_of(TEXT, override) == message
+
+    @pytest.mark.parametrize(
+        ("override", "message"),
+        [
+            ("name=007", """name must be text, got 7; quote it: --set 'name="007"'"""),
+            ("name=1e5", """name must be text, got 100000.0; quote it: --set 'name="1e5"'"""),
+            ("name=true", """name must be text, got true; quote it: --set 'name="true"'"""),
+            ("name=null", """name must be text, got nothing; quote it: --set 'name="null"'"""),
+            ("name=", "name must be text, got nothing"),
+            (
+                "data={dataset: digits, root: 12}",
+                """data.root must be text or null, got 12; quote it: --set 'data.root="12"'""",
+            ),
+            ("data.dataset=5", "data.dataset must be text, got 5"),  # no data set is called so
+            ("epochs=true", "epochs must be a whole number, got true"),
+        ],
+    )
+    def test_where_yaml_makes_no_text_of_a_word_the_hint_is_to_quote_it(
+        self, override: str, message: str
+    ) -> None:
+        assert error_of(TEXT, override) == f"--set {override}: {message}"
+        if "--set '" in message:
+            mended = shlex.split(message.partition("--set ")[2])
+            assert parse(TEXT, *mended)
+
+    def test_in_a_file_likewise(self) -> None:
+        message = error_of(TEXT.replace("name: example", "name: 2024"))
+        assert message == 'x.yaml:2:7: name must be text, got 2024; quote it: "2024"'
+        assert parse(TEXT.replace("name: example", 'name: "2024"')).name == "2024"
+        message = error_of(TEXT.replace("name: example", "name: 1.50"), "name=x", "name=1.0")
+        assert message.endswith("""quote it: --set 'name="1.0"'""")
 
     def test_one_that_is_no_yaml_is_refused(self) -> None:
         assert error_of(TEXT, "optimizer={").startswith("--set optimizer={:1:2: not valid YAML: ")
