@@ -13,6 +13,7 @@ import fcntl
 import hashlib
 import importlib.util
 import os
+import re
 import shutil
 import stat
 import tarfile
@@ -35,6 +36,7 @@ Progress = Callable[[str, int, int], None]
 
 _CHUNK_BYTES = 1 << 16  # as much as a broken connection loses
 _TIMEOUT_S = 30
+_LONGEST_CAUSE = 200  # characters
 
 
 @dataclass(frozen=True)
@@ -255,8 +257,9 @@ def _fetch(remote: RemoteFile, folder: Path, progress: Progress | None) -> Path:
             failure = f"answered with status {error.response.status_code}"
         except requests.exceptions.InvalidHeader:
             failure = "offered a file of the wrong length"
-        except requests.RequestException:
-            failure = "could not be reached or broke off"
+        except requests.RequestException as error:
+            through = " through the environment's proxy" if _has_proxy(url) else ""
+            failure = f"could not be reached{through} or broke off ({_cause(error)})"
         except ValueError:  # by which pooch says that the checksum is wrong
             failure = "gave a file with the wrong checksum, which was deleted"
         failures.append(f"{urlsplit(url).netloc} {failure}")
@@ -265,6 +268,22 @@ def _fetch(remote: RemoteFile, folder: Path, progress: Progress | None) -> Path:
         "check the network and try again (a part already here is kept and continued), or put the data set's "
         "files in a folder and name it as data.root in the recipe",
     )
+
+
+def _has_proxy(url: str) -> bool:
+    from requests.utils import get_environ_proxies, select_proxy
+
+    return select_proxy(url, get_environ_proxies(url)) is not None
+
+
+def _cause(error: BaseException) -> str:
+    """What an error's first cause says, on one line, without a proxy's password."""
+    while (earlier := error.__cause__ or error.__context__) is not None:
+        error = earlier
+    words = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    words = re.sub(r"^\[\w+: \w+\] | \(_ssl\.c:\d+\)$", "", words)  # what OpenSSL and Python add to it
+    words = re.sub(r"//[^/\s@]*@", "//", " ".join(words.split()))
+    return words if len(words) <= _LONGEST_CAUSE else words[: _LONGEST_CAUSE - 3] + "..."
 
 
 @dataclass(frozen=True)
@@ -295,12 +314,10 @@ class _ResumingDownloader:
 
     def _request(self, url: str, start: int) -> bool:
         """Receives the bytes from `start` on; False if the server has no such range (status 416)."""
-        import requests
-
         headers = {"Accept-Encoding": "identity"}
         if start:
             headers["Range"] = f"bytes={start}-"
-        with requests.get(url, headers=headers, stream=True, timeout=_TIMEOUT_S) as response:
+        with _get(url, headers) as response:
             if start and response.status_code == 416:
                 return False
             response.raise_for_status()
@@ -326,7 +343,19 @@ class _ResumingDownloader:
                 if received > self.remote.size:
                     break  # the wrong file, perhaps without end; its checksum will say so
         if received < self.remote.size:
-            raise requests.ConnectionError(f"{received} bytes of {self.remote.size}")
+            raise requests.ConnectionError(f"after {received} of {self.remote.size} bytes")
+
+
+def _get(url: str, headers: dict[str, str]) -> "requests.Response":
+    """Asks a server; whatever keeps it from answering is a RequestException."""
+    import requests
+
+    try:
+        return requests.get(url, headers=headers, stream=True, timeout=_TIMEOUT_S)
+    except requests.RequestException:
+        raise
+    except (OSError, ValueError) as error:  # no such certificates, a proxy's impossible name
+        raise requests.ConnectionError(str(error)) from error
 
 
 def _extract(archive: Path, source: Source, folder: Path) -> None:

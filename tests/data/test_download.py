@@ -4,6 +4,7 @@ import errno
 import io
 import logging
 import os
+import re
 import shutil
 import stat
 import subprocess
@@ -90,7 +91,7 @@ def test_a_cut_is_noticed_when_the_server_announces_no_length(
     toy: RemoteFile, mirror: Mirror, cache: Path
 ) -> None:
     mirror.announces_length, mirror.cut_after = False, HALF
-    with pytest.raises(DataError, match="broke off"):
+    with pytest.raises(DataError, match=rf"broke off \(after {HALF} of {len(CONTENT)} bytes\)"):
         ensure("toy", None)
     assert CONTENT.startswith((cache / "toy.bin.part").read_bytes())
 
@@ -202,10 +203,86 @@ def test_when_every_mirror_fails_one_sentence_says_which_and_what_to_do(
     with pytest.raises(DataError) as caught:
         ensure("toy", None)
     sentence = str(caught.value)
-    assert "cannot download toy.bin: 127.0.0.1:9 could not be reached" in sentence
+    assert (
+        "cannot download toy.bin: 127.0.0.1:9 could not be reached or broke off (Connection refused), "
+        in (sentence)
+    )
     assert "answered with status 404" in sentence
     assert "data.root" in caught.value.hint
     assert "\n" not in sentence
+
+
+class TestCauses:
+    """What spoils a download is told in the cause's own words, and blamed on nothing else."""
+
+    @pytest.fixture(autouse=True)
+    def environment(self, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+            monkeypatch.delenv(name, raising=False)
+            monkeypatch.delenv(name.upper(), raising=False)
+        for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+            monkeypatch.delenv(name, raising=False)
+        self.cache, self.monkeypatch = cache, monkeypatch
+
+    def refusal(self, url: str, **environment: str) -> str:
+        for name, value in environment.items():
+            self.monkeypatch.setenv(name, value)
+        file = remote("toy.bin", CONTENT, url)
+        self.monkeypatch.setitem(download.SOURCES, "toy", Source(files=(file,), remotes=(file,)))
+        with pytest.raises(DataError, match=r"^cannot download toy\.bin: ") as refused:
+            ensure("toy", None)
+        assert leftovers(self.cache) == set() and "\n" not in refused.value.message
+        return refused.value.message.partition(" could not be reached")[2]
+
+    def test_certificates_that_are_not_there(self, tmp_path: Path) -> None:
+        missing = str(tmp_path / "missing.pem")
+        assert self.refusal("https://127.0.0.1:9/", REQUESTS_CA_BUNDLE=missing) == (
+            f" or broke off (Could not find a suitable TLS CA certificate bundle, invalid path: {missing})"
+        )
+
+    def test_a_server_that_cannot_be_trusted(self, mirror: Mirror, tmp_path: Path) -> None:
+        url = mirror.url.replace("http:", "https:")  # which it does not speak
+        assert re.fullmatch(r" or broke off \([a-z ]+\)", self.refusal(url))  # OpenSSL's words
+        (tmp_path / "none.pem").write_text("no certificate")
+        assert self.refusal(url, REQUESTS_CA_BUNDLE=str(tmp_path / "none.pem")) == (
+            " or broke off (no certificate or crl found)"
+        )
+
+    @pytest.mark.parametrize(
+        ("proxy", "cause"),
+        [
+            ("http://127.0.0.1:9", "Connection refused"),
+            (f"http://{'a' * 300}:80", "label too long"),
+            ("http://user:secret@127.0.0.1:99999", "Failed to parse: http://127.0.0.1:99999"),
+            (
+                "gopher://127.0.0.1:9",
+                "Proxy URL had unsupported scheme gopher, should use http:// or https://",
+            ),
+        ],
+    )
+    @pytest.mark.parametrize("scheme", ["http", "https"])
+    def test_a_proxy_that_does_not_work(self, scheme: str, proxy: str, cause: str) -> None:
+        told = self.refusal(f"{scheme}://mirror.invalid/", **{f"{scheme}_proxy": proxy})
+        assert told.startswith(" through the environment's proxy or broke off (")
+        assert told.endswith(f"{cause})") and "secret" not in told
+
+    def test_a_proxy_that_wants_to_know_who_asks(self, mirror: Mirror) -> None:
+        told = self.refusal("https://mirror.invalid/", https_proxy=mirror.url)  # it knows GET alone
+        assert told.startswith(
+            " through the environment's proxy or broke off (Tunnel connection failed: 501 "
+        )
+
+    def test_what_has_many_words_is_cut(self) -> None:
+        told = self.refusal("http://mirror.invalid/", http_proxy=f"http://127.0.0.1:{'9' * 5000}")
+        assert told.endswith("99...)") and len(told) < 300
+
+    def test_a_disk_that_refuses_is_not_the_networks_fault(self, mirror: Mirror) -> None:
+        mirror.files["toy.bin"] = CONTENT
+        (self.cache / "toy.bin.part").mkdir(parents=True)  # in the place of what is to be written
+        file = remote("toy.bin", CONTENT, mirror.url)
+        self.monkeypatch.setitem(download.SOURCES, "toy", Source(files=(file,), remotes=(file,)))
+        with pytest.raises(DataError, match="cannot write the data cache .*LINFTUI_CACHE"):
+            ensure("toy", None)
 
 
 def test_a_damaged_file_in_the_cache_is_replaced(toy: RemoteFile, mirror: Mirror, cache: Path) -> None:
