@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from linftui.rundir.certificates import images_of
 from linftui.rundir.paths import CertificatePaths
 from linftui.rundir.records import CertificateSummary, decoder, encode
 
@@ -72,7 +73,7 @@ def _draw(summary: CertificateSummary, certificate: CertificatePaths) -> None:
         textcoords="offset points",
     )
     axes.set(xlabel="eps (pixel units)", ylabel="accuracy", xlim=(0, radii[-1] or 1), ylim=(0, 1.02))
-    title = f"{summary.run} · {summary.checkpoint} · {summary.n:,} test images"
+    title = f"{summary.run} · {summary.checkpoint} · {images_of(summary)} test images"
     axes.set_title(title, fontsize=10, parse_math=False)  # a folder's name may hold dollar signs
     axes.grid(alpha=0.25)
     axes.legend(loc="lower left")

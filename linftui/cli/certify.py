@@ -24,7 +24,7 @@ from linftui.cli.render import (
 from linftui.cli.screen import has_bars
 from linftui.errors import UsageError
 from linftui.launch.certification import Certification
-from linftui.rundir.certificates import Certificates
+from linftui.rundir.certificates import Certificates, images_of
 from linftui.rundir.paths import CertificatePaths, RunPaths
 from linftui.rundir.records import CertificateSummary
 from linftui.rundir.stopping import WARNING_SIGNALS
@@ -192,8 +192,9 @@ def _show(certificate: CertificatePaths, summary: CertificateSummary, as_json: b
         return
     print(
         clean(
-            f"{summary.run} {summary.checkpoint}: {summary.n:,} test images at eps {summary.eps_exact}, "
-            f"{summary.means} means, {duration(summary.seconds)} ({count(summary.images_per_s)} images/s)"
+            f"{summary.run} {summary.checkpoint}: {images_of(summary)} test images "
+            f"at eps {summary.eps_exact}, {summary.means} means, "
+            f"{duration(summary.seconds)} ({count(summary.images_per_s)} images/s)"
         )
     )
     spread = interval_half_width(summary.certified_accuracy, summary.n)

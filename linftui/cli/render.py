@@ -78,7 +78,8 @@ def certificate_text(certificate: "Certificate") -> str:
     figure = f"certified {fraction(summary.certified_accuracy)}"
     if certificate.problem:
         return f"{name}: unverified: {certificate.problem} (it says {figure})"
-    return f"{name}: {figure}" + (f" (of run {certificate.other_name})" if certificate.other_name else "")
+    told = ", ".join((figure, *certificate.caveats))
+    return f"{name}: {told}" + (f" (of run {certificate.other_name})" if certificate.other_name else "")
 
 
 def age(since: float | None) -> str:

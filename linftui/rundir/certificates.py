@@ -20,7 +20,7 @@ import msgspec
 
 from linftui.errors import RunDirectoryError
 from linftui.files import open_regular
-from linftui.recipe.schema import format_fraction, parse_fraction
+from linftui.recipe.schema import Recipe, format_fraction, parse_fraction
 from linftui.rundir.digits_order import TEST_DIGITS
 from linftui.rundir.paths import CertificatePaths, RunPaths
 from linftui.rundir.reader import read_record
@@ -57,6 +57,24 @@ class Certificate:
     paths: CertificatePaths
     summary: CertificateSummary | None  # None: it cannot be read
     problem: str
+    eps_test: Fraction | None = None  # what its run's recipe tests at, as far as that can be read
+
+    @property
+    def caveats(self) -> tuple[str, ...]:
+        """What sets it apart from one of the run's own network, on the whole test set, at `eps.test`."""
+        return tuple(filter(None, self.weighed_caveats))
+
+    @property
+    def weighed_caveats(self) -> tuple[str, str, str]:
+        """The same, a kind a place, empty where there is none; what weighs most comes first."""
+        if (summary := self.summary) is None:
+            return "", "", ""
+        partial = elsewhere = ""
+        if summary.total < len(_test_images(summary)):
+            partial = f"{images_of(summary)} images"
+        if self.eps_test not in (None, _exact(summary.eps_exact)):
+            elsewhere = f"not at the recipe's eps {format_fraction(self.eps_test)}"
+        return partial, elsewhere, "re-estimated means" if summary.means == "re-estimated" else ""
 
     @property
     def other_name(self) -> str:
@@ -79,6 +97,12 @@ def certificate_name(checkpoint: str, eps: Fraction, means: str, first: int | No
     return name if first is None else f"{name}-first-{first}"
 
 
+def images_of(summary: CertificateSummary) -> str:
+    """How many images a certificate is about, such as "360", and where they are not all "first 50 of 360"."""
+    whole = len(_test_images(summary))
+    return f"{summary.n:,}" if summary.total >= whole else f"first {summary.n:,} of {whole:,}"
+
+
 class Certificates:
     """The certificates of one run. Each is checked again only where a file that it rests on has changed."""
 
@@ -88,7 +112,10 @@ class Certificates:
         self._weights = _Digests()
 
     def look(self, seconds: float = math.inf) -> tuple[Certificate, ...]:
-        """All of them: the verified ones first, the newest first.
+        """All of them, the one that counts first.
+
+        That is a verified one; of these one of the whole test set; of these one at the recipe's `eps.test`;
+        of these one of the run's own network, whose means are not re-estimated; of these the newest.
 
         Works for about so many seconds; what is not checked by then is `UNFINISHED`, and the next look goes
         on with it.
@@ -96,7 +123,7 @@ class Certificates:
         budget = _Budget(seconds)
         found = {name: self._check(name, budget) for name in self._names()}
         self._examined = {name: known for name, known in self._examined.items() if name in found}
-        return tuple(sorted(found.values(), key=lambda one: (bool(one.problem), -_created(one))))
+        return tuple(sorted(found.values(), key=_place))
 
     def check(self, name: str) -> Certificate:
         """The certificate in the folder of this name."""
@@ -210,9 +237,16 @@ def _identity_of(status: os.stat_result) -> Identity:
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
-def _created(certificate: Certificate) -> float:
+def _place(certificate: Certificate) -> tuple[bool, list[bool], float]:
+    """Sorts the one that counts first, see `Certificates.look`."""
     summary = certificate.summary
-    return summary.created if summary is not None and math.isfinite(summary.created) else 0.0
+    created = summary.created if summary is not None and math.isfinite(summary.created) else 0.0
+    return bool(certificate.problem), list(map(bool, certificate.weighed_caveats)), -created
+
+
+def _test_images(summary: CertificateSummary) -> Sequence[int]:
+    """The numbers of the images of the test set that it is about; none of one that linftui does not know."""
+    return TEST_SETS.get(summary.data_sha256, ("", ()))[1]
 
 
 def _examine(paths: RunPaths, certificate: CertificatePaths) -> Certificate:
@@ -223,14 +257,21 @@ def _examine(paths: RunPaths, certificate: CertificatePaths) -> Certificate:
         return Certificate(certificate, None, error.message.removeprefix(f"{certificate.root}/"))
     if summary is None:
         return Certificate(certificate, None, "summary.json is missing")
-    return Certificate(certificate, summary, next(_doubts(paths, certificate, summary), ""))
+    try:
+        recipe = read_recipe(paths)
+    except RunDirectoryError:
+        recipe = None
+    problem = next(_doubts(paths, recipe, certificate, summary), "")
+    return Certificate(certificate, summary, problem, recipe.eps.test if recipe is not None else None)
 
 
-def _doubts(paths: RunPaths, certificate: CertificatePaths, summary: CertificateSummary) -> Iterator[str]:
+def _doubts(
+    paths: RunPaths, recipe: Recipe | None, certificate: CertificatePaths, summary: CertificateSummary
+) -> Iterator[str]:
     if not summary.complete:
         yield f"it was stopped after {summary.n:,} of {summary.total:,} images"
     yield from _doubts_of_figures(summary)
-    yield from _doubts_of_claim(paths, certificate.root.name, summary)
+    yield from _doubts_of_claim(paths, recipe, certificate.root.name, summary)
     yield from _doubts_of_samples(certificate, summary)
     if summary.means == "running":  # else it holds its network itself
         yield from _doubts_of_checkpoint(paths, summary)
@@ -253,7 +294,9 @@ def _doubts_of_figures(summary: CertificateSummary) -> Iterator[str]:
         yield "its curve does not fit its certified accuracy"
 
 
-def _doubts_of_claim(paths: RunPaths, name: str, summary: CertificateSummary) -> Iterator[str]:
+def _doubts_of_claim(
+    paths: RunPaths, recipe: Recipe | None, name: str, summary: CertificateSummary
+) -> Iterator[str]:
     """That it claims what its folder's name says, of this run."""
     eps = _exact(summary.eps_exact)
     if eps is None or float(eps) != summary.eps:
@@ -262,11 +305,10 @@ def _doubts_of_claim(paths: RunPaths, name: str, summary: CertificateSummary) ->
     dataset, images = TEST_SETS.get(summary.data_sha256, ("", ()))
     if not dataset:
         yield "it is about data that linftui does not know"
-    try:
-        if dataset != read_recipe(paths).data.dataset:
-            yield f"it is about {dataset}, and its run is not"
-    except RunDirectoryError:
+    if recipe is None:
         yield "its run's recipe cannot be read"
+    elif dataset != recipe.data.dataset:
+        yield f"it is about {dataset}, and its run is not"
     first = None if summary.total == len(images) else summary.total
     if name != certificate_name(summary.checkpoint, eps, summary.means, first):
         yield "its folder has the name of another claim"

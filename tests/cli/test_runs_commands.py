@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -207,6 +208,15 @@ class TestCertificates:
         show(run.id, run.root.parent)
         lines = capsys.readouterr().out.splitlines()
         return [line.split(None, 1)[1] for line in lines if line.startswith("certificate ")]
+
+    def test_the_one_that_counts_comes_first_and_the_others_say_why_they_do_not(
+        self, run: RunPaths, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        first, elsewhere, partial = self.shown(run, capsys)
+        assert re.fullmatch(rf"{NAME}: certified 0\.\d{{4}}", first)
+        assert elsewhere.startswith(f"{NAME[:-3]}8_255: certified 0.")
+        assert elsewhere.endswith(", not at the recipe's eps 0.1")
+        assert partial.endswith(", first 50 of 360 images, re-estimated means")
 
     @pytest.mark.parametrize(("forge", "reason"), FORGERIES.values(), ids=FORGERIES)
     def test_a_forged_one_is_unverified_and_comes_last(

@@ -1,6 +1,7 @@
 """Certificates as they are on disk: those that nobody touched hold, and each way to edit one is noticed."""
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from fractions import Fraction
@@ -28,8 +29,41 @@ def problems(run: RunPaths) -> dict[str, str]:
 
 
 class TestVerified:
-    def test_certificates_that_nobody_touched_hold_the_newest_first(self, run: RunPaths) -> None:
-        assert list(problems(run).items()) == [(NEWER, ""), (NAME, ""), (OLDEST, "")]
+    def test_certificates_that_nobody_touched_hold_the_one_that_counts_first(self, run: RunPaths) -> None:
+        assert list(problems(run).items()) == [(NAME, ""), (NEWER, ""), (OLDEST, "")]
+
+    @pytest.mark.parametrize(
+        ("eps_test", "newest", "order"),
+        [
+            ("0.1", OLDEST, [NAME, NEWER, OLDEST]),  # a part of the test set never comes before all of it
+            ("8/255", NAME, [NEWER, NAME, OLDEST]),  # nor another radius before the one that is tested at
+            ("0.2", NAME, [NAME, NEWER, OLDEST]),
+            ("0.2", NEWER, [NEWER, NAME, OLDEST]),  # of equals the newest
+        ],
+    )
+    def test_which_one_counts(self, run: RunPaths, eps_test: str, newest: str, order: list[str]) -> None:
+        run.resolved.write_text(re.sub(r"test: .*", f"test: {eps_test}", run.resolved.read_text()))
+        edit(run.certificate(newest).summary, created=2e9)
+        assert list(problems(run)) == order
+        partial = ("first 50 of 360 images", f"not at the recipe's eps {eps_test}", "re-estimated means")
+        assert {found.paths.root.name: found.caveats for found in Certificates(run).look()} == {
+            NAME: () if eps_test == "0.1" else (f"not at the recipe's eps {eps_test}",),
+            NEWER: () if eps_test == "8/255" else (f"not at the recipe's eps {eps_test}",),
+            OLDEST: partial if eps_test != "0.1" else (partial[0], partial[2]),
+        }
+
+    def test_one_with_re_estimated_means_counts_after_one_of_the_runs_own_network(
+        self, run: RunPaths
+    ) -> None:
+        forged = run.certificate(f"{NAME}-re-estimated").root
+        shutil.copytree(run.certificate(OLDEST).root, forged)
+        whole = json.loads(run.certificate(NAME).summary.read_text())
+        shutil.copy(run.certificate(NAME).samples, forged)
+        own = json.loads((forged / "summary.json").read_text())["model_sha256"]
+        (forged / "summary.json").write_text(
+            json.dumps({**whole, "means": "re-estimated", "model_sha256": own, "created": 2e9})
+        )
+        assert list(problems(run).items()) == [(name, "") for name in (NAME, forged.name, NEWER, OLDEST)]
 
     def test_they_hold_in_a_copy_or_under_another_name_which_is_told(
         self, run: RunPaths, tmp_path: Path

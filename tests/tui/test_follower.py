@@ -104,15 +104,19 @@ def test_a_forged_certificate_is_told_as_unverified(certified_runs: Path, forge:
     assert not any("proved" in line for line in (*others, after))
 
 
-def test_the_first_certificate_is_one_that_holds_of_the_newest(certified_runs: Path) -> None:
+def test_the_head_tells_the_certificate_that_counts_and_others_as_what_they_are(certified_runs: Path) -> None:
     paths = RunPaths(certified_runs / "tiny-run")
     standing = standing_of(paths)
     assert [bool(found.problem) for found in standing.certificates] == [False] * 3
-    [newest] = told(standing)
-    assert newest.startswith("proved") and "eps 8/255" in newest
+    [whole] = told(standing)
+    assert whole.startswith("proved  certified .") and "eps 0.1  step 36  360 images" in whole
+    edit(paths.certificate(NAME).summary, certified_accuracy=1.0)
+    [elsewhere] = told(standing_of(paths))
+    assert elsewhere.startswith("proved  not at the recipe's eps 0.1  certified .")
+    assert "eps 8/255" in elsewhere
     edit(paths.certificate("step-00000036-eps-8_255").summary, certified_accuracy=1.0)
-    [newest_that_holds] = told(standing_of(paths))
-    assert newest_that_holds.startswith("proved") and "eps 0.1" in newest_that_holds
+    [partial] = told(standing_of(paths))
+    assert partial.startswith("proved  first 50 of 360 images, re-estimated means  certified .")
 
 
 def test_a_certificate_of_a_run_that_was_renamed_says_of_which(certified_runs: Path) -> None:

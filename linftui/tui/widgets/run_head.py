@@ -179,7 +179,7 @@ def _stop_stages(stop: StopStages, asked: str, seen: str) -> Content:
 def certificate_lines(
     certifications: Sequence[CertificationProgress], certificates: Sequence[Certificate]
 ) -> list[Content]:
-    """What is being certified, what went wrong with the newest certification, and the first certificate."""
+    """What is being certified, what went wrong with the newest certification, the certificate that counts."""
     lines = []
     for progress in certifications:
         if progress.state == "running":
@@ -214,11 +214,11 @@ def certificate_line(certificate: Certificate) -> Content:
             ("unverified  ", "bold $warning"), (clean(certificate.problem), "$warning"),
             (f"  {clean(certificate.paths.root.name)}{says}", "$muted"),
         )  # fmt: skip
-    means = "" if summary.means == "running" else ", re-estimated means"
     name = f"  of run {clean(certificate.other_name)}" if certificate.other_name else ""
+    caveats = f"{', '.join(certificate.caveats)}  " if certificate.caveats else ""
     return Content.assemble(
-        ("proved  ", "bold $success"), _result(summary),
-        (f"  step {summary.step:,}{means}  {summary.n:,} images{name}", "$muted"),
+        ("proved  ", "bold $success"), (caveats, "$warning"), _result(summary),
+        (f"  step {summary.step:,}  {summary.n:,} images{name}", "$muted"),
     )  # fmt: skip
 
 
