@@ -56,8 +56,9 @@ def _each_once(runs: Iterable[RunPaths]) -> list[RunPaths]:
 def _wait_for_stop(paths: RunPaths, deadline_s: float) -> int:
     """Tells each stage of a stop once it is reached; ends a run whose supervisor does not at the deadline."""
     from linftui.launch.control import stop_run
+    from linftui.rundir.ending import read_why_it_ended
     from linftui.rundir.reader import RunReader, read_record
-    from linftui.rundir.records import EventName, EventRecord, ExitRecord, StateRecord
+    from linftui.rundir.records import EventName, EventRecord, StateRecord
     from linftui.rundir.state import GOING_ON, run_state
     from linftui.rundir.stopping import stop_stages
 
@@ -88,9 +89,8 @@ def _wait_for_stop(paths: RunPaths, deadline_s: float) -> int:
                 print(clean(f"{paths.id}: {stage}"), flush=True)
                 told.add(stage)
         if state not in GOING_ON:
-            ended = read_record(paths.exit, ExitRecord)
-            why = f", {ended.message}" if ended is not None and ended.message else ""
-            print(clean(f"{paths.id}: {state}{why}"), flush=True)
+            why = read_why_it_ended(paths, state, None if current is None else current.attempt)
+            print(clean(f"{paths.id}: {state}{why and f', {why}'}"), flush=True)
             return 0 if state in ("stopped", "finished") else 1
         time.sleep(POLL_S)
 

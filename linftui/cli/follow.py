@@ -11,6 +11,7 @@ from linftui.cli.render import clean, decimal, fraction, number, print_json, sum
 from linftui.errors import LinftuiError, RunDirectoryError, WorkerError
 from linftui.launch.control import request_stop
 from linftui.recipe.schema import format_fraction
+from linftui.rundir.ending import read_why_it_ended
 from linftui.rundir.paths import RunPaths
 from linftui.rundir.reader import RunReader, complete_checkpoints, read_record
 from linftui.rundir.records import EvalRecord, EventRecord, ExitRecord, StateRecord, TrainRecord
@@ -101,7 +102,7 @@ def follow(paths: RunPaths, attempt: int, *, as_json: bool = False) -> int:
     if state in ("failed", "crashed", "lost"):
         ended = read_record(paths.exit, ExitRecord)
         if ended is None or ended.attempt != attempt:
-            raise WorkerError(f"{paths.id} is {state}: its processes are gone without a word")
+            raise WorkerError(f"{paths.id} is {state}: {read_why_it_ended(paths, state, attempt)}")
         raise WorkerError(ended.message, ended.hint)
     return 0 if state == "finished" else STOPPED
 

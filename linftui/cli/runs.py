@@ -1,6 +1,7 @@
 """`linftui ls` and `linftui show`: what the runs are and where they stand."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from linftui.cli.options import AsJson, RunName, RunsDir
 from linftui.cli.render import (
@@ -16,6 +17,9 @@ from linftui.cli.render import (
     summary_json,
 )
 from linftui.rundir.paths import RunPaths
+
+if TYPE_CHECKING:
+    from linftui.rundir.store import RunSummary
 
 
 def ls(runs_dir: RunsDir = Path("runs"), as_json: AsJson = False) -> None:
@@ -72,7 +76,7 @@ def show(run: RunName, runs_dir: RunsDir = Path("runs"), as_json: AsJson = False
         ("path", summary.path),
         *([("problem", summary.problem)] if summary.state and summary.problem else []),
         *_unreadable(paths),
-        *_ending(paths),
+        *_ending(paths, summary),
         *_kept(paths),
     ]
     width = max(len(name) for name, _ in facts)
@@ -91,18 +95,15 @@ def _unreadable(paths: RunPaths) -> list[tuple[str, str]]:
     return [("unreadable lines", f"{lines:,}")] if lines else []
 
 
-def _ending(paths: RunPaths) -> list[tuple[str, str]]:
+def _ending(paths: RunPaths, run: "RunSummary") -> list[tuple[str, str]]:
     from linftui.errors import LinftuiError
-    from linftui.rundir.reader import read_record
-    from linftui.rundir.records import ExitRecord
+    from linftui.rundir.ending import read_why_it_ended
 
     try:
-        ended = read_record(paths.exit, ExitRecord)
+        why = read_why_it_ended(paths, run.state, run.attempt)
     except LinftuiError as error:
         return [("ended", str(error))]
-    if ended is None or not ended.message:
-        return []
-    return [("ended", f"{ended.message}; {ended.hint}" if ended.hint else ended.message)]
+    return [("ended", why)] if why else []
 
 
 def _kept(paths: RunPaths) -> list[tuple[str, str]]:

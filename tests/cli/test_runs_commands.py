@@ -74,6 +74,23 @@ class TestShow:
         assert [value for name, value in facts if name == "checkpoint"] == ["step-00000024", "step-00000036"]
         assert any(name == "certified accuracy" and "(p = inf, eps 0.1)" in value for name, value in facts)
 
+    @pytest.mark.parametrize(
+        ("event", "why"),
+        [
+            ("stopped", "its supervisor was killed; step 36 was saved"),
+            ("warning", "its processes are gone without a word"),
+        ],
+    )
+    def test_of_a_crashed_run_it_says_why(
+        self, copied_run: Path, capsys: pytest.CaptureFixture[str], event: str, why: str
+    ) -> None:
+        (copied_run / "exit.json").unlink()
+        with (copied_run / "events.jsonl").open("a") as events:
+            events.write(json.dumps({"attempt": 1, "step": 36, "time": 0.0, "event": event}) + "\n")
+        show("tiny-run", copied_run.parent)
+        lines = [line.split(None, 1) for line in capsys.readouterr().out.splitlines()]
+        assert ["state", "crashed"] in lines and ["ended", why] in lines
+
     @pytest.mark.parametrize("name", ["tiny", "runs/tiny-run", "runs/tiny-run/"])
     def test_a_run_is_found_by_the_beginning_of_its_id_or_its_path(
         self, linftui: Command, copied_run: Path, name: str

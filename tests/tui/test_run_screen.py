@@ -4,6 +4,7 @@ import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from msgspec import structs
@@ -189,10 +190,11 @@ def test_the_recipe_is_read_with_every_value(runs: Path, show: Show) -> None:
     show(runs, script, first="tiny-run")
 
 
-def test_why_a_run_failed_is_told(runs: Path, show: Show) -> None:
+@pytest.mark.parametrize("outcome", ["failed", "stopped"])
+def test_why_a_run_ended_is_told(runs: Path, show: Show, outcome: Literal["failed", "stopped"]) -> None:
     ended = ExitRecord(
         attempt=1,
-        outcome="failed",
+        outcome=outcome,
         code=1,
         time=0.0,
         message="the [b]loss[/b] is no longer finite",
@@ -202,7 +204,7 @@ def test_why_a_run_failed_is_told(runs: Path, show: Show) -> None:
 
     async def script(person: Person) -> None:
         await opened(person)
-        await person.sees("✗ failed", "the [b]loss[/b] is no longer finite; mend it")
+        await person.sees(outcome, "the [b]loss[/b] is no longer finite; mend it")
 
     show(runs, script, first="tiny-run")
 

@@ -7,9 +7,9 @@ from textual.content import Content
 from linftui.devices import Gpu
 from linftui.launch.certification import CertificationProgress
 from linftui.rundir.certificates import Certificate
+from linftui.rundir.ending import why_it_ended
 from linftui.rundir.records import CertificateSummary
 from linftui.rundir.stopping import StopStages
-from linftui.tui.bad_end import why_it_ended
 from linftui.tui.run_model import RunModel
 from linftui.tui.text import (
     accuracy,
@@ -142,8 +142,10 @@ class RunHead(Lines):
         standing = self._model.standing
         assert standing is not None
         model, attempt = self._model, standing.row.summary.attempt
-        text = standing.problem or why_it_ended(model.state, attempt, standing.ended, model.events)
-        return wrapped(clean(text), width, "$error")[:PROBLEM_LINES] if text else []
+        if standing.problem:
+            return wrapped(clean(standing.problem), width, "$error")[:PROBLEM_LINES]
+        why = why_it_ended(model.state, attempt, standing.ended, model.events)
+        return wrapped(clean(why), width, state_look(model.state)[2])[:PROBLEM_LINES] if why else []
 
 
 def stop_line(stop: StopStages, width: int) -> Content:

@@ -3,7 +3,7 @@
 from textual.content import Content
 
 from linftui.recipe.schema import format_fraction
-from linftui.tui.bad_end import why_it_ended
+from linftui.rundir.ending import why_it_ended
 from linftui.tui.facts import RunFacts
 from linftui.tui.journal import event_line
 from linftui.tui.run_list import RunRow
@@ -48,12 +48,12 @@ class SidePanel(Lines):
     def _problem(self, width: int) -> list[Content]:
         row, facts = self._row, self._facts
         assert row is not None
-        run, text = row.summary, row.summary.problem or (facts.problem if facts else "")
+        run, style = row.summary, "$error"
+        text = row.summary.problem or (facts.problem if facts else "")
         if not text and facts is not None:
             text = why_it_ended(run.state, run.attempt, facts.ended, facts.events)
-        if not text:
-            return []
-        return [*wrapped(clean(text), width, "$error"), Content.empty()]
+            style = state_look(run.state)[2]
+        return [*wrapped(clean(text), width, style), Content.empty()] if text else []
 
     def _figures(self) -> list[Content]:
         assert self._row is not None
