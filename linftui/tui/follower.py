@@ -53,6 +53,7 @@ class RunNews:
     events: list[EventRecord] = field(default_factory=list)
     devices: list[DeviceRecord] = field(default_factory=list)
     log: list[str] = field(default_factory=list)
+    log_written: float = 0.0  # when the log was last written to, in seconds since 1970
     behind: bool = False  # more is there already, and comes at once
 
     def __bool__(self) -> bool:
@@ -106,8 +107,9 @@ class RunFollower:
         attempt = self._standing.row.summary.attempt
         log = self._log.poll(attempt) if attempt is not None else []
         news = RunNews(
-            self.paths, self._opening, self._standing, before is None, metrics, events, devices, log, behind
-        )
+            self.paths, self._opening, self._standing, before is None, metrics, events, devices, log,
+            self._log.written, behind,
+        )  # fmt: skip
         return news if news or before != self._standing else None
 
     def _stand(self, problem: str, *, eventful: bool) -> Standing:

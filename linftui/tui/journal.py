@@ -1,10 +1,14 @@
-"""What happened in a run, as lines to read: its events, its evaluations and its own log, as they come."""
+"""What happened in a run, as lines to read: its events, its evaluations and its own log, in order of time."""
+
+import math
+from collections import deque
 
 from textual.content import Content
 
 from linftui.rundir.records import EvalRecord, EventRecord
-from linftui.tui.follower import RunNews
+from linftui.tui.follower import RunNews, Standing
 from linftui.tui.text import accuracy, clean, time_of_day
+from linftui.tui.theme import state_look
 
 EVENT_STYLES = {
     "warning": "$warning",
@@ -17,13 +21,50 @@ EVENT_STYLES = {
 }
 
 
-def journal(news: RunNews) -> list[Content]:
-    """Lines for what is new: those of the log, which tell no time, then the others by theirs."""
-    dated = [(event.time, event_line(event)) for event in news.events]
-    dated += [(r.time, evaluation_line(r)) for r in news.metrics if isinstance(r, EvalRecord)]
-    dated.sort(key=lambda entry: entry[0])
-    log = [Content.assemble(("     log ", "$faint"), clean(line)) for line in news.log]
-    return log + [line for _, line in dated]
+KEPT = 2000  # lines of the log, and as many of the rest: neither pushes out the other
+
+Entry = tuple[float, Content]  # a moment in seconds since 1970, and what is said of it
+
+
+class Journal:
+    """The lines of one run. Files are read in pieces and one after the other; that does not show here.
+
+    A log tells no times: its lines are of the moment at which it was last written to before they were read.
+    """
+
+    def __init__(self) -> None:
+        self._dated: list[Entry] = []
+        self._log: deque[Entry] = deque(maxlen=KEPT)
+
+    def add(self, news: RunNews) -> None:
+        """Takes what is new."""
+        dated = [(event.time, event_line(event)) for event in news.events]
+        dated += [(r.time, evaluation_line(r)) for r in news.metrics if isinstance(r, EvalRecord)]
+        self._dated = sorted([*self._dated, *dated], key=_moment)[-KEPT:]
+        for line in news.log:
+            before = self._log[-1][0] if self._log else 0.0
+            entry = Content.assemble(("     log ", "$faint"), clean(line))
+            self._log.append((max(before, news.log_written), entry))
+
+    def lines(self) -> list[Content]:
+        """All that are kept, the newest last."""
+        return [line for _, line in sorted([*self._dated, *self._log], key=_moment)]
+
+
+def _moment(entry: Entry) -> float:
+    """By which it is sorted; a number that is no moment, in a damaged record, comes first."""
+    return entry[0] if math.isfinite(entry[0]) else 0.0
+
+
+def ending_line(standing: Standing, reason: str) -> Content:
+    """Which attempt ended, when and how, and the reason where there is one."""
+    run, ended = standing.row.summary, standing.ended
+    _, word, colour = state_look(run.state)
+    known = ended is not None and ended.attempt == run.attempt
+    return Content.assemble(
+        (time_of_day(ended.time) if known and ended is not None else " " * 8, "$faint"),
+        (f" attempt {run.attempt or '-'} {word}", colour), (clean(f": {reason}" if reason else ""), "$muted"),
+    )  # fmt: skip
 
 
 def event_line(event: EventRecord) -> Content:

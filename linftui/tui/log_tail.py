@@ -10,6 +10,7 @@ from linftui.tui.text import clean
 BITE = 1 << 18  # of a log that is there already, only so much of its end is read
 MAX_LINE = 2000  # characters
 MAX_BYTES = 4 * MAX_LINE
+TICK_S = 0.01  # the times of files may lag behind the clock by so much
 
 
 class LogTail:
@@ -21,6 +22,7 @@ class LogTail:
         self._offset = 0
         self._rest = b""
         self._cut = False  # the first line that is read began before what is read
+        self.written = 0.0  # when it was last written to, in seconds since 1970, as of the last lines
 
     def poll(self, attempt: int) -> list[str]:
         """The lines that came since the last call; a new attempt's log begins with a line that says so."""
@@ -33,6 +35,7 @@ class LogTail:
                     lines += self._begin(path, attempt, end)
                 file.seek(self._offset)
                 data = file.read(BITE)
+                self.written = os.fstat(file.fileno()).st_mtime + TICK_S
         except OSError:
             return []
         self._offset += len(data)

@@ -4,11 +4,16 @@ import math
 from collections import deque
 from collections.abc import Iterable
 
+from textual.content import Content
+
 from linftui.recipe.schedule import PSchedule
+from linftui.rundir.ending import why_it_ended
 from linftui.rundir.paths import RunPaths
 from linftui.rundir.records import EvalRecord, EventRecord, TrainRecord
 from linftui.tui.curves import RunCurves
 from linftui.tui.follower import RunNews, Standing
+from linftui.tui.journal import Journal, ending_line
+from linftui.tui.theme import ACTIVE
 
 PACE_SHARE = 0.25  # the pace is measured over the last quarter of an attempt,
 PACE_S = 60.0  # but over a minute at least
@@ -24,6 +29,7 @@ class RunModel:
         self.train: TrainRecord | None = None
         self.evaluation: EvalRecord | None = None  # the newest of the test set with running means
         self.events: deque[EventRecord] = deque(maxlen=2000)
+        self._journal = Journal()
         self._spans: dict[int, tuple[float, float]] = {}  # first and last word of each attempt
 
     def add(self, news: RunNews) -> None:
@@ -31,6 +37,7 @@ class RunModel:
         self.standing = news.standing
         self.curves.add(news.metrics, news.devices)
         self.events += news.events
+        self._journal.add(news)
         for record in news.metrics:
             if record.attempt < self.curves.attempt:
                 continue
@@ -58,6 +65,20 @@ class RunModel:
     def going_on(self) -> bool:
         """Whether it is being trained just now."""
         return self.state in ("starting", "running", "stopping")
+
+    @property
+    def reason(self) -> str:
+        """Why it ended, in a sentence; empty where its state says enough, or it has not ended."""
+        if self.standing is None:
+            return ""
+        return why_it_ended(self.state, self.standing.row.summary.attempt, self.standing.ended, self.events)
+
+    def lines(self) -> list[Content]:
+        """What happened so far, in order of time; of a run that has ended the last line says how."""
+        lines = self._journal.lines()
+        if self.standing is not None and self.state not in (None, "gone", *ACTIVE):
+            lines.append(ending_line(self.standing, self.reason))
+        return lines
 
     @property
     def epochs(self) -> int | None:

@@ -159,7 +159,7 @@ def test_the_log_is_read_over_the_whole_screen_and_goes_on(runs: Path, show: Sho
         await person.sees("started attempt 1")
         with paths.rank_log(2, 0).open("a") as log:
             log.write("another one\n")
-        await person.until(lambda: "another one" in str(screen.query_one("#log").history[-1]))
+        await person.until(lambda: "another one" in screen.model.lines()[-1].plain)
         await person.pilot.pause(0.3)
         assert "another one" not in person.screen()  # nobody is torn from what one reads
         await person.press("f")
@@ -175,7 +175,7 @@ def test_what_happens_while_the_log_is_being_opened_is_in_it(runs: Path, show: S
         screen = await opened(person)
         screen.do_logs()
         assert isinstance(log := person.app.screen, TextScreen)
-        log.add([Content("just now")])  # before a single widget of it is there
+        log.show([*screen.model.lines(), Content("just now")])  # before a single widget of it is there
         await person.sees("finished", "just now")
 
     show(runs, script, first="tiny-run")
@@ -456,7 +456,9 @@ def test_a_run_beneath_another_goes_on_once_it_is_on_top_again(runs: Path, show:
         person.app.open_run(RunPaths(runs / "other"))
         await person.sees("■ stopped  other")  # a copy of a run that is going on
         await person.press("escape")
-        append(paths.events, EventRecord(attempt=2, step=1, time=1e9, event="warning", message="news"))
+        append(
+            paths.events, EventRecord(attempt=2, step=1, time=time.time(), event="warning", message="news")
+        )
         await person.sees("warning news")
         assert person.screen().count("started") == 1
         await person.press("escape")

@@ -8,7 +8,6 @@ from textual.events import DescendantBlur, DescendantFocus, Resize
 from linftui.rundir.paths import RunPaths
 from linftui.tui.bindings import Command, textual_bindings
 from linftui.tui.follower import RunNews
-from linftui.tui.journal import journal
 from linftui.tui.run_list import RunRow
 from linftui.tui.run_model import RunModel
 from linftui.tui.screens.base import CommandScreen
@@ -95,13 +94,13 @@ class RunScreen(CommandScreen):
         if news.first:
             self._begin()
         self.model.add(news)
-        lines = journal(news)
-        self.query_one(LogPane).add(lines)
-        if self._log is not None:
-            self._log.add(lines)
         now = self.dashboard.now()
-        if self in self.dashboard.in_sight() and (not news.behind or now - self._drawn > CATCH_UP_S):
-            self._drawn = now
+        if news.behind and now - self._drawn <= CATCH_UP_S:
+            return
+        self._drawn = now
+        if self._log is not None:
+            self._log.show(self.model.lines())
+        if self in self.dashboard.in_sight():
             self._draw()
 
     def _begin(self) -> None:
@@ -109,14 +108,11 @@ class RunScreen(CommandScreen):
         self.model = RunModel(self.paths)
         self.query_one(RunHead).begin(self.model)
         self.query_one(RunCharts).begin(self.model)
-        self.query_one(LogPane).begin()
-        if self._log is not None:
-            self._log.begin()
 
     def _draw(self) -> None:
         self._draw_head()
         self.query_one(RunCharts).redraw()
-        self.query_one(LogPane).redraw()
+        self.query_one(LogPane).show(self.model.lines())
         self.query_one(KeyBar).redraw()
 
     def runs_changed(self) -> None:
@@ -193,7 +189,7 @@ class RunScreen(CommandScreen):
 
     def do_logs(self) -> None:
         """Shows what happened so far over the whole screen, and what goes on to happen."""
-        self._log = TextScreen(self.paths.id, "log", self.query_one(LogPane).history, follow=True)
+        self._log = TextScreen(self.paths.id, "log", self.model.lines(), follow=True)
         self.app.push_screen(self._log, self._log_closed)
 
     def _log_closed(self, _: None) -> None:

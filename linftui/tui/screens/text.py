@@ -1,7 +1,6 @@
 """A text over the whole screen: a log that goes on, a recipe, the events of a run."""
 
-from collections import deque
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import ClassVar
 
 from textual.app import ComposeResult
@@ -17,11 +16,9 @@ from linftui.tui.text import clean
 from linftui.tui.widgets.key_bar import KeyBar
 from linftui.tui.widgets.lines import Lines, line_strip, spread
 
-KEPT = 2000  # lines
-
 
 class TextView(ScrollView, can_focus=True):
-    """Lines that scroll both ways; while it stands at the end it stays there as lines are added."""
+    """Lines that scroll both ways; while it stands at the end it stays there as lines come."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("j", "scroll_down", show=False),
@@ -33,7 +30,7 @@ class TextView(ScrollView, can_focus=True):
 
     def __init__(self, *, follow: bool) -> None:
         super().__init__()
-        self._text: deque[Content] = deque(maxlen=KEPT if follow else None)
+        self._text: Sequence[Content] = ()
         self._follow = follow
 
     @property
@@ -41,14 +38,10 @@ class TextView(ScrollView, can_focus=True):
         """Whether it stands at the end."""
         return self._follow and self.scroll_offset.y >= self.max_scroll_y
 
-    def begin(self) -> None:
-        """Forgets all lines; the next ones are added at once."""
-        self._text.clear()
-
-    def add(self, lines: Iterable[Content]) -> None:
-        """Appends lines; of what goes on, the oldest are forgotten beyond `KEPT`."""
+    def show(self, lines: Sequence[Content]) -> None:
+        """Shows these lines in the place of those before."""
         at_end = self.following or not self._text
-        self._text.extend(lines)
+        self._text = lines
         width = max((line.cell_length for line in self._text), default=0)
         self.virtual_size = Size(max(width, self.size.width), len(self._text))
         self.refresh()
@@ -88,10 +81,10 @@ class TextScreen(CommandScreen):
     NAME = "text"
     BINDINGS = textual_bindings("text")
 
-    def __init__(self, title: str, beside: str, lines: Iterable[Content], *, follow: bool = False) -> None:
+    def __init__(self, title: str, beside: str, lines: Sequence[Content], *, follow: bool = False) -> None:
         super().__init__()
         self._title, self._beside, self._follow = title, beside, follow
-        self._waiting = list(lines)  # for the text to be there
+        self._waiting = lines  # for the text to be there
         self._there = False
 
     def compose(self) -> ComposeResult:
@@ -103,26 +96,20 @@ class TextScreen(CommandScreen):
     def on_mount(self) -> None:
         """Shows what there is."""
         self.view.focus()
-        self.view.add(self._waiting)
-        self._waiting, self._there = [], True
+        self.view.show(self._waiting)
+        self._waiting, self._there = (), True
 
     @property
     def view(self) -> TextView:
         """The text."""
         return self.query_one(TextView)
 
-    def begin(self) -> None:
-        """What was added counts no longer, and is told anew."""
-        self._waiting.clear()
+    def show(self, lines: Sequence[Content]) -> None:
+        """Shows these lines in the place of those before, also where the text is not there yet."""
         if self._there:
-            self.view.begin()
-
-    def add(self, lines: Iterable[Content]) -> None:
-        """Appends lines, also such as come before the text is there."""
-        if self._there:
-            self.view.add(lines)
+            self.view.show(lines)
         else:
-            self._waiting += lines
+            self._waiting = lines
 
     def why_not(self, command: str) -> str:
         """Only what goes on can be followed."""

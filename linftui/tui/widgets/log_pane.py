@@ -1,13 +1,10 @@
 """The last lines of what happened in a run."""
 
-from collections import deque
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from textual.content import Content
 
 from linftui.tui.widgets.lines import Lines
-
-KEPT = 2000
 
 
 class LogPane(Lines):
@@ -17,16 +14,13 @@ class LogPane(Lines):
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
-        self.history: deque[Content] = deque(maxlen=KEPT)
+        self._history: Sequence[Content] = ()
 
-    def begin(self) -> None:
-        """Forgets all lines."""
-        self.history.clear()
-
-    def add(self, lines: Iterable[Content]) -> None:
-        """Appends lines, which `redraw` shows."""
-        self.history.extend(lines)
+    def show(self, lines: Sequence[Content]) -> None:
+        """Takes the lines, the newest last."""
+        self._history = lines
+        self.redraw()
 
     def make_lines(self, width: int, height: int) -> list[Content]:
         """The end of the history."""
-        return list(self.history)[-height:] if height else []
+        return list(self._history[-height:]) if height else []

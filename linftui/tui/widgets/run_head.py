@@ -7,7 +7,6 @@ from textual.content import Content
 from linftui.devices import Gpu
 from linftui.launch.certification import CertificationProgress
 from linftui.rundir.certificates import Certificate
-from linftui.rundir.ending import why_it_ended
 from linftui.rundir.records import CertificateSummary
 from linftui.rundir.stopping import StopStages
 from linftui.tui.run_model import RunModel
@@ -141,11 +140,11 @@ class RunHead(Lines):
     def _problem(self, width: int) -> list[Content]:
         standing = self._model.standing
         assert standing is not None
-        model, attempt = self._model, standing.row.summary.attempt
         if standing.problem:
             return wrapped(clean(standing.problem), width, "$error")[:PROBLEM_LINES]
-        why = why_it_ended(model.state, attempt, standing.ended, model.events)
-        return wrapped(clean(why), width, state_look(model.state)[2])[:PROBLEM_LINES] if why else []
+        if not (reason := self._model.reason):
+            return []
+        return wrapped(clean(reason), width, state_look(self._model.state)[2])[:PROBLEM_LINES]
 
 
 def stop_line(stop: StopStages, width: int) -> Content:
