@@ -65,8 +65,9 @@ def _certified(row: RunRow, _: Machine) -> Content:
     return Content.styled(accuracy(row.summary.certified_accuracy), "$bright bold")
 
 
-def _eta(row: RunRow, _: Machine) -> str:
-    return duration(row.eta_s) if row.eta_s is not None else ""
+def _eta(row: RunRow, machine: Machine) -> str:
+    eta = row.eta(machine.now)
+    return duration(eta) if eta is not None else ""
 
 
 def _p(row: RunRow, _: Machine) -> str:

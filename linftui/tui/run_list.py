@@ -8,10 +8,11 @@ import contextlib
 import os
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from linftui.errors import LinftuiError
+from linftui.rundir.pace import Pace, read_pace
 from linftui.rundir.paths import RunPaths
 from linftui.rundir.reader import read_record
 from linftui.rundir.records import StateRecord
@@ -31,7 +32,12 @@ class RunRow:
 
     summary: RunSummary
     devices: tuple[str, ...]  # of its current attempt: "cpu" or UUIDs
-    eta_s: float | None  # seconds to the last epoch at the pace seen; None: not running, or no pace yet
+    pace: Pace | None  # None: it is not running, or not for long enough
+
+    def eta(self, now: float) -> float | None:
+        """Seconds from `now` to the last epoch; None where there is no pace."""
+        epochs = self.summary.epochs
+        return None if self.pace is None or epochs is None else self.pace.seconds_until(float(epochs), now)
 
     @property
     def active(self) -> bool:
@@ -51,7 +57,6 @@ class RunList:
         self._store = store
         self._rows: dict[str, RunRow] = {}
         self._seen: dict[str, Signature] = {}
-        self._paces: dict[str, tuple[int, int, float]] = {}  # attempt, epoch and moment it was first seen at
         self._round: Iterator[None] | None = None
         self._rounds = 0
         self.complete = False  # every run was looked at once
@@ -116,21 +121,7 @@ class RunList:
 
     def _look(self, path: Path, before: RunRow | None) -> RunRow:
         row = look(RunPaths(path))
-        row = replace(row, eta_s=self._eta(row.summary))
         return before if before is not None and before == row else row
-
-    def _eta(self, run: RunSummary) -> float | None:
-        if run.state != "running" or run.epoch is None or run.epochs is None or run.attempt is None:
-            self._paces.pop(run.id, None)
-            return None
-        now = time.monotonic()
-        attempt, epoch, moment = self._paces.setdefault(run.id, (run.attempt, run.epoch, now))
-        if attempt != run.attempt or epoch > run.epoch:
-            self._paces[run.id] = (run.attempt, run.epoch, now)
-            return None
-        if run.epoch == epoch:
-            return None
-        return (now - moment) / (run.epoch - epoch) * (run.epochs - run.epoch)
 
 
 def look(paths: RunPaths) -> RunRow:
@@ -144,7 +135,10 @@ def look(paths: RunPaths) -> RunRow:
         devices = tuple(state.devices) if state else ()
     except LinftuiError:
         pass  # summarise has said so
-    return RunRow(summary, devices, None)
+    pace = None
+    if summary.state == "running" and summary.attempt is not None:
+        pace = read_pace(paths.metrics, summary.attempt)
+    return RunRow(summary, devices, pace)
 
 
 def _unreadable(paths: RunPaths, error: OSError) -> RunSummary:

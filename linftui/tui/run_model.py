@@ -15,9 +15,6 @@ from linftui.tui.follower import RunNews, Standing
 from linftui.tui.journal import Journal, ending_line
 from linftui.tui.theme import ACTIVE
 
-PACE_SHARE = 0.25  # the pace is measured over the last quarter of an attempt,
-PACE_S = 60.0  # but over a minute at least
-
 
 class RunModel:
     """One run. `add` takes news; the rest is what can be said from all of it."""
@@ -96,25 +93,14 @@ class RunModel:
 
     def eta(self, now: float) -> float | None:
         """Seconds to the last epoch at the pace of late; None where there is none."""
-        return None if self.epochs is None else self._until(self.epochs, now)
+        return self.standing.row.eta(now) if self.standing else None
 
     def p_infinity_in(self, now: float) -> float | None:
         """Seconds until p becomes infinite; None where it is so already, or there is no pace."""
-        recipe = self.standing.recipe if self.standing else None
-        if recipe is None or self.train is None or math.isinf(self.train.p):
+        standing, train = self.standing, self.train
+        if standing is None or standing.recipe is None or standing.row.pace is None:
             return None
-        end = PSchedule.of(recipe).end
-        return self._until(end, now) if end <= recipe.epochs else None
-
-    def _until(self, epoch: float, now: float) -> float | None:
-        clock = self.curves.clocks.get(self.curves.attempt)
-        if self.state != "running" or clock is None or len(clock) < 2:
+        if train is None or math.isinf(train.p):
             return None
-        last, reached = float(clock.x[-1]), float(clock.y[-1])
-        window = max((last - float(clock.x[0])) * PACE_SHARE, PACE_S)
-        start = max(int(clock.x.searchsorted(last - window, side="right")) - 1, 0)
-        done = reached - float(clock.y[start])
-        if done <= 0:
-            return None
-        pace = (last - float(clock.x[start])) / done
-        return max(0.0, pace * (epoch - reached) - max(0.0, now - last))
+        end = PSchedule.of(standing.recipe).end
+        return standing.row.pace.seconds_until(end, now) if end <= standing.recipe.epochs else None

@@ -26,6 +26,7 @@ from linftui.rundir.records import (
 )
 from linftui.rundir.stopping import StopStages
 from linftui.rundir.writer import write_record
+from linftui.tui.app import Dashboard
 from linftui.tui.follower import RunFollower
 from linftui.tui.messages import RunGrew
 from linftui.tui.screens.run import RunScreen
@@ -90,6 +91,23 @@ def test_a_run_is_watched_while_it_grows(runs: Path, show: Show) -> None:
         await person.sees("\ufffd[2Jnoise [red]from a rank")
 
     show(runs, script, first="tiny-run", size=(160, 45))
+
+
+def test_the_list_and_the_run_tell_the_same_time_to_come(
+    runs: Path, show: Show, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = revive(runs / "tiny-run")
+    monkeypatch.setattr(Dashboard, "now", staticmethod(lambda: 2e9))
+    last = structs.replace(train_record(paths), attempt=2, p=8.0)
+    append(paths.metrics, *(structs.replace(last, time=2e9 - t, epoch=e) for t, e in ((900, 1.0), (60, 2.0))))
+
+    async def script(person: Person) -> None:
+        await opened(person)
+        await person.sees("● running", "ETA 13 min  p = ∞ in 6 min")  # 840 s an epoch, less the last minute
+        await person.press("escape")
+        await person.until(lambda: "13 min" in person.line("● running"))
+
+    show(runs, script, first="tiny-run", size=(118, 40))
 
 
 def test_a_later_attempt_counts_where_steps_were_done_twice(runs: Path, show: Show) -> None:
