@@ -108,6 +108,7 @@ class Reporter:
         self._fd = None if name is None else _open_pipe(name, os.O_WRONLY)
         self._moved_at: float | None = None  # when the work last came a step further
         self._longest_step = 0.0
+        self._begun = False  # the first step is done
 
     def show_life(self) -> None:
         """From now on says every few seconds that this process is not frozen, and its work not stuck."""
@@ -119,6 +120,9 @@ class Reporter:
         now = time.monotonic()
         if self._moved_at is not None:
             self._longest_step = max(self._longest_step, now - self._moved_at)
+            if not self._begun:
+                self._begun = True
+                self._show()
         self._moved_at = now
 
     def _is_stuck(self) -> bool:
@@ -135,8 +139,11 @@ class Reporter:
     def _beat(self) -> None:
         while True:
             if not self._is_stuck():
-                self._write(RankReport(rank=self._rank))
+                self._show()
             time.sleep(BEAT_S)
+
+    def _show(self) -> None:
+        self._write(RankReport(rank=self._rank, begun=self._begun))
 
     def _write(self, report: RankReport) -> None:
         if self._fd is not None:

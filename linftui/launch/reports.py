@@ -1,4 +1,4 @@
-"""What ranks report to their supervisor: that they live, and why they fail.
+"""What ranks report to their supervisor: that they live, that they have begun to work, and why they fail.
 
 They do so through a pipe, which needs no disk: a full one is when a reason is wanted most.
 """
@@ -26,6 +26,7 @@ class RankReports:
         self._reading, self._writing = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self.name = f"{os.getpid()}:{self._writing}:{os.fstat(self._writing).st_ino}"
         self.errors: dict[int, ErrorRecord] = {}  # the first that each rank told
+        self.begun = False  # whether a rank has done its first step
         self._read_at = time.monotonic()
         self._heard = dict.fromkeys(range(ranks), self._read_at + STARTING_S)
         self._decode = decoder(RankReport)
@@ -42,6 +43,7 @@ class RankReports:
             with contextlib.suppress(DecodeError, UnicodeDecodeError):
                 report: RankReport = self._decode(line)
                 self._heard[report.rank] = now
+                self.begun |= report.begun
                 if report.error is not None:
                     self.errors.setdefault(report.rank, report.error)
 

@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Literal
 
 from msgspec import structs
 
@@ -81,12 +82,13 @@ class Supervisor:
         self._hung_at = 0.0
         self._terminated = False  # a signal has asked for an end
         self._ended: ExitRecord | None = None
+        self._phase: Literal["starting", "running"] = "starting"
         self._members: list[ProcessRecord] = []  # the started process, and the ranks of torchrun
         with contextlib.ExitStack() as held:
             held.callback(sole_supervisor(paths).close)
             self.attempt = clear_for_next_attempt(paths)
             self._make_log_folder()
-            self._write_state("starting")
+            self._write_state()
             self._fence = AttemptFence(paths, self.attempt, self._nonce)
             held.callback(self._fence.folder.close)
             self._last_word = ReservedRecord(paths.exit)
@@ -99,7 +101,7 @@ class Supervisor:
             held.callback(shutil.rmtree, rendezvous, ignore_errors=True)
             self._worker = self._start(checkpoint, pipe, rendezvous)
             self._members = [self._worker.identity] if self._worker.identity else []
-            self._write_state("running")
+            self._write_state()
             self._held = held.pop_all()  # until the attempt has ended
 
     def _make_log_folder(self) -> None:
@@ -124,13 +126,13 @@ class Supervisor:
             "rank-0" if alone else "torchrun",
         )
 
-    def _write_state(self, phase: str) -> None:
+    def _write_state(self) -> None:
         me = describe_process(os.getpid(), "supervisor")
         write_record(
             self.paths.state,
             StateRecord(
                 attempt=self.attempt,
-                phase="running" if phase == "running" else "starting",
+                phase=self._phase,
                 host=this_host(),
                 members=[*([me] if me else []), *self._members],
                 devices=list(self.plan.devices),
@@ -153,6 +155,7 @@ class Supervisor:
         if code is None:
             if self._owns_folder():
                 self._meet_ranks()
+                self._note_first_step()
                 self._heed_requests()
                 self._show_life()
             elif time.monotonic() > self._shown_life + LOST_FOLDER_S:
@@ -226,7 +229,16 @@ class Supervisor:
                 new = [rank for rank in ranks if rank not in self._members]
                 if new:
                     self._members += new
-                    self._write_state("running")
+                    self._write_state()
+
+    def _note_first_step(self) -> None:
+        """Until the first step a run imports, loads and compiles, which may take long: it is starting."""
+        if self._phase == "starting" and self._reports.begun:
+            self._phase = "running"
+            try:
+                self._write_state()
+            except LinftuiError:  # a full disk must not end the training; the next poll tries again
+                self._phase = "starting"
 
     def _mind_lost_rank(self) -> None:
         """Ends the other ranks of one that is gone: they would wait for it.

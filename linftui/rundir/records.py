@@ -112,7 +112,7 @@ class StateRecord(Record, frozen=True, kw_only=True):
     """Who runs this run now (state.json, written by the supervisor)."""
 
     attempt: Int
-    phase: Literal["pending", "starting", "running"]
+    phase: Literal["pending", "starting", "running"]  # "running" from the first step on
     host: HostRecord
     members: list[ProcessRecord]
     devices: list[str]
@@ -161,9 +161,10 @@ class ErrorRecord(Record, frozen=True, kw_only=True):
 
 
 class RankReport(Record, frozen=True, kw_only=True):
-    """What a rank tells its supervisor through a pipe: that it lives, or why it fails."""
+    """What a rank tells its supervisor through a pipe: that it lives, how far it is, or why it fails."""
 
     rank: Int
+    begun: bool = False  # its first step is done
     error: ErrorRecord | None = None
 
 

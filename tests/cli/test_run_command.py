@@ -115,7 +115,7 @@ class TestDetached:
         supervisor, rank = pid_of(copied_run, "supervisor"), pid_of(copied_run, "rank-0")
         os.kill(rank, signal.SIGSTOP)
         assert b"--checkpoint\x0024\x00" in Path(f"/proc/{rank}/cmdline").read_bytes()
-        assert [shown(linftui, "tiny-run")[key] for key in ("state", "attempt")] == ["running", 2]
+        assert [shown(linftui, "tiny-run")[key] for key in ("state", "attempt")] == ["starting", 2]
         sentence = fails(2, "resume", "tiny-run", "--detach")
         assert sentence == "tiny-run is still running, or just being started; stop it first"
         assert pid_of(copied_run, "supervisor") == supervisor and is_alive(rank)
@@ -186,7 +186,7 @@ class TestFollowing:
             process.send_signal(number)
             stdout, stderr = process.communicate(timeout=30)
         assert (process.returncode, stdout, stderr) == (code, "", said)
-        assert shown(linftui, "left")["state"] == "running"
+        assert shown(linftui, "left")["state"] == "starting"
         assert is_alive(pid_of(run, "supervisor")) and is_alive(pid_of(run, "rank-0"))
         assert sorted(path.name for path in (run / "control").iterdir()) == ["supervisor.lock"]
 
@@ -198,7 +198,7 @@ class TestFollowing:
         os.close(reading)
         with start(tmp_path, "run", tiny_recipe, "--name", "left", stdout=writing) as process:
             os.close(writing)
-            wait_until(lambda: process.poll() is not None or shown(linftui, "left").get("state") == "running")
+            wait_until(lambda: process.poll() or shown(linftui, "left").get("state") == "starting")
             os.kill(pid_of(run, "rank-0"), signal.SIGKILL)
             _, stderr = process.communicate(timeout=30)
         assert (process.returncode, stderr) == (1, f"linftui: {killed(run)}\n")

@@ -71,7 +71,7 @@ def copy(finished_run: Path, tmp_path: Path) -> RunPaths:
 def slow(tiny_recipe: Path, tmp_path: Path) -> Iterator[RunPaths]:
     """A run that lives on its own for some seconds, after its first epoch."""
     paths = begin_run(RunStore(tmp_path), load_recipe(tiny_recipe, SLOW), PLAN, "run")
-    wait_for(lambda: step_of(paths) >= 12)
+    wait_for(lambda: step_of(paths) >= 12 and run_state(paths) == "running")
     yield paths
     end_members(paths, list(members(paths).values()))
 
@@ -118,7 +118,7 @@ def test_whoever_started_and_follows_a_run_may_die(
         cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
     )  # fmt: skip
     paths = RunPaths(tmp_path / "runs" / "run")
-    wait_for(lambda: step_of(paths) >= 12)
+    wait_for(lambda: step_of(paths) >= 12 and run_state(paths) == "running")
     os.killpg(follower.pid, number)
     output, _ = follower.communicate(timeout=PATIENCE_S)
     assert follower.returncode == -number

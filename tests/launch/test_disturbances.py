@@ -207,7 +207,7 @@ def detached(tiny_recipe: Path, tmp_path: Path) -> RunPaths:
     begun = command("run", tiny_recipe, "--name", "run", "--detach", *settings, cwd=tmp_path)
     assert begun.communicate() == ("run\n", "")
     paths = RunPaths(tmp_path / "runs" / "run")
-    wait_for(lambda: step_of(paths) >= 13)
+    wait_for(lambda: step_of(paths) >= 13 and run_state(paths) == "running")
     return paths
 
 

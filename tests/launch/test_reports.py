@@ -115,3 +115,31 @@ def test_a_rank_that_never_comes_to_life_is_silent(monkeypatch: pytest.MonkeyPat
         time.sleep(0.05)
     assert pipe.silent_rank() == 1
     pipe.close()
+
+
+def test_a_rank_says_so_once_its_first_step_is_done(pipe: RankReports) -> None:
+    reporter = Reporter(pipe.name, 0)
+    for moves, begun in ((0, False), (1, False), (1, True), (1, True)):
+        for _ in range(moves):
+            reporter.move()
+        pipe.read()
+        assert pipe.begun is begun
+
+
+def test_a_first_step_that_was_reported_into_a_full_pipe_is_reported_again(
+    pipe: RankReports, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker, "BEAT_S", 0.02)
+    reporter = Reporter(pipe.name, 0)
+    for _ in range(10_000):
+        reporter._write(RankReport(rank=0))
+    reporter.move()
+    reporter.move()
+    pipe.read()
+    assert not pipe.begun
+    reporter.show_life()
+    deadline = time.monotonic() + 30
+    while not pipe.begun and time.monotonic() < deadline:
+        time.sleep(0.02)
+        pipe.read()
+    assert pipe.begun

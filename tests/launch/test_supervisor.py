@@ -95,6 +95,25 @@ def test_an_undisturbed_attempt_finishes(reference: RunPaths) -> None:
     assert {record.attempt for record in RunReader(reference).devices()} == {1}
 
 
+def test_it_is_starting_until_the_first_step(tiny_recipe: Path, tmp_path: Path) -> None:
+    paths = create_run(RunStore(tmp_path), load_recipe(tiny_recipe, SLOW), PLAN, "run")
+    supervisor, seen = Supervisor(paths, PLAN), list[str]()
+
+    def running() -> bool:
+        seen.append(run_state(paths))
+        return seen[-1] == "running"
+
+    assert set(members(paths)) == {"supervisor", "rank-0"}
+    watch(supervisor, running)
+    assert len(seen) > 10 and set(seen[:-1]) == {"starting"}
+    watch(supervisor, lambda: step_of(paths) > 0)
+    before = paths.state.read_bytes()
+    watch(supervisor, lambda: step_of(paths) >= 12)
+    assert paths.state.read_bytes() == before  # said once
+    supervisor.ask_to_stop()
+    assert finish(supervisor).outcome == "stopped"
+
+
 def test_a_stop_in_the_middle_of_an_evaluation_loses_nothing(
     tiny_recipe: Path, reference: RunPaths, tmp_path: Path
 ) -> None:
