@@ -58,10 +58,8 @@ class CheckpointError(LinftuiError):
     """A checkpoint is missing, incomplete or damaged."""
 
 
-class NoSuchCheckpointError(CheckpointError):
+class NoSuchCheckpointError(UsageError, CheckpointError):
     """The run has no checkpoint of the name that was asked for."""
-
-    exit_code = 2
 
 
 class TrainingError(LinftuiError):

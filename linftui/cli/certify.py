@@ -64,18 +64,22 @@ def certify(
     from linftui.cli.data import fetch_with_progress
     from linftui.devices import snapshot
     from linftui.launch.plan import plan_devices
+    from linftui.rundir.checkpoints import choose, is_choice
     from linftui.rundir.store import RunStore, read_recipe
 
     if means not in ("running", "re-estimated"):
         raise UsageError(f"--means {means!r} is neither running nor re-estimated")
-    if checkpoint not in ("latest", "best") and not checkpoint.isdecimal():
+    if not is_choice(checkpoint):
         raise UsageError(f"--checkpoint {checkpoint!r} is not latest, best or a step")
     radii = [_radius(text) for given in eps for text in given.split(",")]
     plan = plan_devices(devices, snapshot(), threads)
     if plan.ranks > 1:
         raise UsageError(f"--devices {devices} names {plan.ranks} devices", "a certificate is made on one")
     store = RunStore(runs_dir)
-    for paths in [store.find(name) for name in run]:
+    found = [store.find(name) for name in run]
+    for paths in found:
+        choose(paths, checkpoint)  # refused at once, not once data are fetched and torch is loaded
+    for paths in found:
         recipe = read_recipe(paths)
         fetch_with_progress(recipe.data.dataset, recipe.data.root)
         wanted = list(dict.fromkeys(radii or [recipe.eps.test]))

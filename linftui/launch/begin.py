@@ -14,7 +14,6 @@ from linftui.errors import (
     LinftuiError,
     RunDirectoryError,
     RunStateError,
-    UsageError,
     WorkerError,
 )
 from linftui.launch.environment import START_FOLDER, inherited
@@ -22,7 +21,7 @@ from linftui.launch.plan import LaunchPlan, plan_devices
 from linftui.launch.prepare import create_run
 from linftui.launch.removal import withdraw_run
 from linftui.recipe.load import LoadedRecipe, recipe_hash
-from linftui.rundir.folders import finish_replacements
+from linftui.rundir.checkpoints import checkpoint_at, finish_saving
 from linftui.rundir.paths import RunPaths
 from linftui.rundir.reader import RunReader, complete_checkpoints, read_record
 from linftui.rundir.records import MetaRecord, StartRecord, StateRecord, TrainerRecord, decoder
@@ -111,8 +110,7 @@ def plan_resume(
         LinftuiError: it cannot go on: its recipe, its metrics or its checkpoints cannot be used.
     """
     recipe = read_recipe(paths)
-    with contextlib.suppress(OSError):  # the worker will say what cannot be written
-        finish_replacements(paths.checkpoints)
+    finish_saving(paths)
     if checkpoint is None and run_state(paths) == "finished":
         raise RunStateError(
             f"{paths.id} is finished", f"certify it with: linftui certify {shlex.quote(str(paths.root))}"
@@ -145,13 +143,7 @@ def _plan_before(paths: RunPaths) -> LaunchPlan | None:
 
 def _require_checkpoint(paths: RunPaths, recipe: str, step: int | None) -> None:
     """Refuses what cannot work before an attempt is begun; `recipe` is the hash of the run's own."""
-    known = {int(found.root.name.removeprefix("step-")): found for found in complete_checkpoints(paths)}
-    if step is not None and step not in known:
-        raise UsageError(
-            f"{paths.id} has no complete checkpoint at step {step}",
-            f"it has: {', '.join(map(str, known)) or 'none'}",
-        )
-    for found in known.values() if step is None else [known[step]]:
+    for found in complete_checkpoints(paths) if step is None else [checkpoint_at(paths, step)]:
         with contextlib.suppress(RunDirectoryError):  # a damaged one is passed over later, with a warning
             record = read_record(found.trainer, TrainerRecord)
             if record is not None and record.recipe_hash != recipe:

@@ -29,6 +29,7 @@ class CertificationProgress:
     """How far one certification process has come.
 
     `certificates` are in the order they are made, each with what is known so far; `complete` ones are whole.
+    One that was `refused` failed before it had anything to certify: whoever asked for it was told so.
     """
 
     logs: CertifyLogPaths
@@ -36,6 +37,7 @@ class CertificationProgress:
     certificates: list[tuple[CertificatePaths, CertificateSummary | None]]
     warnings: list[str]
     error: str  # why it failed; empty where it did not
+    refused: bool = False
 
 
 def begin_certification(
@@ -133,9 +135,8 @@ def _progress(paths: RunPaths, logs: CertifyLogPaths) -> CertificationProgress:
         return CertificationProgress(logs, "failed", [], [], damage.message)
     warnings = task.warnings if task else []
     if error is not None:
-        return CertificationProgress(
-            logs, "failed", known, warnings, str(LinftuiError(error.message, error.hint))
-        )
+        why = str(LinftuiError(error.message, error.hint))
+        return CertificationProgress(logs, "failed", known, warnings, why, refused=task is None)
     if task is not None and task.done == len(task.certificates):
         return CertificationProgress(logs, "done", known, warnings, "")
     if alive:

@@ -4,7 +4,6 @@ A checkpoint is a folder of two safetensors files (no pickle, so that a stranger
 trainer.json with their hashes. It is written under a temporary name, COMPLETE last, then takes its own.
 """
 
-import contextlib
 import hashlib
 import os
 import shutil
@@ -19,9 +18,17 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from linftui.errors import CheckpointError, LinftuiError, NoSuchCheckpointError, RunDirectoryError
+from linftui.errors import CheckpointError, LinftuiError, RunDirectoryError
 from linftui.files import create_file, open_regular
-from linftui.rundir.folders import finish_replacements, replace_folder
+from linftui.rundir.checkpoints import (
+    age_of,
+    best_checkpoint,
+    checkpoint_at,
+    finish_saving,
+    step_named,
+    step_of,
+)
+from linftui.rundir.folders import replace_folder
 from linftui.rundir.holding import HeldCheckpoint, certified_checkpoints, free_to_remove
 from linftui.rundir.paths import CheckpointPaths, RunPaths
 from linftui.rundir.reader import all_checkpoints, complete_checkpoints, read_record
@@ -142,7 +149,7 @@ def amend_checkpoint(paths: RunPaths, record: TrainerRecord, saved: TrainerRecor
 
 def disk_shortage(paths: RunPaths) -> str:
     """A warning where the disk has little room for another checkpoint, else an empty string."""
-    newest = max(complete_checkpoints(paths), key=_age)
+    newest = max(complete_checkpoints(paths), key=age_of)
     size = sum(file.stat().st_size for file in newest.root.iterdir())
     free = shutil.disk_usage(paths.root).free
     if free >= 3 * size:
@@ -215,11 +222,11 @@ def load_latest(
     Arguments as for `load_checkpoint`.
     """
     problems: list[str] = []
-    _finish_saving(paths)
+    finish_saving(paths)
     found = all_checkpoints(paths)
     # One whose record is damaged is tried in its turn by step, so that somebody hears of it.
-    attempt = max((_age(checkpoint)[0] for checkpoint in found), default=0)
-    for checkpoint in sorted(found, key=lambda checkpoint: _age(checkpoint, attempt), reverse=True):
+    attempt = max((age_of(checkpoint)[0] for checkpoint in found), default=0)
+    for checkpoint in sorted(found, key=lambda checkpoint: age_of(checkpoint, attempt), reverse=True):
         try:
             loaded = load_checkpoint(checkpoint, device, network)
         except LinftuiError as error:
@@ -227,12 +234,6 @@ def load_latest(
         else:
             return loaded, [f"{problem}; the one before it is used" for problem in problems]
     return None, problems
-
-
-def _finish_saving(paths: RunPaths) -> None:
-    """What a killed process saved may lack nothing but its name."""
-    with contextlib.suppress(OSError):  # a run that can only be read has the checkpoints that it has
-        finish_replacements(paths.checkpoints)
 
 
 def find_checkpoint(
@@ -251,26 +252,13 @@ def find_checkpoint(
             reason = skipped[0] if skipped else "no checkpoint was saved yet"
             raise CheckpointError(f"{paths.id} has no checkpoint to load: {reason}")
         return found, skipped
-    _finish_saving(paths)
-    steps = {step_of(checkpoint): checkpoint for checkpoint in complete_checkpoints(paths)}
+    finish_saving(paths)
     if which == "best":
         latest, skipped = load_latest(paths, device, network)
-        if latest is None or latest.record.best is None:
-            raise NoSuchCheckpointError(
-                f"{paths.id} has no best checkpoint",
-                "set data.holdout in the recipe: the test set must not choose one",
-            )
-        step = latest.record.best.step
-    elif which.isascii() and which.isdecimal():
-        step, skipped = int(which), []
+        checkpoint = best_checkpoint(paths, None if latest is None else latest.record)
     else:
-        raise NoSuchCheckpointError(f"--checkpoint {which!r} is not latest, best or a step")
-    if step not in steps:
-        known = ", ".join(map(str, sorted(steps))) or "none"
-        raise NoSuchCheckpointError(
-            f"{paths.id} has no complete checkpoint at step {step}", f"it has: {known}"
-        )
-    return load_checkpoint(steps[step], device, network), skipped
+        checkpoint, skipped = checkpoint_at(paths, step_named(which)), []
+    return load_checkpoint(checkpoint, device, network), skipped
 
 
 def prune_checkpoints(paths: RunPaths, keep: int, best: int | None) -> None:
@@ -278,7 +266,7 @@ def prune_checkpoints(paths: RunPaths, keep: int, best: int | None) -> None:
 
     Whatever was left half-written goes too.
     """
-    newest_first = sorted(complete_checkpoints(paths), key=_age, reverse=True)
+    newest_first = sorted(complete_checkpoints(paths), key=age_of, reverse=True)
     certified = certified_checkpoints(paths)
     kept = {
         checkpoint.root
@@ -294,23 +282,6 @@ def prune_checkpoints(paths: RunPaths, keep: int, best: int | None) -> None:
             with free_to_remove(checkpoint) as free:
                 if free:
                     _remove(checkpoint)
-
-
-def step_of(checkpoint: CheckpointPaths) -> int:
-    """The step that a checkpoint's folder is named for."""
-    return int(checkpoint.root.name.removeprefix("step-"))
-
-
-def _age(checkpoint: CheckpointPaths, unknown: int = 0) -> tuple[int, int]:
-    """Later attempts count as newer, whatever their step: a run may be resumed from an earlier one.
-
-    Where the record is damaged, the attempt counts as `unknown`.
-    """
-    try:
-        record = read_record(checkpoint.trainer, TrainerRecord)
-    except LinftuiError:
-        record = None
-    return (record.attempt if record else unknown, step_of(checkpoint))
 
 
 def _remove(checkpoint: CheckpointPaths) -> None:

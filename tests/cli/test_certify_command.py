@@ -128,6 +128,17 @@ class TestHalfWrittenCheckpoints:
         sentence = fails(2, "certify", "tiny-run", "--checkpoint", "7")
         assert sentence == "tiny-run has no complete checkpoint at step 7; it has: 24, 36"
 
+    def test_what_one_of_the_runs_does_not_have_is_refused_before_anything_is_begun(
+        self, fails: Callable[..., str], copied_run: Path
+    ) -> None:
+        other = shutil.copytree(copied_run, copied_run.with_name("other"))
+        shutil.rmtree(other / "checkpoints" / "step-00000024")
+        sentence = fails(2, "certify", "tiny-run", "other", "--checkpoint", "24")
+        assert sentence == "other has no complete checkpoint at step 24; it has: 36"
+        sentence = fails(2, "certify", "tiny-run", "--checkpoint", "best")
+        assert sentence.startswith("tiny-run has no best checkpoint; set data.holdout in the recipe")
+        assert not list((copied_run / "logs").glob("certify-*"))
+
 
 @pytest.mark.slow
 def test_another_claim_about_the_checkpoint_before_a_damaged_one_is_a_table_and_a_folder_of_its_own(

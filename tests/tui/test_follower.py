@@ -15,7 +15,7 @@ from linftui.rundir.certificates import UNFINISHED
 from linftui.rundir.liveness import describe_process, this_host
 from linftui.rundir.paths import RunPaths
 from linftui.rundir.reader import read_all, read_record
-from linftui.rundir.records import CertifyTask, MemberRecord, MetaRecord
+from linftui.rundir.records import CertifyTask, ErrorRecord, MemberRecord, MetaRecord
 from linftui.rundir.writer import write_record
 from linftui.tui import facts, follower
 from linftui.tui.facts import read_facts
@@ -102,6 +102,27 @@ def test_a_forged_certificate_is_told_as_unverified(certified_runs: Path, forge:
     *others, after = told(standing_of(paths))
     assert after.startswith(f"unverified  {reason}")
     assert not any("proved" in line for line in (*others, after))
+
+
+def test_a_certification_that_was_refused_leaves_the_head_as_it_was(certified_runs: Path) -> None:
+    paths = RunPaths(certified_runs / "tiny-run")
+    before = told(standing_of(paths))
+
+    def fails(tag: str, *, begun: bool) -> None:
+        logs = paths.certify_logs(tag)
+        logs.root.mkdir()
+        if begun:
+            write_record(logs.task, CertifyTask(certificates=["a"], drafts=[".a"], done=0, warnings=[]))
+        write_record(
+            logs.error, ErrorRecord(error="", message=f"{tag} failed", hint="", exit_code=1, time=0.0)
+        )
+
+    fails("9991", begun=False)
+    assert told(standing_of(paths)) == before
+    fails("9992", begun=True)
+    assert told(standing_of(paths)) == ["certify 9992 failed", *before]
+    fails("9993", begun=False)
+    assert told(standing_of(paths)) == ["certify 9992 failed", *before]
 
 
 def test_the_head_tells_the_certificate_that_counts_and_others_as_what_they_are(certified_runs: Path) -> None:

@@ -180,15 +180,14 @@ def _stop_stages(stop: StopStages, asked: str, seen: str) -> Content:
 def certificate_lines(
     certifications: Sequence[CertificationProgress], certificates: Sequence[Certificate]
 ) -> list[Content]:
-    """What is being certified, what went wrong with the newest certification, the certificate that counts."""
-    lines = []
-    for progress in certifications:
-        if progress.state == "running":
-            lines.append(running_line(progress))
-    if certifications and certifications[0].state == "failed":
-        lines.append(
-            Content.assemble(("certify ", "bold $error"), (clean(certifications[0].error), "$error"))
-        )
+    """What is being certified, what went wrong with the newest certification, the certificate that counts.
+
+    A request that was refused leaves nothing here: whoever asked was told.
+    """
+    begun = [progress for progress in certifications if not progress.refused]
+    lines = [running_line(progress) for progress in begun if progress.state == "running"]
+    if begun and begun[0].state == "failed":
+        lines.append(Content.assemble(("certify ", "bold $error"), (clean(begun[0].error), "$error")))
     if certificates:
         lines.append(certificate_line(certificates[0]))
     return lines

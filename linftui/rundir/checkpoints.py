@@ -1,0 +1,91 @@
+"""Which checkpoint of a run is meant, by the records: the latest, the best, or the one at a step.
+
+Whether its tensors are intact is known once they are loaded, which `linftui.train.checkpoint` does.
+"""
+
+import contextlib
+import re
+
+from linftui.errors import LinftuiError, NoSuchCheckpointError
+from linftui.rundir.folders import finish_replacements
+from linftui.rundir.paths import CheckpointPaths, RunPaths
+from linftui.rundir.reader import complete_checkpoints, read_record
+from linftui.rundir.records import TrainerRecord
+
+_STEP = re.compile(r"\d{1,18}", re.ASCII)
+
+
+def is_choice(which: str) -> bool:
+    """Whether this is `latest`, `best` or a step."""
+    return which in ("latest", "best") or _STEP.fullmatch(which) is not None
+
+
+def choose(paths: RunPaths, which: str) -> CheckpointPaths | None:
+    """The complete checkpoint that `which` stands for: `latest`, `best` or a step.
+
+    None: it is to be the latest, and there is none whose record can be read.
+
+    Raises:
+        NoSuchCheckpointError: the run has no other one of that name.
+    """
+    finish_saving(paths)
+    latest = max(complete_checkpoints(paths), key=age_of, default=None)
+    record = None if latest is None else _record_of(latest)
+    if which == "latest":
+        return latest if record else None
+    return best_checkpoint(paths, record) if which == "best" else checkpoint_at(paths, step_named(which))
+
+
+def finish_saving(paths: RunPaths) -> None:
+    """What a killed process saved may lack nothing but its name."""
+    with contextlib.suppress(OSError):  # a run that can only be read has the checkpoints that it has
+        finish_replacements(paths.checkpoints)
+
+
+def best_checkpoint(paths: RunPaths, latest: TrainerRecord | None) -> CheckpointPaths:
+    """The one that the record of the latest calls the best. Raises NoSuchCheckpointError without one."""
+    if latest is None or latest.best is None:
+        raise NoSuchCheckpointError(
+            f"{paths.id} has no best checkpoint",
+            "set data.holdout in the recipe: the test set must not choose one",
+        )
+    return checkpoint_at(paths, latest.best.step)
+
+
+def step_named(which: str) -> int:
+    """The step that `which` is. Raises NoSuchCheckpointError where it is none."""
+    if not _STEP.fullmatch(which):
+        raise NoSuchCheckpointError(f"checkpoint {which!r} is not latest, best or a step")
+    return int(which)
+
+
+def checkpoint_at(paths: RunPaths, step: int) -> CheckpointPaths:
+    """The complete checkpoint at a step. Raises NoSuchCheckpointError where there is none."""
+    known = {step_of(checkpoint): checkpoint for checkpoint in complete_checkpoints(paths)}
+    if step not in known:
+        raise NoSuchCheckpointError(
+            f"{paths.id} has no complete checkpoint at step {step}",
+            f"it has: {', '.join(map(str, known)) or 'none'}",
+        )
+    return known[step]
+
+
+def step_of(checkpoint: CheckpointPaths) -> int:
+    """The step that a checkpoint's folder is named for."""
+    return int(checkpoint.root.name.removeprefix("step-"))
+
+
+def age_of(checkpoint: CheckpointPaths, unknown: int = 0) -> tuple[int, int]:
+    """Its attempt and its step. Later attempts count as newer: a run may be resumed from an earlier step.
+
+    Where the record is damaged, the attempt counts as `unknown`.
+    """
+    record = _record_of(checkpoint)
+    return (record.attempt if record else unknown, step_of(checkpoint))
+
+
+def _record_of(checkpoint: CheckpointPaths) -> TrainerRecord | None:
+    """What it says of itself; None where that is damaged."""
+    with contextlib.suppress(LinftuiError):
+        return read_record(checkpoint.trainer, TrainerRecord)
+    return None
