@@ -231,14 +231,30 @@ class Dashboard(BackgroundApp):
 
         self.push_screen(ConfirmScreen(question, text, yes), answered)
 
-    def resume(self, row: RunRow | None) -> None:
-        """Goes on with a run."""
-        if row is not None:
-            self.do(
-                f"resuming {row.summary.id}",
-                lambda tell: operations.resume(row.paths, tell),
-                lambda attempt: self.tell(f"{row.summary.id}: attempt {attempt} has begun"),
-            )
+    def ask_resume(self, row: RunRow | None) -> None:
+        """Asks whether to go on with a run, and says from where."""
+        if row is None:
+            return
+
+        def answered(confirmed: bool | None) -> None:
+            if confirmed:
+                self.do(
+                    f"resuming {row.summary.id}",
+                    lambda tell: operations.resume(row.paths, tell),
+                    lambda attempt: self.tell(f"{row.summary.id}: attempt {attempt} has begun"),
+                )
+
+        def found(step: int | None) -> None:
+            if step is None:
+                question.text = "There is no checkpoint: it starts again from step 0."
+                question.yes = "start again"
+            else:
+                question.text = f"It goes on as a new attempt, from step {step:,}."
+                question.yes = f"resume from step {step:,}"
+
+        question = ConfirmScreen(f"Resume {row.summary.id}?", "It goes on as a new attempt.", "resume")
+        self.push_screen(question, answered)
+        self.find_out(question, lambda: operations.resume_point(row.paths), found)
 
     def ask_certify(self, row: RunRow | None) -> None:
         """Asks what to certify of a run, over the run's own screen."""

@@ -4,7 +4,7 @@ import contextlib
 import threading
 from collections.abc import Callable
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from textual.app import App
 from textual.message import Message
@@ -86,7 +86,7 @@ class BackgroundApp(App[None]):
 
     def find_out(
         self,
-        asker: Screen[None],
+        asker: Screen[Any],
         work: Callable[[], T],
         then: Callable[[T], None],
         failed: Callable[[LinftuiError], None] | None = None,

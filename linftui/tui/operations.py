@@ -15,6 +15,7 @@ from linftui.launch.plan import plan_devices
 from linftui.recipe.load import LoadedRecipe, load_recipe, recipe_folders
 from linftui.recipe.schema import parse_fraction
 from linftui.rundir.certificates import certificate_name
+from linftui.rundir.checkpoints import choose, step_of
 from linftui.rundir.paths import CertifyLogPaths, RunPaths
 from linftui.rundir.reader import complete_checkpoints, read_record
 from linftui.rundir.records import TrainerRecord
@@ -92,6 +93,12 @@ def stop(paths: RunPaths, *, at_once: bool) -> None:
     """Asks a run to save and stop, or ends it at once. Raises LinftuiError."""
     if at_once or run_state(paths) != "stopping":  # else somebody has asked already, and once is enough
         stop_run(paths, "the dashboard")
+
+
+def resume_point(paths: RunPaths) -> int | None:
+    """The step that `resume` goes on from if the latest checkpoint is intact; None where there is none."""
+    checkpoint = choose(paths, "latest")
+    return None if checkpoint is None else step_of(checkpoint)
 
 
 def resume(paths: RunPaths, tell: Tell) -> int:

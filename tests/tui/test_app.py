@@ -1,5 +1,6 @@
 """The dashboard as a whole: quick to start, honest on leaving, and a run's life by keys alone."""
 
+import shutil
 import subprocess
 import sys
 import threading
@@ -11,12 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import structs
 from person import Person, end
 
 from linftui.errors import UsageError
 from linftui.rundir.paths import RunPaths
 from linftui.rundir.reader import read_record
-from linftui.rundir.records import CertificateSummary, ExitRecord
+from linftui.rundir.records import CertificateSummary, ExitRecord, TrainerRecord
 from linftui.rundir.state import run_state
 from linftui.rundir.writer import write_record
 from linftui.tui import operations
@@ -138,12 +140,47 @@ def test_an_answer_that_comes_once_its_screen_is_gone_is_dropped(
     show(runs, script)
 
 
-def test_a_resume_key_pressed_twice_resumes_once(
-    runs: Path, show: Show, monkeypatch: pytest.MonkeyPatch
+@pytest.fixture
+def stopped(runs: Path) -> RunPaths:
+    """The run, as if somebody had stopped it."""
+    paths = RunPaths(runs / "tiny-run")
+    write_record(paths.exit, ExitRecord(attempt=1, outcome="stopped", code=0, time=time.time()))
+    return paths
+
+
+@pytest.mark.parametrize("first", [None, "tiny-run"])
+def test_resuming_asks_and_says_from_where(
+    stopped: RunPaths, show: Show, monkeypatch: pytest.MonkeyPatch, first: str | None
 ) -> None:
-    write_record(
-        runs / "tiny-run" / "exit.json", ExitRecord(attempt=1, outcome="stopped", code=0, time=time.time())
-    )
+    begun = list[str]()
+    monkeypatch.setattr(operations, "resume", lambda paths, tell: begun.append(paths.id))
+    trainer = stopped.checkpoint(24).trainer
+    record = read_record(trainer, TrainerRecord)
+    assert record is not None
+
+    async def script(person: Person) -> None:
+        await person.sees("■ stopped")
+        await person.until(lambda: not person.app.screen.why_not("resume"))
+        await person.press("U")
+        await person.sees("Resume tiny-run?", "from step 36.", "resume from step 36")
+        await person.press("escape")
+        write_record(trainer, structs.replace(record, attempt=2))  # a later attempt's is newer
+        await person.press("U")
+        await person.sees("resume from step 24")
+        await person.press("n")
+        shutil.rmtree(stopped.checkpoints)
+        await person.press("U")
+        await person.sees("There is no checkpoint: it starts again from step 0.", "start again")
+        assert begun == []
+        await person.press("enter")
+        await person.until(lambda: begun == ["tiny-run"])
+
+    show(stopped.root.parent, script, first=first)
+
+
+def test_a_resume_key_pressed_twice_resumes_once(
+    stopped: RunPaths, show: Show, monkeypatch: pytest.MonkeyPatch
+) -> None:
     begun, ready = list[str](), threading.Event()
 
     def resume(paths: RunPaths, tell: object) -> int:
@@ -156,11 +193,14 @@ def test_a_resume_key_pressed_twice_resumes_once(
     async def script(person: Person) -> None:
         await person.sees("■ stopped")
         await person.press_twice("U")
+        await person.sees("Resume tiny-run?")
+        assert len(person.app.screen_stack) == 3
+        await person.press("enter", "U", "enter")  # typed ahead
         await person.sees("resuming tiny-run already")
         ready.set()
         await person.sees("attempt 2 has begun")
 
-    show(runs, script)
+    show(stopped.root.parent, script)
     assert begun == ["tiny-run"]
 
 
@@ -233,6 +273,8 @@ def test_a_runs_life_by_keys(mine: RunPaths, tmp_path: Path, show: Show) -> None
         await person.press("S", "enter")
         await person.sees("■ stopped", "✓ asked", "✓ seen by the ranks", "✓ saved step", "✓ exited")
         await person.press("U")
+        await person.sees("Resume mine?", "resume from step")
+        await person.press("enter")
         await person.sees("attempt 2", "● running", "ETA")
         await person.press("C")
         await person.sees("eps", "nothing was certified yet")

@@ -168,6 +168,8 @@ def test_a_run_is_launched_watched_left_stopped_resumed_and_certified_by_keys(
     assert run_state(run) == "stopped"
 
     tmux.type("U")
+    tmux.wait_for("Resume watched?", "resume from step")
+    tmux.type("Enter")
     tmux.wait_for("● running", "attempt 2")
     tmux.close()
     attempt_goes_on(run, 2)

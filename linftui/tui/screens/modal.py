@@ -6,6 +6,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 from textual.content import Content
+from textual.reactive import reactive
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
@@ -39,11 +40,16 @@ CERTIFY_KEYS = [
 class ConfirmScreen(ModalScreen[bool]):
     """A question that is answered yes or no.
 
+    `text` and `yes` may be set while it is asked, once more is known.
+
     Args:
         question: what is asked, in a few words.
         text: what follows from a yes.
         yes: what a yes does, as a verb.
     """
+
+    text = reactive("", recompose=True)
+    yes = reactive("", recompose=True)
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("y,enter", "answer(True)", show=False),
@@ -52,14 +58,15 @@ class ConfirmScreen(ModalScreen[bool]):
 
     def __init__(self, question: str, text: str, yes: str) -> None:
         super().__init__()
-        self._question, self._text, self._yes = question, text, yes
+        self._question = question
+        self.text, self.yes = text, yes
 
     def compose(self) -> ComposeResult:
         """A box with the question."""
         with VerticalScroll(classes="box"):
             yield Static(Content.styled(clean(self._question), "bold $bright"))
-            yield Static(Content(clean(self._text)), classes="paragraph")
-            yield Static(keys_line(("enter", self._yes), ("esc", "leave it")))
+            yield Static(Content(clean(self.text)), classes="paragraph")
+            yield Static(keys_line(("enter", self.yes), ("esc", "leave it")))
 
     def action_answer(self, yes: bool) -> None:
         """Closes with the answer."""

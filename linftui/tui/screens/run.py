@@ -210,8 +210,8 @@ class RunScreen(CommandScreen):
         self.dashboard.ask_stop(self.row)
 
     def do_resume(self) -> None:
-        """Goes on with the run."""
-        self.dashboard.resume(self.row)
+        """Asks whether to go on with the run."""
+        self.dashboard.ask_resume(self.row)
 
     def do_certify(self) -> None:
         """Asks what to certify."""

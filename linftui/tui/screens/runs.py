@@ -170,8 +170,8 @@ class RunsScreen(CommandScreen):
         self.dashboard.ask_stop(self.table.current)
 
     def do_resume(self) -> None:
-        """Goes on with the run."""
-        self.dashboard.resume(self.table.current)
+        """Asks whether to go on with the run."""
+        self.dashboard.ask_resume(self.table.current)
 
     def do_certify(self) -> None:
         """Asks what to certify."""
