@@ -69,12 +69,9 @@ class RunStore:
             UsageError: the name is taken or not plain.
             RunDirectoryError: the folder cannot be written.
         """
-        _check_name(name)
         stamp = time.strftime("%Y%m%d-%H%M%S")
-        paths = RunPaths(self.root / (name or f"{recipe_name}-{stamp}-{secrets.token_hex(2)}"))
-        taken = UsageError(f"{paths.root} exists already", "choose another --name")
-        if os.path.lexists(paths.root):
-            raise taken
+        made_up = f"{recipe_name}-{stamp}-{secrets.token_hex(2)}"
+        paths = self.named(made_up if name is None else name)
         draft = RunPaths(hidden_beside(paths, "new"))
         try:
             try:
@@ -89,10 +86,28 @@ class RunStore:
             try:
                 draft.root.rename(paths.root)
             except OSError as error:  # somebody was faster
-                raise (taken if os.path.lexists(paths.root) else cannot_write(paths.root, error)) from error
+                self.named(paths.id)
+                raise cannot_write(paths.root, error) from error
         except BaseException:
             shutil.rmtree(draft.root, ignore_errors=True)
             raise
+
+    def named(self, name: str) -> RunPaths:
+        """The run directory that a new run of this name would have.
+
+        Raises:
+            UsageError: the name is taken or not plain.
+        """
+        if name == "latest":
+            raise UsageError("--name latest is taken: it stands for the newest run", "choose another --name")
+        if not PLAIN_NAME.fullmatch(name):
+            raise UsageError(
+                f"--name {name!r} is not a plain name", "use letters, digits, dots, dashes and underscores"
+            )
+        paths = RunPaths(self.root / name)
+        if os.path.lexists(paths.root):
+            raise UsageError(f"{paths.root} exists already", "choose another --name")
+        return paths
 
     def find(self, name: str) -> RunPaths:
         """The run of that id, of that unique beginning of an id, at that path, or the `latest`.
@@ -161,15 +176,6 @@ def hidden_beside(paths: RunPaths, why: str) -> Path:
     A process that is killed in between leaves it behind, where it takes no run's name.
     """
     return paths.root.with_name(f".{paths.id}.{secrets.token_hex(4)}.{why}")
-
-
-def _check_name(name: str | None) -> None:
-    if name == "latest":
-        raise UsageError("--name latest is taken: it stands for the newest run", "choose another --name")
-    if name is not None and not PLAIN_NAME.fullmatch(name):
-        raise UsageError(
-            f"--name {name!r} is not a plain name", "use letters, digits, dots, dashes and underscores"
-        )
 
 
 def _checked(paths: RunPaths) -> RunPaths:

@@ -265,13 +265,14 @@ class Dashboard(BackgroundApp):
             self.open_run(row.paths)
         self.push_screen(CertifyScreen(row.paths, standing))
 
-    def certify(self, request: operations.CertifyRequest) -> None:
-        """Begins a certification; the run's screen tells how it goes."""
+    def certify(self, request: operations.CertifyRequest, form: CertifyScreen) -> None:
+        """Begins a certification; the run's screen tells how it goes, and the form why it does not."""
         what = (request.paths.id, request.radii, request.checkpoint, request.means)
         self.do(
             " ".join(("certifying", *what)),
             lambda tell: operations.certify(request, tell),
             lambda _: self.tell("the certification has begun"),
+            form.refusal(),
         )
 
     def ask_stop_certifying(self, paths: RunPaths) -> None:
@@ -292,10 +293,18 @@ class Dashboard(BackgroundApp):
         """Asks which recipe to train."""
         self.push_screen(LaunchScreen())
 
-    def launch(self, request: operations.LaunchRequest) -> None:
-        """Trains a recipe, and shows the run once it has begun."""
+    def launch(self, request: operations.LaunchRequest, form: LaunchScreen) -> None:
+        """Trains a recipe; the form gives way to the run once it has begun, and says why it does not."""
+
+        def begun(paths: RunPaths) -> None:
+            if form.is_active:
+                form.dismiss()
+                self.open_run(paths)
+            else:
+                self.tell(f"{paths.id} has begun")
+
         deed = " ".join(filter(None, ("starting", request.recipe, *request.overrides, request.name)))
-        self.do(deed, lambda tell: operations.launch(self.store, request, tell), self.open_run)
+        self.do(deed, lambda tell: operations.launch(self.store, request, tell), begun, form.refusal())
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
         """The palette holds every command of the screen below it."""

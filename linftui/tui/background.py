@@ -64,7 +64,13 @@ class BackgroundApp(App[None]):
         """How far the latest deed is that says so."""
         return next((text for text in reversed(self._under_way.values()) if text), "")
 
-    def do(self, deed: str, work: Callable[[Tell], T], then: Callable[[T], None]) -> None:
+    def do(
+        self,
+        deed: str,
+        work: Callable[[Tell], T],
+        then: Callable[[T], None],
+        failed: Callable[[LinftuiError], None] | None = None,
+    ) -> None:
         """Does to a run what a person asked for; `deed` says what in a few words.
 
         The same deed is refused while it is under way: a key that is pressed twice does it once.
@@ -82,7 +88,7 @@ class BackgroundApp(App[None]):
             self.post_safely(Told(deed, text))
 
         self._say(deed, "")
-        self._in_thread(lambda: work(tell), then, self.show_problem, through)
+        self._in_thread(lambda: work(tell), then, failed or self.show_problem, through)
 
     def find_out(
         self,

@@ -7,22 +7,23 @@ from fractions import Fraction
 from pathlib import Path
 
 from linftui.devices import DeviceSnapshot, snapshot
-from linftui.errors import LinftuiError, UsageError
+from linftui.errors import CertificationError, LinftuiError, UsageError
 from linftui.launch.begin import begin_attempt, begin_run, plan_resume
-from linftui.launch.certification import begin_certification, certifications, stop_certification
+from linftui.launch.certification import (
+    CertificationProgress,
+    begin_certification,
+    certifications,
+    stop_certification,
+)
 from linftui.launch.control import stop_run
-from linftui.launch.plan import plan_devices
+from linftui.launch.plan import LaunchPlan, plan_devices
 from linftui.recipe.load import LoadedRecipe, load_recipe, recipe_folders
 from linftui.recipe.schema import parse_fraction
 from linftui.rundir.certificates import certificate_name
 from linftui.rundir.checkpoints import choose, step_of
 from linftui.rundir.paths import CertifyLogPaths, RunPaths
-from linftui.rundir.reader import complete_checkpoints, read_record
-from linftui.rundir.records import TrainerRecord
 from linftui.rundir.state import run_state
 from linftui.rundir.store import RunStore, read_recipe
-
-NAMED_S = 60.0  # a certification that loads for longer is begun all the same
 
 Tell = Callable[[str], None]  # says in a few words how far something is
 
@@ -73,20 +74,22 @@ def known_recipes() -> list[KnownRecipe]:
     return list(found.values())
 
 
-def check(request: LaunchRequest, machine: DeviceSnapshot) -> LoadedRecipe:
-    """The recipe with its overrides. Raises LinftuiError for what `launch` would refuse of it."""
+def check(store: RunStore, request: LaunchRequest, machine: DeviceSnapshot) -> LoadedRecipe:
+    """The recipe with its overrides. Raises LinftuiError for what `launch` would refuse of the request."""
     loaded = load_recipe(request.recipe, request.overrides)
     plan_devices(request.devices, machine)
+    if request.name:
+        store.named(request.name)
     return loaded
 
 
 def launch(store: RunStore, request: LaunchRequest, tell: Tell) -> RunPaths:
     """Begins a run that goes on without us, its data set fetched first. Raises LinftuiError."""
-    loaded = load_recipe(request.recipe, request.overrides)
-    plan = plan_devices(request.devices, snapshot())
+    machine = snapshot()
+    loaded = check(store, request, machine)
     _fetch(loaded.recipe.data.dataset, loaded.recipe.data.root, tell)
     tell(f"starting {loaded.recipe.name}")
-    return begin_run(store, loaded, plan, request.name or None)
+    return begin_run(store, loaded, plan_devices(request.devices, machine), request.name or None)
 
 
 def stop(paths: RunPaths, *, at_once: bool) -> None:
@@ -110,23 +113,44 @@ def resume(paths: RunPaths, tell: Tell) -> int:
     return begin_attempt(paths, plan)
 
 
+def check_certification(request: CertifyRequest, machine: DeviceSnapshot) -> LaunchPlan:
+    """The device. Raises LinftuiError for what `certify` would refuse of the request."""
+    radii(request)
+    choose(request.paths, request.checkpoint)
+    if request.means not in ("running", "re-estimated"):
+        raise UsageError(f"means {request.means!r} is neither running nor re-estimated")
+    plan = plan_devices(request.devices, machine)
+    if plan.ranks > 1:
+        raise UsageError(
+            f"devices {request.devices} names {plan.ranks} devices", "a certificate is made on one"
+        )
+    return plan
+
+
 def certify(request: CertifyRequest, tell: Tell) -> None:
-    """Begins a certification that goes on without us. Raises LinftuiError."""
-    wanted = radii(request)
+    """Begins a certification that goes on without us; returns once it has loaded the network.
+
+    Raises:
+        LinftuiError: it cannot be begun, or what it has loaded cannot be certified.
+    """
+    plan, wanted = check_certification(request, snapshot()), radii(request)
     recipe = read_recipe(request.paths)
     _fetch(recipe.data.dataset, recipe.data.root, tell)
     tell(f"certifying {request.paths.id}")
     _refuse_what_goes_on(request, wanted)
-    plan = plan_devices(request.devices, snapshot())
     logs = begin_certification(request.paths, plan, wanted, request.checkpoint, request.means)
-    deadline = time.monotonic() + NAMED_S
-    while not _is_named(request.paths, logs) and time.monotonic() < deadline:
+    while (own := _progress(request.paths, logs)) is not None and own.state == "running":
+        if own.certificates:  # it has said what it makes, so that it is told from another
+            return
         time.sleep(0.1)
+    if own is not None and own.refused:
+        raise CertificationError(own.error)
 
 
 def _refuse_what_goes_on(request: CertifyRequest, wanted: list[Fraction]) -> None:
     """Raises UsageError where each certificate that is asked for is being made already."""
-    folder = _checkpoint_folder(request)
+    checkpoint = choose(request.paths, request.checkpoint)
+    folder = "" if checkpoint is None else checkpoint.root.name
     names = {certificate_name(folder, eps, request.means) for eps in wanted}
     running = [found for found in certifications(request.paths) if found.state == "running"]
     going_on = {paths.root.name for found in running for paths, _ in found.certificates}
@@ -136,21 +160,9 @@ def _refuse_what_goes_on(request: CertifyRequest, wanted: list[Fraction]) -> Non
         )
 
 
-def _checkpoint_folder(request: CertifyRequest) -> str:
-    """The folder's name of the checkpoint that is asked for; empty where there is none."""
-    if request.checkpoint.isdecimal():
-        return request.paths.checkpoint(int(request.checkpoint)).root.name
-    known = complete_checkpoints(request.paths)
-    if not known or request.checkpoint == "latest":
-        return known[-1].root.name if known else ""
-    record = read_record(known[-1].trainer, TrainerRecord)
-    return request.paths.checkpoint(record.best.step).root.name if record and record.best else ""
-
-
-def _is_named(paths: RunPaths, logs: CertifyLogPaths) -> bool:
-    """Whether a certification says what it makes, so that it is told from another; or has ended."""
-    own = next((found for found in certifications(paths) if found.logs == logs), None)
-    return own is None or own.state != "running" or bool(own.certificates)
+def _progress(paths: RunPaths, logs: CertifyLogPaths) -> CertificationProgress | None:
+    """How far this certification is; None where what it says of itself was removed."""
+    return next((found for found in certifications(paths) if found.logs == logs), None)
 
 
 def stop_certifying(paths: RunPaths) -> None:
@@ -163,11 +175,7 @@ def stop_certifying(paths: RunPaths) -> None:
 
 
 def radii(request: CertifyRequest) -> list[Fraction]:
-    """The radii asked for, each once. Raises UsageError where something asked for is none."""
-    if request.checkpoint not in ("latest", "best") and not request.checkpoint.isdecimal():
-        raise UsageError(f"checkpoint {request.checkpoint!r} is not latest, best or a step")
-    if request.means not in ("running", "re-estimated"):
-        raise UsageError(f"means {request.means!r} is neither running nor re-estimated")
+    """The radii asked for, each once. Raises UsageError where one is none."""
     return list(dict.fromkeys(_radius(text) for text in request.radii.split(",")))
 
 

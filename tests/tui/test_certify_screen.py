@@ -27,6 +27,9 @@ Show = Callable[..., None]
 NEWER, OLDEST = "step-00000036-eps-8_255", "step-00000036-eps-0.1-re-estimated-first-50"
 
 
+RIGHT = {"eps": "0.1", "checkpoint": "latest", "means": "running", "devices": "auto"}
+
+
 @pytest.fixture
 def begun(monkeypatch: pytest.MonkeyPatch) -> list[CertifyRequest]:
     """What was asked to be certified; nothing is."""
@@ -66,6 +69,9 @@ def test_what_is_typed_is_certified(runs: Path, show: Show, begun: list[CertifyR
         ("eps", "2", "eps must lie in [0, 1]"),
         ("eps", "[red]", "must be a fraction such as 8/255"),
         ("checkpoint", "newest", "is not latest, best or a step"),
+        ("checkpoint", "best", "tiny-run has no best checkpoint; set data.holdout in the recipe"),
+        ("checkpoint", "999", "tiny-run has no complete checkpoint at step 999; it has: 24, 36"),
+        ("devices", "toaster", "  devices 'toaster' is not understood"),
         ("means", "mine", "is neither running nor re-estimated"),
     ],
 )
@@ -77,10 +83,38 @@ def test_mistakes_are_said(
         screen.query_one(f"#{field}", Input).value = value
         await person.sees(said)
         await person.press("enter")
+        await person.sees("mend what is said in red first")
+        screen.query_one(f"#{field}", Input).value = RIGHT[field]
+        await person.until(lambda: said not in person.screen())
         assert person.app.screen is screen
 
     show(runs, script)
     assert begun == []
+
+
+@pytest.mark.slow
+def test_what_the_worker_refuses_is_told_in_the_form_and_left_nowhere_else(runs: Path, show: Show) -> None:
+    """Where weights are damaged is known once they are loaded."""
+    for weights in (runs / "tiny-run" / "checkpoints").glob("*/model.safetensors"):
+        weights.write_bytes(weights.read_bytes()[:-1])
+    refusal = "tiny-run has no checkpoint to load: checkpoint step-00000036 is damaged"
+
+    async def script(person: Person) -> None:
+        screen = await form(person)
+        await person.press("tab", "tab", "tab")
+        screen.query_one("#devices", Input).value = "cpu"
+        await person.press("enter")
+        await person.sees(refusal, "nothing was certified yet")
+        assert screen.query_one("#devices", Input).value == "cpu"
+        await person.type(":1")
+        await person.until(lambda: refusal not in person.screen())
+        await person.press("escape")
+        await person.sees("✓ finished")
+        await person.pilot.pause(1.0)
+        assert "certify " not in person.screen().replace("C certify ", "")
+
+    show(runs, script, size=(120, 40))
+    assert list((runs / "tiny-run" / "logs").glob("certify-*"))
 
 
 def test_what_was_proved_is_listed(certified_runs: Path, show: Show) -> None:

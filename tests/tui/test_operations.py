@@ -48,12 +48,19 @@ def test_a_launch_without_its_data_leaves_no_run_behind(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "request_",
-    [LaunchRequest("nowhere"), LaunchRequest("digits", ("a",)), LaunchRequest("digits", (), "gpu:99")],
+    [
+        LaunchRequest("nowhere"),
+        LaunchRequest("digits", ("a",)),
+        LaunchRequest("digits", (), "gpu:99"),
+        LaunchRequest("digits", name="tiny-run"),
+        LaunchRequest("digits", name="../x"),
+    ],
 )
-def test_a_check_refuses_what_a_launch_would(request_: LaunchRequest) -> None:
+def test_a_check_refuses_what_a_launch_would(runs: Path, request_: LaunchRequest) -> None:
+    store = RunStore(runs)
     with pytest.raises(LinftuiError):
-        operations.check(request_, snapshot())
-    assert operations.check(LaunchRequest("digits", ("seed=5",)), snapshot()).recipe.seed == 5
+        operations.check(store, request_, snapshot())
+    assert operations.check(store, LaunchRequest("digits", ("seed=5",)), snapshot()).recipe.seed == 5
 
 
 def test_radii_are_exact_and_asked_for_once() -> None:

@@ -2,7 +2,6 @@
 
 from typing import ClassVar
 
-from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
@@ -10,12 +9,12 @@ from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Input, Static
 
-from linftui.errors import UsageError
+from linftui.devices import snapshot
 from linftui.recipe.schema import format_fraction
 from linftui.rundir.paths import RunPaths
 from linftui.tui import operations
 from linftui.tui.follower import RunNews, Standing
-from linftui.tui.screens.base import Listener
+from linftui.tui.screens.form import FormScreen, form_words
 from linftui.tui.screens.modal import keys_line
 from linftui.tui.text import clean
 from linftui.tui.widgets.form import Field, fill
@@ -42,17 +41,17 @@ class Certificates(Lines):
         if (standing := self._standing) is None:
             return [Content.empty()]
         lines = [running_line(each) for each in standing.certifications if each.state == "running"]
-        if standing.certifications and standing.certifications[0].state == "failed":
-            lines += wrapped(clean(standing.certifications[0].error), width, "$error")
+        begun = [each for each in standing.certifications if not each.refused]
+        if begun and begun[0].state == "failed":
+            lines += wrapped(clean(form_words(begun[0].error)), width, "$error")
         lines += map(certificate_line, standing.certificates[:SHOWN])
         return lines or [Content.styled("nothing was certified yet", "$faint")]
 
 
-class CertifyScreen(ModalScreen[None], Listener):
+class CertifyScreen(ModalScreen[None], FormScreen):
     """A form over the run, and below it what is being certified and what was."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "leave", show=False),
         Binding("ctrl+s", "stop", show=False),  # letters are typed into the fields
     ]
 
@@ -72,7 +71,7 @@ class CertifyScreen(ModalScreen[None], Listener):
             yield Field("checkpoint", "latest", "latest, best or a step", id="checkpoint")
             yield Field("means", "running", "running, or re-estimated, which is another network", id="means")
             yield Field("devices", "auto", "auto, cpu or a GPU's number", id="devices")
-            yield Static(id="refusal")
+            yield Static(id="verdict")
             yield Certificates(id="certificates")
             yield Static(id="certify-keys")
 
@@ -113,23 +112,18 @@ class CertifyScreen(ModalScreen[None], Listener):
         )
         return operations.CertifyRequest(self._paths, eps, checkpoint, means, devices or "auto")
 
-    @on(Input.Changed)
-    def _check(self) -> None:
-        problem = ""
-        try:
-            operations.radii(self._request())
-        except UsageError as error:
-            problem = str(error) if self._prefilled else ""
-        self.query_one("#refusal", Static).update(Content.styled(clean(problem), "$error"))
+    def check(self) -> None:
+        """Radii, checkpoint, means and device."""
+        if self._prefilled:
+            request, machine = self._request(), self.dashboard.machine
+            self.find_out(
+                lambda: operations.check_certification(request, machine or snapshot()),
+                lambda _: Content.empty(),
+            )
 
-    @on(Input.Submitted)
-    def _go(self) -> None:
-        try:
-            operations.radii(self._request())
-        except UsageError as error:
-            self.notify(clean(str(error)), severity="warning", markup=False)
-            return
-        self.dashboard.certify(self._request())
+    def submit(self) -> None:
+        """Certifies what the fields say."""
+        self.dashboard.certify(self._request(), self)
 
     def action_stop(self) -> None:
         """Asks whether to stop what is being certified of this run."""
@@ -137,7 +131,3 @@ class CertifyScreen(ModalScreen[None], Listener):
             self.dashboard.ask_stop_certifying(self._paths)
         else:
             self.notify("nothing is being certified", severity="warning", markup=False)
-
-    def action_leave(self) -> None:
-        """Closes it; a certification goes on."""
-        self.dismiss()

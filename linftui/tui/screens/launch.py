@@ -1,22 +1,21 @@
 """Training a recipe: choose it, change values, see what that means, go."""
 
 import shlex
-from typing import ClassVar
 
 from textual import on
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
-from textual.containers import Vertical
+from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
 from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
+from linftui.devices import snapshot
 from linftui.errors import LinftuiError, UsageError
 from linftui.recipe.load import LoadedRecipe
 from linftui.recipe.schema import Recipe, format_fraction
 from linftui.tui import operations, palette
 from linftui.tui.curves import planned
-from linftui.tui.screens.base import Listener
+from linftui.tui.screens.form import FormScreen
 from linftui.tui.screens.modal import keys_line
 from linftui.tui.text import clean, number
 from linftui.tui.widgets.chart import Chart
@@ -24,30 +23,27 @@ from linftui.tui.widgets.curve import ChartOptions, Curve
 from linftui.tui.widgets.form import Field, fill
 
 
-class LaunchScreen(Listener):
-    """A form; whatever is typed is checked at once, in a thread."""
-
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "leave", show=False)]
+class LaunchScreen(FormScreen):
+    """The recipes, the fields, what they mean. It stays until the run has begun."""
 
     def __init__(self) -> None:
         super().__init__()
         self._known: list[operations.KnownRecipe] = []
-        self._asked = 0  # so many checks were begun; what comes of an earlier one is no news
-        self._ready: operations.LaunchRequest | None = None
 
     def compose(self) -> ComposeResult:
         """The parts, from top to bottom."""
-        yield Static(Content.styled("Train a recipe", "bold $bright"), classes="heading")
-        yield OptionList(id="recipes", compact=True, markup=False)
-        with Vertical(id="form"):
-            yield Field("recipe", "", "a name of the list, or the path of a YAML file", id="recipe")
-            yield Field(
-                "changes", "", "path=value path=value, such as optimizer.lr=0.02 seed=1", id="changes"
-            )
-            yield Field("devices", "auto", "auto, cpu, cpu:2, gpu:2, 0,3", id="devices")
-            yield Field("name", "", "the run's id; one is made up where it is left empty", id="name")
-        yield Static(id="verdict")
-        yield Chart("p, as planned", id="preview", options=ChartOptions(log_y=True, clip_outliers=False))
+        yield Static(id="heading")
+        with VerticalScroll(id="launch", can_focus=False):
+            yield OptionList(id="recipes", compact=True, markup=False)
+            with Vertical(id="form"):
+                yield Field("recipe", "", "a name of the list, or the path of a YAML file", id="recipe")
+                yield Field(
+                    "changes", "", "path=value path=value, such as optimizer.lr=0.02 seed=1", id="changes"
+                )
+                yield Field("devices", "auto", "auto, cpu, cpu:2, gpu:2, 0,3", id="devices")
+                yield Field("name", "", "the run's id; one is made up where it is left empty", id="name")
+            yield Static(id="verdict")
+            yield Chart("p, as planned", id="preview", options=ChartOptions(log_y=True, clip_outliers=False))
         yield Static(
             keys_line(("enter", "train it"), ("tab", "next field"), ("esc", "leave")), id="launch-keys"
         )
@@ -56,7 +52,15 @@ class LaunchScreen(Listener):
         """Lists what there is."""
         self.query_one("#preview").can_focus = False
         self.query_one(OptionList).focus()
+        self.status_changed()
         self.dashboard.find_out(self, operations.known_recipes, self._listed)
+
+    def status_changed(self) -> None:
+        """Says how far what is being started has come."""
+        heading = Content.assemble(
+            ("Train a recipe", "bold $bright"), "  ", (clean(self.dashboard.status), "$warning")
+        )
+        self.query_one("#heading", Static).update(heading)
 
     def _listed(self, known: list[operations.KnownRecipe]) -> None:
         self._known = known
@@ -74,31 +78,19 @@ class LaunchScreen(Listener):
     def _chosen(self) -> None:
         self.query_one("#changes").focus()
 
-    @on(Input.Changed)
-    def _check(self) -> None:
-        self._asked += 1
-        asked, self._ready = self._asked, None
+    def check(self) -> None:
+        """The recipe with its changes, the devices, and whether the name is free."""
         try:
             request = self._request()
         except UsageError as error:
-            self._refused(asked, error)
+            self.refuse(error)
             return
-        machine = self.dashboard.machine
-        if not request.recipe and self._known:
-            self._refused(asked, UsageError("recipe: none is chosen"))
-        if machine is None or not request.recipe:
+        if not request.recipe:
+            if self._known:
+                self.refuse(UsageError("recipe: none is chosen"))
             return
-        self.dashboard.find_out(
-            self,
-            lambda: operations.check(request, machine),
-            lambda loaded: self._accepted(asked, request, loaded),
-            lambda error: self._refused(asked, error),
-        )
-
-    def machine_changed(self) -> None:
-        """What could not be checked before the devices were known is checked now."""
-        if self._ready is None and self.dashboard.machine is not None and not self._asked:
-            self._check()
+        store, machine = self.dashboard.store, self.dashboard.machine
+        self.find_out(lambda: operations.check(store, request, machine or snapshot()), self._accepted)
 
     def _request(self) -> operations.LaunchRequest:
         changes = self.query_one("#changes", Input).value
@@ -113,37 +105,24 @@ class LaunchScreen(Listener):
             name=self.query_one("#name", Input).value.strip(),
         )
 
-    def _accepted(self, asked: int, request: operations.LaunchRequest, loaded: LoadedRecipe) -> None:
-        if asked != self._asked:
-            return
-        self._ready = request
+    def _accepted(self, loaded: LoadedRecipe) -> Content:
         recipe = loaded.recipe
-        cautions = [Content.styled(clean(caution), "$warning") for caution in recipe.cautions()]
-        self.query_one("#verdict", Static).update(Content("\n").join([summary(recipe), *cautions]))
         chart = self.query_one(Chart)
         chart.visible = True
         chart.options = ChartOptions(log_y=True, clip_outliers=False, x_range=(0.0, float(recipe.epochs)))
         chart.set_curves([Curve("p", planned(recipe)["p"], palette.P, smooth=False, format=number)])
+        cautions = [Content.styled(clean(caution), "$warning") for caution in recipe.cautions()]
+        return Content("\n").join([summary(recipe), *cautions])
 
-    def _refused(self, asked: int, error: LinftuiError) -> None:
-        if asked == self._asked:
-            self.query_one("#verdict", Static).update(Content.styled(clean(str(error)), "$error"))
-            self.query_one(Chart).set_curves([])  # what was planned before was another recipe
-            self.query_one(Chart).visible = False
+    def refuse(self, error: LinftuiError) -> None:
+        """Says what is wrong with the fields, of which nothing is planned."""
+        super().refuse(error)
+        self.query_one(Chart).set_curves([])  # what was planned before was another recipe
+        self.query_one(Chart).visible = False
 
-    @on(Input.Submitted)
-    def _go(self) -> None:
-        if not self.is_active:
-            return  # enter was pressed twice, and the first one has left this screen
-        if self._ready is None:
-            self.notify("mend what is said in red first", severity="warning", markup=False)
-            return
-        self.dashboard.launch(self._ready)
-        self.dismiss()
-
-    def action_leave(self) -> None:
-        """Leaves without training anything."""
-        self.dismiss()
+    def submit(self) -> None:
+        """Trains what the fields say."""
+        self.dashboard.launch(self._request(), self)
 
 
 def _choice(recipe: operations.KnownRecipe, width: int) -> Content:
