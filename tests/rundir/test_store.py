@@ -176,7 +176,7 @@ class TestFind:
         with pytest.raises(RunNotFoundError, match="no run 'cifra-1' in runs; did you mean cifar-1?"):
             store.find("cifra-1")
 
-    @pytest.mark.parametrize("name", ["", "zebra", "~nobody-of-that-name", "\0", "x" * 5000, "not-a-run"])
+    @pytest.mark.parametrize("name", ["", "zebra", "a~b", "\0", "x" * 5000, "not-a-run"])
     def test_an_unknown_name_is_told_where_to_look(self, store: RunStore, name: str) -> None:
         with pytest.raises(RunNotFoundError, match="linftui ls lists the runs"):
             store.find(name)
