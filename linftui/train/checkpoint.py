@@ -249,7 +249,7 @@ def find_checkpoint(
     if which == "latest":
         found, skipped = load_latest(paths, device, network)
         if found is None:
-            reason = skipped[0] if skipped else "no checkpoint was saved yet"
+            reason = skipped[0] if skipped else "no checkpoint was saved"
             raise CheckpointError(f"{paths.id} has no checkpoint to load: {reason}")
         return found, skipped
     finish_saving(paths)

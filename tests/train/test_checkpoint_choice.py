@@ -39,7 +39,7 @@ class TestFind:
 
     def test_a_run_without_checkpoints_is_told_so(self, paths: RunPaths) -> None:
         assert load_latest(paths, CPU) == (None, [])
-        with pytest.raises(CheckpointError, match="no checkpoint was saved yet"):
+        with pytest.raises(CheckpointError, match="no checkpoint was saved"):
             find_checkpoint(paths, "latest", CPU)
 
     @pytest.mark.parametrize("which", ["newest", "-1", "1.5", "", "step-00000012"])

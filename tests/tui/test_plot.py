@@ -185,6 +185,11 @@ def test_an_empty_chart_says_so_calmly() -> None:
         assert abs(len(left) - len(right)) <= 1
 
 
+def test_an_empty_chart_to_which_nothing_comes_promises_nothing() -> None:
+    text = Picture([], options=ChartOptions(growing=False)).text
+    assert "no data" in text and "yet" not in text
+
+
 def test_a_view_beside_the_data_says_how_to_come_back() -> None:
     view = View()
     view.x = Picture([curve("a", [1.0, 2.0, 3.0])]).plot.x.panned(5.0)

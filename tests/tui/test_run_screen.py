@@ -227,6 +227,25 @@ def test_why_a_run_ended_is_told(runs: Path, show: Show, outcome: Literal["faile
     show(runs, script, first="tiny-run")
 
 
+@pytest.mark.parametrize(("goes_on", "said"), [(True, "no data yet"), (False, "no data")])
+def test_where_there_are_no_data_only_a_run_that_goes_on_promises_some(
+    runs: Path, show: Show, goes_on: bool, said: str
+) -> None:
+    paths = revive(runs / "tiny-run") if goes_on else RunPaths(runs / "tiny-run")
+    paths.metrics.write_bytes(b"")
+    if not goes_on:
+        write_record(
+            paths.exit, ExitRecord(attempt=1, outcome="failed", code=1, time=0.0, message="out of luck")
+        )
+
+    async def script(person: Person) -> None:
+        await opened(person)
+        await person.sees(said)
+        assert ("no data yet" in person.screen()) == goes_on
+
+    show(runs, script, first="tiny-run")
+
+
 @pytest.mark.parametrize(
     ("event", "said"),
     [

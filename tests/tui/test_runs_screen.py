@@ -95,6 +95,10 @@ def test_filtering_as_one_types(runs: Path, show: Show) -> None:
         assert ids(person) == ["cifar-2", "cifar-1"]
         await person.type(" !2")
         assert ids(person) == ["cifar-1"]
+        await person.type(" z")
+        await person.sees("certified", "No run matches the filter; esc takes it away.")  # below the head
+        await person.press("backspace")
+        await person.until(lambda: "No run matches" not in person.screen())
         await person.press("escape")
         assert len(ids(person)) == 3
         await person.press("slash")

@@ -158,7 +158,7 @@ class RunScreen(CommandScreen):
         if command in ("stop", "resume", "certify") and standing is None:
             return "the run is still being read"
         if command == "certify" and standing is not None and not standing.checkpoints:
-            return "there is no checkpoint yet that could be certified"
+            return "there is no checkpoint that could be certified"
         if command == "recipe" and (standing is None or not standing.recipe_text):
             return "the run's recipe cannot be read"
         return self.dashboard.why_not(command, self.row)

@@ -44,4 +44,5 @@ class ChartOptions:
     y_range: tuple[float, float] | None = None
     clip_outliers: bool = True
     marks: tuple[Mark, ...] = field(default=())
+    growing: bool = True  # data may still come where there are none
     here: float | None = None  # "you are here": where a run stands between what was and what is planned

@@ -13,7 +13,7 @@ from linftui.tui.trace import FAR, trace
 from linftui.tui.widgets.curve import ChartOptions, Curve
 from linftui.tui.widgets.legend import GAP, Legend, lay_out, shortened
 
-NO_DATA = "no data yet"
+NO_DATA, NO_DATA_YET = "no data", "no data yet"
 NOTHING_HERE = "nothing here, 0 resets the view"
 NOTHING_DRAWN = "nothing to draw"
 PLAIN_LINES: tuple[Line, ...] = ("solid", "dashed", "dash-dotted", "dotted")
@@ -139,7 +139,8 @@ class _Painter:
         with_marks = bool(self.options.marks) and bottom - first_row > 6
         inside = Area(first_row, 1, bottom - first_row - with_marks, canvas.width - 2)
         if x is None or inside.height <= self.rail:
-            self._message(NO_DATA if x is None else "", inside)
+            nothing = NO_DATA_YET if self.options.growing else NO_DATA
+            self._message(nothing if x is None else "", inside)
             return Plot(canvas, Area(0, 0, 0, 0), None, y)
         area = self._y_axis(y, inside)
         for curve in reversed(self.curves):

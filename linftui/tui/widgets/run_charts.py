@@ -1,6 +1,7 @@
 """The charts of one run: certified accuracy and loss above; p, the mixing coefficient and devices below."""
 
 import math
+from dataclasses import replace
 
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
@@ -11,6 +12,7 @@ from linftui.tui.curves import planned
 from linftui.tui.run_model import RunModel
 from linftui.tui.series import Series
 from linftui.tui.text import accuracy, loss, number, percent
+from linftui.tui.theme import ACTIVE
 from linftui.tui.widgets.chart import Chart
 from linftui.tui.widgets.curve import ChartOptions, Curve, Mark
 
@@ -148,11 +150,12 @@ class RunCharts(Vertical):
             epochs = (step * (train.epoch / train.step) for step in model.standing.checkpoints)
             marks = tuple(Mark(epoch) for epoch in epochs if math.isfinite(epoch))
         here = train.epoch if train is not None and model.going_on else None
-        schedule = ChartOptions(log_y=True, x_range=x_range, clip_outliers=False, here=here)
-        self.chart("accuracy").options = ChartOptions(x_range=so_far, marks=marks, clip_outliers=False)
-        self.chart("loss").options = ChartOptions(x_range=so_far)
+        plain = ChartOptions(x_range=so_far, growing=model.standing is None or model.state in ACTIVE)
+        self.chart("accuracy").options = replace(plain, marks=marks, clip_outliers=False)
+        self.chart("loss").options = plain
+        schedule = replace(plain, log_y=True, x_range=x_range, clip_outliers=False, here=here)
         self.chart("p").options = self.chart("lam").options = schedule
-        self.chart("devices").options = ChartOptions(x_range=so_far, y_range=(0.0, 1.0))
+        self.chart("devices").options = replace(plain, y_range=(0.0, 1.0))
 
 
 def reached(epoch: float, epochs: int) -> float:

@@ -174,6 +174,8 @@ class RunTable(ScrollView, can_focus=True):
             for column, cells in columns
         )
         lines = [head]
+        if self._all and not self._rows:
+            lines.append(Content.styled("No run matches the filter; esc takes it away.", "$muted"))
         for place, row in enumerate(self._rows[top : top + max(0, self.size.height - HEAD)], start=top):
             line = gap.join(
                 fit(column.cell(row, self._machine), cells, right=column.right) for column, cells in columns
