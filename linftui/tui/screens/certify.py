@@ -45,6 +45,8 @@ class Certificates(Lines):
         if begun and begun[0].state == "failed":
             lines += wrapped(clean(form_words(begun[0].error)), width, "$error")
         lines += map(certificate_line, standing.certificates[:SHOWN])
+        if (more := len(standing.certificates) - SHOWN) > 0:
+            lines.append(Content.styled(f"and {more} more, which linftui show lists", "$faint"))
         return lines or [Content.styled("nothing was certified yet", "$faint")]
 
 

@@ -140,11 +140,14 @@ class RunHead(Lines):
     def _problem(self, width: int) -> list[Content]:
         standing = self._model.standing
         assert standing is not None
-        if standing.problem:
-            return wrapped(clean(standing.problem), width, "$error")[:PROBLEM_LINES]
-        if not (reason := self._model.reason):
+        if not (text := standing.problem or self._model.reason):
             return []
-        return wrapped(clean(reason), width, state_look(self._model.state)[2])[:PROBLEM_LINES]
+        style = "$error" if standing.problem else state_look(self._model.state)[2]
+        lines = wrapped(clean(text), width, style)
+        if len(lines) > PROBLEM_LINES:
+            *lines, last = lines[:PROBLEM_LINES]
+            lines.append(Content.assemble(last.truncate(width - 2), (" …", style)))
+        return lines
 
 
 def stop_line(stop: StopStages, width: int) -> Content:

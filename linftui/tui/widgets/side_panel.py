@@ -1,5 +1,7 @@
 """What is worth knowing of the run under the cursor, beside the table."""
 
+import re
+
 from textual.content import Content
 
 from linftui.recipe.schema import format_fraction
@@ -35,14 +37,12 @@ class SidePanel(Lines):
         """As many lines as there is height for, the most telling first."""
         if self._row is None:
             return []
-        lines = [*_title(self._row), Content.empty(), *self._problem(width), *self._figures()]
+        lines = [*_title(self._row, width), Content.empty(), *self._problem(width), *self._figures()]
         if self._facts is not None:
-            lines += [
-                Content.empty(),
-                *_made_from(self._facts, width),
-                Content.empty(),
-                *map(event_line, reversed(self._facts.events)),
-            ]
+            lines += [Content.empty(), *_made_from(self._facts, width)]
+            if height and len(lines) > height:
+                return [*lines[: height - 1], Content.styled("… the run's recipe has every value", "$faint")]
+            lines += [Content.empty(), *map(event_line, reversed(self._facts.events))]
         return lines[: height or None]
 
     def _problem(self, width: int) -> list[Content]:
@@ -73,11 +73,30 @@ def fact(label: str, value: str, beside: str = "") -> Content:
     return Content.assemble((f"{label:<{LABEL}}", "$muted"), value, (extra, "$muted"))
 
 
-def _title(row: RunRow) -> list[Content]:
+def whole_fact(label: str, value: str, beside: str, width: int) -> list[Content]:
+    """The same over as many lines as it takes, for a value of any length."""
+    if len(value) + 2 + len(beside) <= width - LABEL:
+        return [fact(label, value, beside)]
+    room = max(width - LABEL, 8)
+    lines = [fact(label if place == 0 else "", part) for place, part in enumerate(broken(value, room))]
+    return [*lines, *(fact("", "", part) for part in broken(beside, room - 2))]
+
+
+def broken(text: str, width: int) -> list[str]:
+    """Text over lines of at most `width` characters, broken where paths and names of values may be."""
+    lines = [""]
+    for part in re.split(r"(?<=[./=_-])", text):
+        if lines[-1] and len(lines[-1]) + len(part) > width:
+            lines.append("")
+        lines[-1] += part
+    return [line[at : at + width] for line in lines for at in range(0, len(line), width)]
+
+
+def _title(row: RunRow, width: int) -> list[Content]:
     glyph, word, colour = state_look(row.summary.state)
     attempt = f"  attempt {row.summary.attempt}" if (row.summary.attempt or 0) > 1 else ""
     return [
-        Content.styled(clean(row.summary.id), "bold $bright"),
+        *(Content.styled(part, "bold $bright") for part in broken(clean(row.summary.id), width)),
         Content.assemble((f"{glyph} {word}", colour), (attempt, "$muted")),
     ]
 
@@ -85,14 +104,11 @@ def _title(row: RunRow) -> list[Content]:
 def _made_from(facts: RunFacts, width: int) -> list[Content]:
     lines = []
     if (meta := facts.meta) is not None:
-        lines += [
-            fact("recipe", clean(meta.recipe), clean(meta.recipe_source)),
-            fact("seed", str(meta.seed)),
-        ]
-        if meta.overrides:
-            first, *others = (clean(override) for override in meta.overrides)
-            lines += [fact("changed", first), *(fact("", other) for other in others[:5])]
-        lines.append(fact("started", f"{age(meta.created)} ago", clean(meta.host)))
+        lines += whole_fact("recipe", clean(meta.recipe), clean(meta.recipe_source), width)
+        lines.append(fact("seed", str(meta.seed)))
+        for place, override in enumerate(meta.overrides):
+            lines += whole_fact("changed" if place == 0 else "", clean(override), "", width)
+        lines += whole_fact("started", f"{age(meta.created)} ago", clean(meta.host), width)
     if (recipe := facts.recipe) is not None:
         eps = recipe.eps
         lines.append(fact("eps", format_fraction(eps.test), f"trained at {format_fraction(eps.train)}"))

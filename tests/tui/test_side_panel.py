@@ -1,0 +1,59 @@
+"""The panel beside the table: whatever a run was made from is told whole, over as many lines as it takes."""
+
+from pathlib import Path
+
+import pytest
+from forgeries import edit
+
+from linftui.rundir.paths import RunPaths
+from linftui.tui.facts import read_facts
+from linftui.tui.run_list import look
+from linftui.tui.widgets.side_panel import SidePanel, broken
+
+WIDTH = 36  # as it has beside the table
+OVERRIDES = [f"data.augment.crop_padding={number}" for number in range(20)] + [
+    "evaluation.reestimate_means=true"
+]
+
+
+@pytest.fixture
+def lines(runs: Path) -> list[str]:
+    """All lines about a run with many overrides, a long name, and a recipe from far away."""
+    paths = RunPaths((runs / "tiny-run").rename(runs / ("a-name-that-is-" * 5 + "long")))
+    edit(
+        paths.meta, overrides=OVERRIDES, recipe_source="/home/somebody/a/folder/far/away/of/mine/recipe.yaml"
+    )
+    panel = SidePanel()
+    panel.show(look(paths), read_facts(paths))
+    lines = panel.make_lines(WIDTH, 200)
+    assert [line.plain for line in panel.make_lines(WIDTH, 30)] == [
+        *(line.plain for line in lines[:29]), "… the run's recipe has every value"
+    ]  # fmt: skip
+    assert all(line.cell_length <= WIDTH for line in lines if " step " not in line.plain)  # events are brief
+    return [line.plain for line in lines]
+
+
+def test_every_override_is_told_with_its_value(lines: list[str]) -> None:
+    told = "".join(line[11:] for line in lines)
+    for override in OVERRIDES:
+        assert override in told
+    assert sum(line.startswith("changed") for line in lines) == 1
+    assert "           means=true" in lines  # broken before a part of the name
+
+
+def test_a_long_name_and_a_path_are_told_to_their_ends(lines: list[str]) -> None:
+    assert "".join(lines).startswith("a-name-that-is-" * 5 + "long")
+    assert any(line.rstrip().endswith("recipe.yaml") for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("short", ["short"]),
+        ("", []),
+        ("optimizer.lr=0.02", ["optimizer.", "lr=0.02"]),
+        ("x" * 25, ["x" * 10, "x" * 10, "x" * 5]),
+    ],
+)
+def test_text_is_broken_where_it_may_be(text: str, parts: list[str]) -> None:
+    assert broken(text, 10) == parts
