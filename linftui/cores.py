@@ -2,7 +2,9 @@
 
 import math
 import os
-from pathlib import Path, PurePosixPath
+from pathlib import Path
+
+from linftui.cgroups import CGROUPS, PROC, own_groups, words_in
 
 
 def allowed_cores() -> set[int]:
@@ -19,49 +21,17 @@ def usable_cores() -> int:
     return cores if quota is None else max(1, min(cores, math.floor(quota)))
 
 
-def cpu_quota(proc: Path = Path("/proc"), cgroups: Path = Path("/sys/fs/cgroup")) -> float | None:
-    """How many cores' time a control group allows this process; None where none sets a limit.
+def cpu_quota(proc: Path = PROC, cgroups: Path = CGROUPS) -> float | None:
+    """How many cores' time control groups allow this process; None: as many as it likes."""
+    limits = (_limit(group) for group in own_groups("cpu", proc, cgroups))
+    return min((cores for cores in limits if cores is not None), default=None)
 
-    That is the least of its group's limit and those of the groups around it. A container may see its own
-    group as the outermost, under whatever name /proc has for it.
-    """
-    try:
-        lines = (proc / "self" / "cgroup").read_text().splitlines()
-    except OSError:
+
+def _limit(group: Path) -> float | None:
+    """ "150000 100000" are one and a half cores; "max" and -1 are no limit."""
+    words = words_in(group / "cpu.max")
+    words = words or [*words_in(group / "cpu.cfs_quota_us"), *words_in(group / "cpu.cfs_period_us")]
+    if len(words) != 2 or not all(word.isdecimal() for word in words):
         return None
-    limits = list[float]()
-    for line in lines:
-        _, controllers, group = line.split(":", 2)
-        if not controllers:
-            mounts, limit = [cgroups, cgroups / "unified"], _limit_v2
-        elif "cpu" in controllers.split(","):
-            mounts, limit = [cgroups / controllers, cgroups / "cpu"], _limit_v1
-        else:
-            continue
-        path = PurePosixPath(group.lstrip("/"))
-        found = (limit(mount / part) for mount in mounts for part in (path, *path.parents))
-        limits += [cores for cores in found if cores is not None]
-    return min(limits, default=None)
-
-
-def _limit_v2(group: Path) -> float | None:
-    return _cores_of(_words(group / "cpu.max"))
-
-
-def _limit_v1(group: Path) -> float | None:
-    return _cores_of([*_words(group / "cpu.cfs_quota_us"), *_words(group / "cpu.cfs_period_us")])
-
-
-def _words(file: Path) -> list[str]:
-    try:
-        return file.read_text().split()
-    except OSError:  # the outermost group has none
-        return []
-
-
-def _cores_of(quota_and_period: list[str]) -> float | None:
-    """ "150000 100000" are one and a half; "max" and -1 are no limit."""
-    if len(quota_and_period) != 2 or not all(word.isdecimal() for word in quota_and_period):
-        return None
-    quota, period = map(int, quota_and_period)
+    quota, period = map(int, words)
     return quota / period if quota and period else None

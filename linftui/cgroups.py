@@ -1,0 +1,34 @@
+"""What Linux's control groups tell of this process, under either of their two versions."""
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+
+PROC, CGROUPS = Path("/proc"), Path("/sys/fs/cgroup")
+
+
+def own_groups(controller: str, proc: Path = PROC, cgroups: Path = CGROUPS) -> Iterator[Path]:
+    """The folders where a controller ("cpu", "memory") may tell of us: our group's, then those around it.
+
+    A container may see its own group as the outermost one, under whatever name /proc has for it. A folder
+    need not be there, and is of version 2 or 1 as the files in it say.
+    """
+    with contextlib.suppress(OSError):
+        for line in (proc / "self" / "cgroup").read_text().splitlines():
+            _, controllers, group = line.split(":", 2)
+            if not controllers:
+                mounts = [cgroups, cgroups / "unified"]
+            elif controller in controllers.split(","):
+                mounts = [cgroups / controllers, cgroups / controller]
+            else:
+                continue
+            path = PurePosixPath(group.lstrip("/"))
+            yield from (mount / part for mount in mounts for part in (path, *path.parents))
+
+
+def words_in(file: Path) -> list[str]:
+    """What such a file holds; nothing where there is none, as in the outermost group."""
+    try:
+        return file.read_text().split()
+    except OSError:
+        return []
