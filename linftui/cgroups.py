@@ -26,7 +26,7 @@ def own_groups(controller: str, proc: Path = PROC, cgroups: Path = CGROUPS) -> I
             yield from (mount / part for mount in mounts for part in (path, *path.parents))
 
 
-def words_in(file: Path) -> list[str]:
+def words_of(file: Path) -> list[str]:
     """What such a file holds; nothing where there is none, as in the outermost group."""
     try:
         return file.read_text().split()

@@ -4,7 +4,7 @@ import math
 import os
 from pathlib import Path
 
-from linftui.cgroups import CGROUPS, PROC, own_groups, words_in
+from linftui.cgroups import CGROUPS, PROC, own_groups, words_of
 
 
 def allowed_cores() -> set[int]:
@@ -29,8 +29,8 @@ def cpu_quota(proc: Path = PROC, cgroups: Path = CGROUPS) -> float | None:
 
 def _limit(group: Path) -> float | None:
     """ "150000 100000" are one and a half cores; "max" and -1 are no limit."""
-    words = words_in(group / "cpu.max")
-    words = words or [*words_in(group / "cpu.cfs_quota_us"), *words_in(group / "cpu.cfs_period_us")]
+    words = words_of(group / "cpu.max")
+    words = words or [*words_of(group / "cpu.cfs_quota_us"), *words_of(group / "cpu.cfs_period_us")]
     if len(words) != 2 or not all(word.isdecimal() for word in words):
         return None
     quota, period = map(int, words)

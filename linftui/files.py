@@ -37,6 +37,17 @@ def open_regular(path: Path, *, follow_links: bool = False) -> BufferedReader:
     return open(_checked(os.open(path, flags)), "rb")
 
 
+def last_lines(path: Path, tail: int = 1 << 16) -> list[str]:
+    """The lines in the last bytes of a text, without the empty ones; none where it cannot be read."""
+    try:
+        with open_regular(path) as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - tail))
+            lines = file.read(tail).decode(errors="replace").splitlines()
+    except OSError:
+        return []
+    return [line for line in lines if line.strip()]
+
+
 def create_file(path: Path) -> int:
     """A descriptor of a new, empty file for writing, in place of whatever file, link or pipe has its name.
 

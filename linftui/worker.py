@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import structs
 
+from linftui import memory
 from linftui.errors import CheckpointError, DeviceError, LinftuiError, TrainingError, WorkerError
 from linftui.recipe.load import recipe_hash
 from linftui.recipe.schema import parse_fraction
@@ -406,12 +407,12 @@ def _do(options: argparse.Namespace, pipe: SupervisorPipe | None, reporter: Repo
 
 
 def _unforeseen(error: Exception) -> LinftuiError:
-    if type(error).__name__ == "OutOfMemoryError":  # torch's, which may not even be imported
-        return LinftuiError("the GPU is out of memory", "use a smaller batch_size or model.width")
-    return LinftuiError(
-        f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}",
-        "the traceback is in the log",
-    )
+    short = memory.shortage(error, "use a smaller batch_size, model.width or model.depth")
+    if short is not None:
+        return short
+    first = next((line for line in str(error).splitlines() if line.strip()), "no message")
+    hint = "; ".join(filter(None, ("the traceback is in the log", memory.limit())))
+    return LinftuiError(f"{type(error).__name__}: {first}", hint)
 
 
 if __name__ == "__main__":

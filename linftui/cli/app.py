@@ -17,6 +17,7 @@ from linftui.cli.render import fail, warn
 from linftui.cli.screen import has_screen, why_no_screen
 from linftui.errors import LinftuiError
 from linftui.files import keep_others_from_writing
+from linftui.memory import shortage
 from linftui.user_folders import log_folder
 
 app = typer.Typer(
@@ -104,7 +105,8 @@ def _run() -> int:
             _drop_output()  # files of ours are named in their errors
             fail(f"the output cannot be written: {error.strerror}")
             return 1
-        fail(f"unexpected {type(error).__name__}: {error}; {_log_traceback()}")
+        unforeseen = shortage(error) or f"unexpected {type(error).__name__}: {error}"
+        fail(f"{unforeseen}; {_log_traceback()}")
         return 1
 
 

@@ -9,11 +9,13 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal
 
+from linftui import memory
 from linftui.errors import DeviceError, LinftuiError, RunDirectoryError, RunStateError, WorkerError
 from linftui.launch.control import send_signal, works_for
+from linftui.launch.ending import how_it_ended, where_to_look
 from linftui.launch.plan import LaunchPlan
 from linftui.launch.reports import RankReports
-from linftui.launch.worker_process import LifePipe, WorkerProcess, fate
+from linftui.launch.worker_process import LifePipe, WorkerProcess
 from linftui.recipe.schema import format_fraction
 from linftui.rundir.liveness import is_here, is_same_folder, life, seconds_silent
 from linftui.rundir.paths import CertificatePaths, CertifyLogPaths, RunPaths
@@ -141,7 +143,9 @@ def _progress(paths: RunPaths, logs: CertifyLogPaths) -> CertificationProgress:
         return CertificationProgress(logs, "done", known, warnings, "")
     if alive:
         return CertificationProgress(logs, "running", known, warnings, "")
-    return CertificationProgress(logs, "failed", known, warnings, "it was stopped before its end")
+    words = memory.words_in(logs.log)
+    why = f"it ran out of memory: {words}" if words else "it was stopped before its end"
+    return CertificationProgress(logs, "failed", known, warnings, why)
 
 
 def _is_going_on(logs: CertifyLogPaths, paths: RunPaths) -> bool:
@@ -178,6 +182,7 @@ class Certification:
         limit: int | None,
     ) -> None:
         self._paths, self._pipe, self._reports = paths, LifePipe(), RankReports()
+        self._kernel_kills = memory.kernel_kills()
         self._logs, self._worker = _start(
             paths, plan, radii, checkpoint, means, limit, self._reports, self._pipe
         )
@@ -207,14 +212,15 @@ class Certification:
 
     def failure(self, code: int) -> LinftuiError:
         """Why it failed."""
-        return _failure(self._logs, self._reports, fate(code))
+        starved = memory.kernel_kills() > self._kernel_kills
+        return _failure(self._logs, self._reports, how_it_ended(code, self._logs.log, starved=starved))
 
 
 def _failure(logs: CertifyLogPaths, reports: RankReports, how: str) -> LinftuiError:
     """Why a certification failed, as its worker told it, else in these words."""
     error = reports.errors.get(0) or read_record(logs.error, ErrorRecord)
     if error is None:
-        return WorkerError(f"the certification {how}", f"its log is {logs.log}")
+        return WorkerError(f"the certification {how}", where_to_look(f"its log is {logs.log}"))
     failure = WorkerError(error.message, error.hint)
     failure.exit_code = error.exit_code
     return failure

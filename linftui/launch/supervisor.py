@@ -20,6 +20,7 @@ from typing import Literal
 
 from msgspec import structs
 
+from linftui import memory
 from linftui.errors import LinftuiError, RunStateError, StaleAttemptError
 from linftui.launch.control import (
     announced_ranks,
@@ -74,6 +75,7 @@ class Supervisor:
     def __init__(self, paths: RunPaths, plan: LaunchPlan, checkpoint: int | None = None) -> None:
         self.paths, self.plan = paths, plan
         self._nonce = secrets.token_hex(8)
+        self._kernel_kills = memory.kernel_kills()
         self._shown_life = time.monotonic()
         self._stop_by: float | None = None  # when patience with a stop ends
         self._lost: ProcessRecord | None = None  # the first rank that was seen to be gone
@@ -174,6 +176,7 @@ class Supervisor:
                 code,
                 lost=None if self._lost is None else int(self._lost.role.removeprefix("rank-")),
                 hung=self._hung,
+                starved=memory.kernel_kills() > self._kernel_kills,
                 reported=self._reports.errors,
             )
             if record.outcome == "crashed" and not self._owns_folder():

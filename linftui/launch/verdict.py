@@ -1,26 +1,19 @@
 """How an attempt ended, and whose failure it was, from exit code, error files and the last event."""
 
-import os
-import re
 import time
 from collections import deque
 from collections.abc import Mapping
 from functools import partial
-from pathlib import Path
 from types import MappingProxyType
 
 from msgspec import structs
 
 from linftui.errors import LinftuiError, RankLostError, RunDirectoryError
-from linftui.files import open_regular
+from linftui.launch.ending import code_seen_by_torchrun, how_it_ended, its_log, where_to_look
 from linftui.launch.reports import SILENT_S
-from linftui.launch.worker_process import fate
 from linftui.rundir.paths import RunPaths
 from linftui.rundir.reader import RunReader, complete_checkpoints, read_record
 from linftui.rundir.records import ErrorRecord, ExitRecord, MetaRecord, TrainerRecord
-
-LOG_TAIL = 1 << 16  # bytes of a log that are looked at
-MOST_QUOTED = 200
 
 
 def verdict(
@@ -31,6 +24,7 @@ def verdict(
     *,
     lost: int | None = None,
     hung: int | None = None,
+    starved: bool = False,
     reported: Mapping[int, ErrorRecord] = MappingProxyType({}),
 ) -> ExitRecord:
     """Judges an attempt whose processes have all ended.
@@ -42,9 +36,10 @@ def verdict(
         code: the exit code of the only rank, or of torchrun; negative: the signal that ended it.
         lost: the rank of several that was seen to be gone before the others.
         hung: the rank that showed no life any more, and was ended for that.
+        starved: the kernel has ended a process for want of memory while the attempt went on.
         reported: failures that ranks reported to the supervisor; they may have no file, on a full disk say.
     """
-    judge = partial(_judged, paths, attempt, ranks, code, lost, hung, reported)
+    judge = partial(_judged, paths, attempt, ranks, code, lost, hung, starved, reported)
     try:
         return judge(_last_event(paths, attempt))
     except RunDirectoryError as error:  # replaced by a link, say; how it ended can be told without it
@@ -60,6 +55,7 @@ def _judged(
     code: int,
     lost: int | None,
     hung: int | None,
+    starved: bool,
     reported: Mapping[int, ErrorRecord],
     last: str | None,
 ) -> ExitRecord:
@@ -78,43 +74,21 @@ def _judged(
             ended, outcome="failed", code=cause.exit_code, message=cause.message, hint=cause.hint
         )
     if hung is not None:
+        log = paths.rank_log(attempt, hung)
         message = f"rank {hung} hung: it showed no life for {SILENT_S:.0f} s"
-        hint = f"what it was doing is in its log, {paths.rank_log(attempt, hung)}"
+        hint = where_to_look(f"what it was doing is in its log, {log}")
         return structs.replace(ended, message=message, hint=hint)
     silent = _silent(errors, ranks, lost)
     if silent is not None:
-        how = _fate_told_by_torchrun(paths.torchrun_log(attempt), silent) or "died without a word"
         log = paths.rank_log(attempt, silent)
-        return structs.replace(ended, message=f"rank {silent} {how}", hint=_log(log))
+        seen = code_seen_by_torchrun(paths.torchrun_log(attempt), silent)
+        message = f"rank {silent} {how_it_ended(seen, log, starved=starved)}"
+        return structs.replace(ended, message=message, hint=where_to_look(its_log(log)))
     what, log = ("the training process", paths.rank_log(attempt, 0))
     if ranks > 1:
         what, log = "torchrun", paths.torchrun_log(attempt)
-    return structs.replace(ended, message=f"{what} {fate(code)}", hint=_log(log))
-
-
-def _fate_told_by_torchrun(log: Path, rank: int) -> str | None:
-    """What torchrun says of a rank that it has seen fail first."""
-    told = re.findall(rf"failed \(exitcode: (-?\d+)\) local_rank: {rank} ", "\n".join(_last_lines(log)))
-    return fate(int(told[-1])) if told else None
-
-
-def _log(path: Path) -> str:
-    """Where a log is, and its last line, which may be the cause."""
-    lines = _last_lines(path)
-    fatal = [line for line in lines if line.startswith("Fatal Python error")]  # what follows is a stack
-    last = (fatal or lines or [""])[-1]
-    return f"its log is {path}" + (f", which ends with: {last[:MOST_QUOTED]}" if last else "")
-
-
-def _last_lines(log: Path) -> list[str]:
-    try:
-        with open_regular(log) as file:
-            file.seek(max(0, os.fstat(file.fileno()).st_size - LOG_TAIL))
-            return [
-                line for line in file.read(LOG_TAIL).decode(errors="replace").splitlines() if line.strip()
-            ]
-    except OSError:
-        return []
+    message = f"{what} {how_it_ended(code, log, starved=starved)}"
+    return structs.replace(ended, message=message, hint=where_to_look(its_log(log)))
 
 
 def _silent(errors: dict[int, ErrorRecord], ranks: int, lost: int | None) -> int | None:

@@ -60,17 +60,6 @@ class WorkerProcess:
         self._process.kill()
 
 
-def fate(code: int) -> str:
-    """How a process ended, from its exit code, which is negative where a signal ended it."""
-    if code >= 0:
-        return f"ended with exit code {code}"
-    try:
-        name = signal.Signals(-code).name
-    except ValueError:
-        name = f"signal {-code}"
-    return f"was killed by {name}{', perhaps for its memory' if name == 'SIGKILL' else ''}"
-
-
 class LifePipe:
     """A pipe that nobody writes to: its reader meets the end of file once we are gone, however we went.
 

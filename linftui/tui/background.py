@@ -11,6 +11,7 @@ from textual.message import Message
 from textual.screen import Screen
 
 from linftui.errors import LinftuiError
+from linftui.memory import shortage
 from linftui.tui.operations import Tell
 
 T = TypeVar("T")
@@ -153,7 +154,7 @@ class BackgroundApp(App[None]):
 
 def _unforeseen(error: Exception) -> LinftuiError:
     """An error nobody foresaw, as a sentence."""
-    return LinftuiError(
+    return shortage(error) or LinftuiError(
         f"an unforeseen error, {type(error).__name__}: {error}",
         "this is a defect of linftui, which its makers would like to hear of; runs go on all the same",
     )

@@ -1,0 +1,56 @@
+"""How a process ended that told nobody why: by its exit code, its log, and what the kernel did meanwhile."""
+
+import re
+import signal
+from pathlib import Path
+
+from linftui import memory
+from linftui.files import last_lines
+
+MOST_QUOTED = 200  # of a log's last line
+
+
+def how_it_ended(code: int | None, log: Path, *, starved: bool) -> str:
+    """What became of a process, as words that follow its name.
+
+    Args:
+        code: its exit code; negative: the signal that ended it; None: nobody knows.
+        log: where its output went.
+        starved: whether the kernel has ended a process for want of memory since this one was started.
+    """
+    if words := memory.words_in(log):
+        return f"ran out of memory: {words}"
+    if code is None:
+        return "was killed for want of memory" if starved else "died without a word"
+    if code >= 0:
+        return f"ended with exit code {code}"
+    how = f"was killed by {_signal(-code)}"
+    if code != -signal.SIGKILL:
+        return how
+    return f"{how} for want of memory" if starved else f"{how}, perhaps for its memory"
+
+
+def _signal(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def code_seen_by_torchrun(log: Path, rank: int) -> int | None:
+    """The exit code of a rank that torchrun has seen fail first, from torchrun's log."""
+    told = re.findall(rf"failed \(exitcode: (-?\d+)\) local_rank: {rank} ", "\n".join(last_lines(log)))
+    return int(told[-1]) if told else None
+
+
+def its_log(path: Path) -> str:
+    """Where a log is, and its last line, which may be the cause."""
+    lines = last_lines(path)
+    fatal = [line for line in lines if line.startswith("Fatal Python error")]  # what follows is a stack
+    last = (fatal or lines or [""])[-1]
+    return f"its log is {path}" + (f", which ends with: {last[:MOST_QUOTED]}" if last else "")
+
+
+def where_to_look(place: str) -> str:
+    """A hint: where more is told, and what may have been too little for a process that could not say so."""
+    return "; ".join(filter(None, (place, memory.limit())))
