@@ -102,7 +102,11 @@ def logs(
     attempt: Annotated[int | None, typer.Option(min=1, help="Default: the newest.")] = None,
     runs_dir: RunsDir = Path("runs"),
 ) -> None:
-    """Print what a rank, or the supervisor, wrote."""
+    """Print what a rank, or the supervisor, wrote.
+
+    With --follow, stderr tells meanwhile what happens in the run: a healthy rank writes next to nothing.
+    """
+    from linftui.cli.meanwhile import Meanwhile
     from linftui.rundir.reader import read_record
     from linftui.rundir.records import StateRecord
     from linftui.rundir.state import run_state
@@ -113,18 +117,24 @@ def logs(
     chosen = attempt or (state.attempt if state else 1)
     log = _log_file(paths, chosen, rank)
     offset, decoder = 0, codecs.getincrementaldecoder("utf-8")(errors="replace")
+    meanwhile: Meanwhile | None = None
     while True:
         current = read_record(paths.state, StateRecord)
         over = run_state(paths) not in ("pending", "starting", "running", "stopping") or (
             current is not None and current.attempt != chosen
         )
+        if meanwhile is not None:
+            meanwhile.tell_events()
         if data := _bite(log, offset):
             offset += len(data)
             print(_harmless(decoder.decode(data)), end="", flush=True)
         elif over or not follow:
             break
         else:
+            meanwhile = meanwhile or Meanwhile(paths, chosen, log)
             time.sleep(POLL_S)
+    if meanwhile is not None:
+        meanwhile.tell_ending()
     if not log.exists():
         there = sorted(path.name for path in paths.logs(chosen).glob("*.log"))
         raise UsageError(

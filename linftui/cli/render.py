@@ -30,6 +30,11 @@ def fail(message: str) -> None:
     print(f"linftui: {clean(message)}", file=sys.stderr)
 
 
+def note(message: str) -> None:
+    """One sentence on stderr about how things go, beside what is printed."""
+    print(f"linftui: {clean(message)}", file=sys.stderr, flush=True)
+
+
 def warn(message: str) -> None:
     """One sentence on stderr about something that does not stop us."""
     print(f"linftui: warning: {clean(message)}", file=sys.stderr)

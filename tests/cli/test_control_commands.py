@@ -96,8 +96,14 @@ class TestLogs:
     @pytest.mark.slow
     def test_following_a_rank_goes_on_until_the_attempt_ends(self, two_ranks: TwoRanks) -> None:
         done = two_ranks.followed
-        assert (done.returncode, done.stderr) == (0, "")
-        assert done.stdout.splitlines()[-1] == "finished at step 36"
+        assert done.returncode == 0 and done.stdout.splitlines()[-1] == "finished at step 36"
+        log = "runs/two/logs/attempt-001/rank-1.log"
+        said = done.stderr.splitlines()
+        assert said[0] == (
+            f"linftui: following {log} until attempt 1 ends; what happens meanwhile is told here"
+        )
+        assert said[-2:] == ["linftui: finished: 36 steps", "linftui: attempt 1 finished"]
+        assert "linftui: checkpoint: step 36" in said and "checkpoint" not in done.stdout
         assert json.loads((two_ranks.folder / "runs/two/exit.json").read_text())["outcome"] == "finished"
 
     @pytest.mark.slow
@@ -132,7 +138,10 @@ class TestLogs:
                 file.write(b"last, without an end")
                 linftui("stop", "frozen", "--deadline", "0")
                 rest, stderr = process.communicate(timeout=30)
-        assert (process.returncode, rest, stderr) == (0, "last, without an end", "")
+        assert (process.returncode, rest) == (0, "last, without an end")
+        first, last = stderr.splitlines()  # what a script reads, stdout, is the log and nothing else
+        assert first.startswith("linftui: following runs/frozen/logs/attempt-001/rank-0.log until")
+        assert last == "linftui: attempt 1 stopped: ended without saving"
 
     def test_what_is_not_there_is_told_with_what_is(
         self, linftui: Command, fails: Fails, copied_run: Path
