@@ -26,7 +26,9 @@ def ls(runs_dir: RunsDir = Path("runs"), as_json: AsJson = False) -> None:
     """List the runs, newest first."""
     from linftui.rundir.store import RunStore
 
-    runs = RunStore(runs_dir).summaries()
+    store = RunStore(runs_dir)
+    store.require()
+    runs = store.summaries()
     if as_json:
         for run in runs:
             print_json(summary_json(run))

@@ -24,6 +24,8 @@ from linftui.user_folders import from_home
 
 CLOCKS_DIFFER_S = 60.0  # those of two hosts, as far as they are set
 
+DEFAULT_ROOT = Path("runs")  # of the current folder
+
 PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
@@ -55,6 +57,24 @@ class RunStore:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+
+    def require(self, *, new: bool = False) -> None:
+        """Makes sure that there is a folder of runs; a `new` one need not exist, nor need the default.
+
+        Raises:
+            UsageError: there is none, or it is no folder.
+            RunDirectoryError: it cannot be listed.
+        """
+        try:
+            os.scandir(self.root).close()
+        except FileNotFoundError as error:
+            if not new and self.root != DEFAULT_ROOT:
+                hint = "--runs-dir and LINFTUI_RUNS_DIR name the folder of runs"
+                raise UsageError(f"there is no folder {self.root}", hint) from error
+        except NotADirectoryError as error:
+            raise UsageError(f"{self.root} is no folder of runs, but a file") from error
+        except OSError as error:
+            raise RunDirectoryError(f"{self.root}: cannot be listed: {error.strerror or error}") from error
 
     @contextlib.contextmanager
     def creating(self, recipe_name: str, name: str | None = None) -> Iterator[tuple[RunPaths, RunPaths]]:
@@ -115,7 +135,8 @@ class RunStore:
 
         Raises:
             RunNotFoundError: there is none, or several begin like that.
-            RunDirectoryError: its folders lead elsewhere.
+            UsageError: there is no folder of runs.
+            RunDirectoryError: its folders lead elsewhere, or the folder of runs cannot be listed.
         """
         if (exact := self._exactly(name)) is not None:
             return exact
@@ -129,6 +150,7 @@ class RunStore:
             raise RunNotFoundError(
                 f"{name} could be {', '.join(sorted(matches)[:5])}", "give more of the name"
             )
+        self.require()
         near = difflib.get_close_matches(name, ids, n=1)
         hint = f"did you mean {near[0]}?" if near else "linftui ls lists the runs"
         raise RunNotFoundError(f"no run {name!r} in {self.root}", hint)

@@ -323,8 +323,13 @@ def open_dashboard(runs_dir: Path, open_run: RunPaths | None = None) -> int:
     Args:
         runs_dir: the folder of run directories, which need not be there yet.
         open_run: a run to show at once.
+
+    Raises:
+        LinftuiError: it is no folder, or cannot be listed.
     """
-    app = Dashboard(RunStore(runs_dir), open_run)
+    store = RunStore(runs_dir)
+    store.require(new=True)
+    app = Dashboard(store, open_run)
     for number in WARNING_SIGNALS:  # which are for a run's processes; here they would spoil the terminal
         signal.signal(number, signal.SIG_IGN)
     _end_with_the_terminal()

@@ -140,6 +140,22 @@ class TestLs:
         assert done.stdout == "no runs in runs; start one with: linftui run digits\n"
         assert linftui("ls", "--json").stdout == ""
 
+    def test_a_folder_that_was_named_has_to_be_there(
+        self, linftui: Command, fails: Callable[..., str], tmp_path: Path
+    ) -> None:
+        said = "there is no folder nosuch; --runs-dir and LINFTUI_RUNS_DIR name the folder of runs"
+        assert fails(2, "--runs-dir", "nosuch", "ls") == said
+        assert fails(2, "ls", "--json", "--runs-dir", "nosuch") == said
+        assert fails(2, "ls", LINFTUI_RUNS_DIR="nosuch") == said
+        assert fails(2, "show", "tiny", "--runs-dir", "nosuch") == said
+        assert linftui("--runs-dir", "runs", "ls").returncode == 0  # the one that a first run makes
+        (tmp_path / "nosuch").write_text("")
+        for command in (["ls"], ["show", "tiny"]):
+            assert fails(2, *command, "--runs-dir", "nosuch") == "nosuch is no folder of runs, but a file"
+        (tmp_path / "nosuch").unlink()
+        (tmp_path / "nosuch").mkdir()
+        assert linftui("ls", "--runs-dir", "nosuch").stdout.startswith("no runs in nosuch")
+
     def test_what_is_no_run_is_passed_over(self, linftui: Command, copied_run: Path) -> None:
         runs = copied_run.parent
         (runs / "notes.txt").write_text("mine")

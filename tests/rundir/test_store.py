@@ -220,11 +220,17 @@ class TestFind:
             store.find(".gone")
         assert store.find("runs/.gone").id == ".gone"
 
-    def test_nothing_is_found_where_there_is_no_folder(self, tmp_path: Path) -> None:
+    def test_nothing_is_found_where_there_is_no_folder(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         store = RunStore(tmp_path / "absent")
         assert store.runs() == [] and store.summaries() == []
-        with pytest.raises(RunNotFoundError, match="no run 'a'"):
+        with pytest.raises(UsageError, match="there is no folder .*/absent"):
             store.find("a")
+        store.require(new=True)
+        monkeypatch.chdir(tmp_path)
+        with pytest.raises(RunNotFoundError, match="no run 'a' in runs"):  # which need not be there
+            RunStore(Path("runs")).find("a")
 
 
 class TestSummaries:

@@ -60,6 +60,12 @@ def test_what_goes_on_is_said_on_leaving(
     assert capsys.readouterr().out == said
 
 
+def test_what_is_no_folder_of_runs_is_said_before_the_terminal_is_taken(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UsageError, match="file is no folder of runs, but a file"):
+        open_dashboard(tmp_path / "file")
+
+
 def test_a_failure_in_the_background_is_shown_and_told_how_to_mend(runs: Path, show: Show) -> None:
     def fail(_: object) -> None:
         raise UsageError("[red]no[/] \x1b[2J", "do [b]that[/b] instead")
