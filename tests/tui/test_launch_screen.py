@@ -117,12 +117,12 @@ def test_a_refusal_is_told_in_the_form_which_keeps_every_field(tmp_path: Path, s
         await person.sees("net on mnist")
         for _ in range(2):  # what was refused may be asked for again as it is
             await person.press("enter")
-            await person.sees("gz is missing; put")
+            await person.sees("gz is missing;")
             assert person.app.screen is screen and typed() == fields and screen.focused is not None
             assert screen.focused.id == "name" and "net on mnist" not in person.screen()
         await person.type("-2")
         await person.sees("net on mnist")
-        assert "gz is missing; put" not in person.screen()
+        assert "gz is missing;" not in person.screen()
 
     show(tmp_path / "runs", script, size=(120, 40))
     assert not (tmp_path / "runs").exists()
