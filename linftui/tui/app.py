@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 from textual import on
 from textual.app import SystemCommand
-from textual.binding import BindingType
+from textual.binding import Binding, BindingType
 from textual.events import Event, Key
 from textual.notifications import Notify
 from textual.screen import Screen
@@ -25,7 +25,7 @@ from linftui.rundir.stopping import WARNING_SIGNALS
 from linftui.rundir.store import RunStore
 from linftui.tui import operations
 from linftui.tui.background import BackgroundApp
-from linftui.tui.bindings import Command, commands_of
+from linftui.tui.bindings import BY_NAME, Command, commands_of
 from linftui.tui.facts import RunFacts
 from linftui.tui.messages import FactsRead, MachineSampled, PollerFailed, RunGrew, RunsListed
 from linftui.tui.poller import Poller
@@ -33,7 +33,7 @@ from linftui.tui.run_list import RunRow
 from linftui.tui.screens.base import CommandScreen, Listener
 from linftui.tui.screens.certify import CertifyScreen
 from linftui.tui.screens.launch import LaunchScreen
-from linftui.tui.screens.modal import ConfirmScreen, HelpScreen, ProblemScreen
+from linftui.tui.screens.modal import ConfirmScreen, HelpScreen, Palette, ProblemScreen
 from linftui.tui.screens.run import RunScreen
 from linftui.tui.screens.runs import RunsScreen
 from linftui.tui.text import clean
@@ -53,7 +53,9 @@ class Dashboard(BackgroundApp):
 
     CSS_PATH = "linftui.tcss"
     TITLE = "linftui"
-    BINDINGS: ClassVar[list[BindingType]] = []
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding(BY_NAME["suspend"].keys, "suspend_process", show=False, priority=True)  # in forms as well
+    ]
     ENABLE_COMMAND_PALETTE = True
     ALLOW_SELECT = False  # the terminal's own selection works, and nothing is repainted for it
 
@@ -305,6 +307,19 @@ class Dashboard(BackgroundApp):
 
         deed = " ".join(filter(None, ("starting", request.recipe, *request.overrides, request.name)))
         self.do(deed, lambda tell: operations.launch(self.store, request, tell), begun, form.refusal())
+
+    def action_suspend_process(self) -> None:
+        """Suspends the dashboard as a job of its shell; without such a shell nobody could go on with it."""
+        if self.is_headless or self.is_web or os.getpgrp() == os.getsid(0):
+            self.tell("there is no shell here that could bring the dashboard back")
+        else:
+            with self.suspend():  # the terminal is the shell's before anybody is stopped
+                os.killpg(0, signal.SIGTSTP)  # what has started the dashboard too: the shell waits for that
+
+    def action_command_palette(self) -> None:
+        """Lets a person find a command by its name."""
+        if not isinstance(self.screen, Palette):
+            self.push_screen(Palette())
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
         """The palette holds every command of the screen below it."""

@@ -54,6 +54,7 @@ COMMANDS = (
     Command("reverse", "O", "O", "reverse", "Sort the other way round.", ("runs",), in_footer=False),
     Command("follow", "f,end", "f", "follow", "Go to the end and stay there.", ("text",)),
     Command("palette", "colon", ":", "commands", "Find a command by its name (ctrl+p too).", ANYWHERE, False),
+    Command("suspend", "ctrl+z", "ctrl+z", "suspend", "Go to the shell; fg comes back.", ANYWHERE, False),
     Command("help", "question_mark", "?", "help", "Show all keys.", ANYWHERE),
     Command("quit", "q,ctrl+c", "q", "quit", "Leave; runs go on.", ANYWHERE),
 )  # fmt: skip

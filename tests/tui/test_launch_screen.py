@@ -4,9 +4,11 @@ import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from person import Person
+from textual.screen import Screen
 from textual.widgets import Input
 
 from linftui.devices import Gpu, snapshot
@@ -17,8 +19,9 @@ from linftui.rundir.paths import RunPaths
 from linftui.rundir.store import RunStore
 from linftui.tui import operations
 from linftui.tui.operations import LaunchRequest
-from linftui.tui.screens.form import form_words
+from linftui.tui.screens.form import FormScreen, form_words
 from linftui.tui.screens.launch import LaunchScreen
+from linftui.tui.screens.modal import HelpScreen, Palette
 from linftui.tui.screens.run import RunScreen
 from linftui.tui.screens.runs import RunsScreen
 from linftui.tui.widgets.chart import Chart
@@ -175,6 +178,24 @@ def test_recipes_of_the_folder_come_first_and_broken_ones_say_so(tmp_path: Path,
 
 def _recipe(name: str) -> str:
     return operations.load_recipe(name).text
+
+
+@pytest.mark.parametrize(
+    ("key", "kind"), [("R", FormScreen), ("C", FormScreen), ("colon", Palette), ("question_mark", HelpScreen)]
+)
+def test_ctrl_c_closes_what_is_on_top_and_ends_nothing(
+    runs: Path, show: Show, key: str, kind: type[Screen[Any]]
+) -> None:
+    async def script(person: Person) -> None:
+        await person.until(lambda: person.app.rows)
+        for _ in range(2):
+            await person.press(key)
+            await person.until(lambda: isinstance(person.app.screen, kind))
+            await person.press("tab", "ctrl+c")
+            await person.until(lambda: not isinstance(person.app.screen, kind))
+        assert not person.app._notifications and person.app.is_running
+
+    show(runs, script)
 
 
 def test_the_plan_of_p_is_drawn(tmp_path: Path, show: Show) -> None:

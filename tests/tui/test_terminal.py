@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -196,32 +197,75 @@ def test_a_run_is_launched_watched_left_stopped_resumed_and_certified_by_keys(
     assert "Traceback" not in tmux.wait_for("ready>")
 
 
+def test_ctrl_z_goes_to_the_shell_and_fg_comes_back(tmux: Tmux, tmp_path: Path, finished_run: Path) -> None:
+    shutil.copytree(finished_run, tmp_path / "runs" / "tiny-run")
+    tmux.open(100, 30)
+    tmux.command(f"sh -c '\"{sys.executable}\" -m linftui; echo left'")  # a wrapper is suspended with it
+    tmux.wait_for("tiny-run", "✓ finished")
+    for key, seen in (("o", "finished"), ("R", "Train a recipe"), ("C-p", "Search for commands")):
+        tmux.type(key)
+        tmux.wait_for(seen)
+        tmux.type("C-z")
+        shell = tmux.wait_for("Stopped", "ready>")
+        assert seen not in shell and "left" not in shell.replace("echo left", "")
+        tmux.command("clear; stty -a | grep -c ' echo '; jobs")
+        tmux.wait_for("1\n", "Stopped", "ready>")
+        tmux.command("clear; bg; sleep 0.3; fg")  # in the background it is stopped again
+        tmux.wait_for(seen)
+    tmux.type("C-c", "Escape")
+    tmux.wait_for("tiny-run")
+    tmux.type("C-c")
+    tmux.wait_for("left\n", "ready>")
+
+
+@contextmanager
+def dashboard(folder: Path, first: str = "") -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+    """A dashboard as the leader of a session, without a shell, and the other end of its terminal.
+
+    `first` is a program that its process runs before.
+    """
+    (folder / "runs").mkdir()
+    ours, theirs = pty.openpty()
+    arguments = ["linftui", "--runs-dir", str(folder / "runs")]
+    program = f"{first}\nimport sys; sys.argv = {arguments}\nfrom linftui.__main__ import main; main()"
+    process = subprocess.Popen(
+        [sys.executable, "-c", program],
+        stdin=theirs, stdout=theirs, stderr=theirs, cwd=folder, start_new_session=True,
+        env={**os.environ, "TERM": "xterm-256color"},
+    )  # fmt: skip
+    os.close(theirs)
+    try:
+        read_until(ours, b"no runs")
+        yield process, ours
+    finally:
+        process.kill()
+        process.wait()
+
+
+def read_until(terminal: int, text: bytes) -> None:
+    shown = b""
+    while text not in shown.lower():
+        shown = shown[-4096:] + os.read(terminal, 4096)
+
+
+def test_where_no_shell_could_come_back_to_it_it_is_not_suspended(tmp_path: Path) -> None:
+    with dashboard(tmp_path) as (process, terminal):
+        os.write(terminal, b"\x1a")
+        read_until(terminal, b"there is no shell here")
+        os.write(terminal, b"q")
+        read_until(terminal, b"\x1b[?1049l")  # the screen of before
+        assert process.wait(timeout=60) == 0
+        os.close(terminal)
+
+
 @pytest.mark.parametrize("controls", [True, False], ids=["of the session", "of no session"])
 def test_a_terminal_that_is_gone_ends_the_dashboard_even_where_nobody_says_so(
     tmp_path: Path, controls: bool
 ) -> None:
     """Where SIGHUP is ignored, as under nohup; and where none comes, since it controls no session."""
-    (tmp_path / "runs").mkdir()
-    ours, theirs = pty.openpty()
-    take = "import fcntl, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0)" if controls else ""
-    program = f"""{take}
-import signal, sys
-signal.signal(signal.SIGHUP, signal.SIG_IGN)
-from linftui.__main__ import main
-sys.argv = ["linftui", "--runs-dir", {str(tmp_path / "runs")!r}]
-main()
-"""
-    dashboard = subprocess.Popen(
-        [sys.executable, "-c", program],
-        stdin=theirs, stdout=theirs, stderr=theirs, cwd=tmp_path, start_new_session=True,
-        env={**os.environ, "TERM": "xterm-256color"},
-    )  # fmt: skip
-    os.close(theirs)
-    try:
-        shown = b""
-        while b"no runs" not in shown.lower():
-            shown = shown[-4096:] + os.read(ours, 4096)
-        os.close(ours)
-        assert dashboard.wait(timeout=60) == -signal.SIGHUP
-    finally:
-        dashboard.kill()
+    first = "import signal; signal.signal(signal.SIGHUP, signal.SIG_IGN)"
+    if controls:
+        first += "; import fcntl, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0)"
+    with dashboard(tmp_path, first) as (process, terminal):
+        os.close(terminal)
+        assert process.wait(timeout=60) == -signal.SIGHUP

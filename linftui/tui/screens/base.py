@@ -77,6 +77,10 @@ class CommandScreen(Listener):
         """Lets a person find a command by its name."""
         self.app.action_command_palette()
 
+    def do_suspend(self) -> None:
+        """Goes to the shell, from which one comes back."""
+        self.app.action_suspend_process()
+
     def do_help(self) -> None:
         """Shows all keys."""
         self.dashboard.show_help()

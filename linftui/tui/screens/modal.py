@@ -1,9 +1,10 @@
-"""Small screens over the others: a question, a problem, the keys. Escape always leaves them."""
+"""Small screens over the others: a question, a problem, commands, keys. Escape and ctrl+c leave them."""
 
 from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
+from textual.command import CommandPalette
 from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.reactive import reactive
@@ -17,7 +18,7 @@ from linftui.tui.widgets.lines import Lines, wrapped
 KEY = 9  # cells for the keys of a line
 
 CHART_KEYS = [
-    ("+ - h l", "Zoom in and out, move left and right."),
+    ("+ - < >", "Zoom in and out, move left and right."),
     ("J K j k", "The same, up and down."),
     ("← →", "Move the crosshair; all charts show that moment."),
     ("s L 0", "Smooth; logarithmic axis; all of it again."),
@@ -94,6 +95,12 @@ class ProblemScreen(ModalScreen[None]):
     def action_close(self) -> None:
         """Closes it."""
         self.dismiss(None)
+
+
+class Palette(CommandPalette):
+    """Commands by their names."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("ctrl+c", "escape", show=False)]
 
 
 class HelpScreen(ModalScreen[None]):
