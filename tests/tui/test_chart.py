@@ -102,9 +102,9 @@ def test_keys_zoom_and_pan_x_and_reset() -> None:
         assert chart.x_shown == pytest.approx((100 / 6, 500 / 6))
         await pilot.press("equals_sign", "minus", "minus")
         assert chart.x_shown == pytest.approx((0.0, 100.0))
-        await pilot.press("l")
+        await pilot.press("greater_than_sign")
         assert chart.x_shown == pytest.approx((20.0, 120.0))
-        await pilot.press("h", "h")
+        await pilot.press("less_than_sign", "comma")
         assert chart.x_shown == pytest.approx((-20.0, 80.0))
         await pilot.press("0")
         assert chart.x_shown == (0.0, 100.0)
@@ -320,7 +320,7 @@ def test_a_chart_begins_empty_and_takes_curves_later() -> None:
         await pilot.pause()
         assert "no data yet" in shown(chart)
         assert chart.x_shown is None and chart.y_shown is None
-        await pilot.press("plus", "h", "K", "j", "s", "L", "left", "0")
+        await pilot.press("plus", "comma", "K", "j", "s", "L", "left", "0")
         await pilot.hover(chart, offset=(25, 8))
         chart.heading = "something else"
         chart.set_curves([Curve("p", app.p, palette.P)])

@@ -32,6 +32,7 @@ from linftui.tui.messages import RunGrew
 from linftui.tui.screens.run import RunScreen
 from linftui.tui.screens.runs import RunsScreen
 from linftui.tui.screens.text import TextScreen
+from linftui.tui.widgets.chart import Chart
 from linftui.tui.widgets.run_charts import NAMES, RunCharts
 from linftui.tui.widgets.run_head import stop_line
 from linftui.tui.widgets.side_panel import SidePanel
@@ -151,6 +152,48 @@ def test_escape_leads_back_step_by_step(runs: Path, show: Show) -> None:
         assert isinstance(person.app.screen, RunsScreen)
 
     show(runs, script, first="tiny-run")
+
+
+@pytest.mark.parametrize("width", [80, 160])
+def test_with_a_chart_in_focus_the_runs_own_keys_stay(runs: Path, show: Show, width: int) -> None:
+    paths = revive(runs / "tiny-run")
+
+    async def script(person: Person) -> None:
+        screen = await opened(person)
+        await person.press("1")
+        await person.sees("esc back  S stop  U resume  C certify  l logs", "? help  q quit")
+        if width > 80:
+            await person.sees("z enlarge  + - zoom  ← → crosshair  < > pan  s smooth  L log axis  0 reset")
+        await person.press("S")
+        await person.sees("Stop tiny-run?")
+        await person.press("escape", "l")
+        await person.sees("started attempt 1", "f follow")
+        await person.press("escape")
+        assert person.app.screen is screen and not paths.stop_request(2).exists()
+
+    show(runs, script, first="tiny-run", size=(width, 24))
+
+
+def test_a_chart_that_a_small_terminal_leaves_out_is_shown_where_it_is_asked_for(
+    runs: Path, show: Show
+) -> None:
+    async def script(person: Person) -> None:
+        screen = await opened(person)
+        for key, title in (("4", "mixing coefficient"), ("3", "┌ p "), ("1", "certified accuracy")):
+            await person.press(key)
+            await person.sees(title)
+            assert isinstance(screen.focused, Chart) and screen.focused.region
+        await person.press("4", "escape")
+        await person.sees("┌ certified", "┌ loss")
+        await person.until(lambda: screen.focused is None)  # nothing is in focus that cannot be seen
+        await person.pilot.resize_terminal(100, 30)
+        await person.press("5")
+        await person.sees("┌ devices")
+        assert screen.focused is screen.query_one(RunCharts).chart("devices")
+        await person.pilot.resize_terminal(68, 12)
+        await person.until(lambda: screen.focused is None)
+
+    show(runs, script, first="tiny-run", size=(68, 12))
 
 
 def test_all_charts_share_the_crosshair(runs: Path, show: Show) -> None:

@@ -22,10 +22,10 @@ from linftui.tui.widgets.top_line import TopLine
 
 CATCH_UP_S = 0.3  # while much is being read at once, it is drawn this often
 CHART_KEYS = [
-    ("esc", "all charts", True), ("z", "enlarge", True), ("+ -", "zoom", True), ("hjkl", "pan", True),
-    ("← →", "crosshair", True), ("s", "smooth", True), ("L", "log", True), ("0", "reset", True),
-    ("?", "help", True),
+    ("+ -", "zoom", True), ("← →", "crosshair", True), ("< >", "pan", True), ("s", "smooth", True),
+    ("L", "log axis", True), ("0", "reset", True),
 ]  # fmt: skip
+SELDOM = ("recipe", "charts", "run")  # labels of keys that make room for those of a chart in focus
 
 
 class RunScreen(CommandScreen):
@@ -138,11 +138,17 @@ class RunScreen(CommandScreen):
     @on(DescendantFocus)
     @on(DescendantBlur)
     def _focus_moved(self) -> None:
+        if isinstance(self.focused, Chart) and not self.query_one(RunCharts).has_room(self.focused):
+            self.set_focus(None)  # from one that is hidden now it has gone to the next, hidden as well
         self.query_one(KeyBar).redraw()
 
     def available(self) -> list[tuple[str, str, bool]]:
-        """A chart in focus has keys of its own."""
-        return CHART_KEYS if isinstance(self.focused, Chart) else super().available()
+        """A chart in focus has keys besides, after those that act on the run."""
+        keys = super().available()
+        if not isinstance(self.focused, Chart):
+            return keys
+        often = [key for key in keys if key[1] not in SELDOM]
+        return [*often, *CHART_KEYS, *(key for key in keys if key not in often)]
 
     def label(self, command: Command) -> str:
         """A second stop is another matter than the first."""

@@ -60,8 +60,8 @@ class Chart(Widget, can_focus=True):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("plus,equals_sign", "zoom(1)", "Zoom in", key_display="+", id="chart.zoom-in"),
         Binding("minus", "zoom(-1)", "Zoom out", key_display="-", id="chart.zoom-out"),
-        Binding("h", "pan(-1)", "Pan left", id="chart.pan-left"),
-        Binding("l", "pan(1)", "Pan right", id="chart.pan-right"),
+        Binding("less_than_sign,comma", "pan(-1)", "Pan left", key_display="<", id="chart.pan-left"),
+        Binding("greater_than_sign,full_stop", "pan(1)", "Pan right", key_display=">", id="chart.pan-right"),
         Binding("k", "pan_y(1)", "Pan up", id="chart.pan-up"),
         Binding("j", "pan_y(-1)", "Pan down", id="chart.pan-down"),
         Binding("K", "zoom_y(1)", "Zoom in on y", id="chart.zoom-in-y"),

@@ -63,13 +63,17 @@ class RunCharts(Vertical):
         return self.query_one(f"#{name}", Chart)
 
     def focus_chart(self, number: int) -> None:
-        """Focuses the chart of that number, from 1; where one is enlarged, that one is instead."""
+        """Focuses the chart of that number, from 1; it is enlarged where one is, or where it has no room."""
         chart = self.chart(NAMES[number - 1])
-        if self.enlarged:
+        if self.enlarged or not self.has_room(chart):
             self.enlarge(chart)
             self.call_after_refresh(chart.focus)  # once it is there again
         else:
             self.screen.set_focus(chart)  # at once: the next key is meant for it
+
+    def has_room(self, chart: Chart) -> bool:
+        """Whether a chart is shown: small terminals leave some out."""
+        return chart.display and any(row.display for row in self.query(Horizontal) if chart.parent is row)
 
     @property
     def enlarged(self) -> bool:
