@@ -95,9 +95,12 @@ def follow(paths: RunPaths, attempt: int, *, as_json: bool = False) -> int:
             # Not on stdout, which holds what the run did, or one JSON object.
             print(clean(f"the run goes on; stop it with: linftui stop {_quoted(paths)}"), file=sys.stderr)
         raise
+    summary = summarise(paths)
     if as_json:
-        print_json(summary_json(summarise(paths)))
+        print_json(summary_json(summary))
     else:
+        if summary.caution:
+            _say(f"warning: {summary.caution}")
         _say(_closing_line(paths, state))
     if state in ("failed", "crashed", "lost"):
         ended = read_record(paths.exit, ExitRecord)

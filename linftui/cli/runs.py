@@ -77,6 +77,7 @@ def show(run: RunName, runs_dir: RunsDir = Path("runs"), as_json: AsJson = False
         ("attempt", str(summary.attempt or "-")),
         ("path", summary.path),
         *([("problem", summary.problem)] if summary.state and summary.problem else []),
+        *([("caution", summary.caution)] if summary.caution else []),
         *_unreadable(paths),
         *_ending(paths, summary),
         *_kept(paths),

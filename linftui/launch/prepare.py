@@ -46,6 +46,7 @@ def create_run(store: RunStore, loaded: LoadedRecipe, plan: LaunchPlan, name: st
                 seed=recipe.seed,
                 epochs=recipe.epochs,
                 eps_test=format_fraction(recipe.eps.test),
+                dataset=recipe.data.dataset,
                 versions=installed_versions(),
                 git=_git_commit(),
                 host=this_host().name,

@@ -227,6 +227,7 @@ class MetaRecord(Record, frozen=True, kw_only=True):
     seed: Seed
     epochs: Int
     eps_test: str  # exact, such as "8/255"
+    dataset: str = ""  # empty: written before it was noted
     versions: dict[str, str]
     git: str | None
     host: str

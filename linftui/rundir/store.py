@@ -15,6 +15,7 @@ from pathlib import Path
 from linftui.errors import LinftuiError, RecipeError, RunDirectoryError, RunNotFoundError, UsageError
 from linftui.files import open_lock, open_regular
 from linftui.recipe.schema import GREATEST_COUNT, Recipe, parse_fraction
+from linftui.rundir.chance import chance_caution
 from linftui.rundir.paths import RunPaths
 from linftui.rundir.reader import last_metrics, read_record
 from linftui.rundir.records import MetaRecord, StateRecord
@@ -50,6 +51,7 @@ class RunSummary:
     created: float | None
     path: str
     problem: str = ""
+    caution: str = ""  # what a person should know of a run that has finished
 
 
 class RunStore:
@@ -274,6 +276,9 @@ def summarise(paths: RunPaths) -> RunSummary:
     if evaluation is not None and eps not in (None, evaluation.eps):
         problem = problem or f"{paths.meta}: eps_test {eps:g} is not the evaluations' eps, {evaluation.eps:g}"
         evaluation = None  # what was certified at one radius is not shown at another
+    caution = ""
+    if meta is not None and evaluation is not None and state == "finished":
+        caution = chance_caution(meta.dataset, evaluation.clean_accuracy, evaluation.n)
     return RunSummary(
         id=paths.id,
         state=state,
@@ -292,4 +297,5 @@ def summarise(paths: RunPaths) -> RunSummary:
         created=_created(paths, meta) if meta else None,
         path=str(paths.root),
         problem=problem,
+        caution=caution,
     )

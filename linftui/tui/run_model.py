@@ -74,7 +74,7 @@ class RunModel:
         """What happened so far, in order of time; of a run that has ended the last line says how."""
         lines = self._journal.lines()
         if self.standing is not None and self.state not in (None, "gone", *ACTIVE):
-            lines.append(ending_line(self.standing, self.reason))
+            lines.append(ending_line(self.standing, self.reason or self.standing.row.summary.caution))
         return lines
 
     @property

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from forgeries import FORGERIES, NAME, Forge, edit, summary
 
-from linftui.cli.follow import Progress
+from linftui.cli.follow import Progress, follow
 from linftui.cli.runs import show
 from linftui.rundir.paths import RunPaths
 
@@ -45,6 +45,10 @@ def listed(linftui: Command) -> dict[str, dict[str, Any]]:
     return {run["id"]: run for run in map(json.loads, done.stdout.splitlines())}
 
 
+def metrics_of(run: Path) -> list[str]:
+    return (run / "metrics.jsonl").read_text().splitlines()
+
+
 class TestShow:
     def test_json_is_one_object_with_the_promised_keys(self, linftui: Command, copied_run: Path) -> None:
         done = linftui("show", "tiny-run", "--json")
@@ -73,6 +77,22 @@ class TestShow:
         assert ("state", "finished") in facts and ("epoch", "3 of 3") in facts and ("p", "∞") in facts
         assert [value for name, value in facts if name == "checkpoint"] == ["step-00000024", "step-00000036"]
         assert any(name == "certified accuracy" and "(p = inf, eps 0.1)" in value for name, value in facts)
+
+    def test_a_run_that_finished_at_chance_level_is_no_plain_finished_one(
+        self, copied_run: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        with (copied_run / "metrics.jsonl").open("a") as metrics:
+            last = [line for line in metrics_of(copied_run) if '"eval"' in line][-1]
+            metrics.write(
+                json.dumps({**json.loads(last), "clean_accuracy": 0.1, "certified_accuracy": 0}) + "\n"
+            )
+        show("tiny-run", copied_run.parent)
+        assert (
+            "caution             at chance level: clean accuracy 0.1000 at p = inf" in capsys.readouterr().out
+        )
+        assert follow(RunPaths(copied_run), 1) == 0
+        *_, warning, last = capsys.readouterr().out.splitlines()
+        assert warning.startswith("warning: at chance level: ") and last.startswith("finished: ")
 
     @pytest.mark.parametrize(
         ("event", "why"),

@@ -16,6 +16,7 @@ from linftui.data.datasets import Dataset, load_dataset, read_cifar10, read_idx
 from linftui.data.download import DATASETS
 from linftui.errors import DataError
 from linftui.rundir.certificates import TEST_SETS
+from linftui.rundir.chance import COMMONEST_CLASS
 
 REAL = Path(os.environ.get("LINFTUI_TEST_DATA", Path(__file__).parents[2].parent / "shared/data"))
 
@@ -40,6 +41,11 @@ def cifar10(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def commonest_class(data: Dataset) -> float:
+    """The share of the test images that are of the most frequent class."""
+    return float(data.test.labels.bincount().max()) / len(data.test)
+
+
 class TestDigits:
     def test_the_split_is_the_documented_permutation_of_scikit_learns_array(self) -> None:
         from sklearn.datasets import load_digits
@@ -59,7 +65,8 @@ class TestDigits:
         assert data.sha256 == "31acfd2dc7ed23f73f15f80f454b0433d88f55d0f510f2708f4a882d5f8d791c"
         name, images = TEST_SETS[data.sha256]
         assert (name, list(images)) == ("digits", data.test.indices.tolist())
-        assert {name for name, _ in TEST_SETS.values()} == set(DATASETS)
+        assert {name for name, _ in TEST_SETS.values()} == set(DATASETS) == set(COMMONEST_CLASS)
+        assert COMMONEST_CLASS["digits"] == commonest_class(data)
 
     def test_pixels_go_to_16_and_normalise_to_about_zero_and_one(self) -> None:
         data = load_dataset("digits")
@@ -127,6 +134,7 @@ class TestMnist:
         assert mnist.sha256 == "2edad8764efab7a0d9f88935d1a5179814ed944ec7ab65377fea543b692f103a"
         name, images = TEST_SETS[mnist.sha256]
         assert (name, list(images)) == ("mnist", mnist.test.indices.tolist())
+        assert COMMONEST_CLASS["mnist"] == commonest_class(mnist)
 
     def test_fashion_mnist_is_not_taken_for_mnist(self) -> None:
         with pytest.raises(DataError, match=r"train-images-idx3-ubyte\.gz .*has 26421880 bytes, not 9912422"):
@@ -155,6 +163,7 @@ class TestCifar10:
         assert data.sha256 == "c52ba1b2a0c0856836680a91a668694237309c99647f5b6338ab9f5253423b7f"
         name, images = TEST_SETS[data.sha256]
         assert (name, list(images)) == ("cifar10", data.test.indices.tolist())
+        assert COMMONEST_CLASS["cifar10"] == commonest_class(data)
 
     def test_a_flipped_byte_is_noticed(self, cifar10: Path, tmp_path: Path) -> None:
         for path in cifar10.rglob("*.bin"):

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from msgspec import structs
@@ -15,8 +16,10 @@ from msgspec import structs
 from linftui.errors import RunDirectoryError, RunNotFoundError, UsageError
 from linftui.rundir.liveness import this_host
 from linftui.rundir.paths import RunPaths
+from linftui.rundir.reader import last_metrics
 from linftui.rundir.records import ExitRecord, MetaRecord, StateRecord, TrainRecord, encode
 from linftui.rundir.store import RunStore, read_meta, summarise
+from linftui.rundir.writer import write_record
 
 META = MetaRecord(
     id="?", created=1.0, recipe="tiny", recipe_source="tiny.yaml", recipe_hash="0f", overrides=[], argv=[],
@@ -243,6 +246,32 @@ class TestSummaries:
         assert run.clean_accuracy is not None and run.certified_accuracy is not None
         assert 0 <= run.certified_accuracy <= run.clean_accuracy <= 1
         assert run.path == str(finished_run)
+
+    @pytest.mark.parametrize(
+        ("outcome", "accuracy", "said"),
+        [
+            ("finished", 0.1, "at chance level: clean accuracy 0.1000 at p = inf"),
+            ("finished", 0.9, ""),
+            ("stopped", 0.1, ""),  # it may learn yet
+        ],
+    )
+    def test_a_run_that_finished_at_chance_level_says_so(
+        self,
+        finished_run: Path,
+        tmp_path: Path,
+        outcome: Literal["finished", "stopped"],
+        accuracy: float,
+        said: str,
+    ) -> None:
+        paths = RunPaths(shutil.copytree(finished_run, tmp_path / "run"))
+        write_record(paths.exit, ExitRecord(attempt=1, outcome=outcome, code=0, time=0.0))
+        last = last_metrics(paths.metrics)[1]
+        assert last is not None
+        with paths.metrics.open("ab") as metrics:
+            metrics.write(
+                encode(structs.replace(last, clean_accuracy=accuracy, certified_accuracy=0.1)) + b"\n"
+            )
+        assert summarise(paths).caution.startswith(said) and bool(summarise(paths).caution) == bool(said)
 
     def test_a_new_run_has_no_figures_yet(self, tmp_path: Path) -> None:
         run = summarise(make_run(tmp_path, "new"))

@@ -270,6 +270,23 @@ def test_why_a_run_ended_is_told(runs: Path, show: Show, outcome: Literal["faile
     show(runs, script, first="tiny-run")
 
 
+def test_a_run_that_finished_at_chance_level_says_so(runs: Path, show: Show) -> None:
+    paths = RunPaths(runs / "tiny-run")
+    last = [record for record in read_all(paths) if isinstance(record, EvalRecord)][-1]
+    append(paths.metrics, structs.replace(last, clean_accuracy=0.1, certified_accuracy=0.0, time=time.time()))
+    said = "at chance level: clean accuracy 0.1000"
+
+    async def script(person: Person) -> None:
+        screen = await opened(person)
+        await person.sees(said)
+        assert f"attempt 1 finished: {said}" in screen.model.lines()[-1].plain
+        await person.press("escape")
+        panel = person.app.screen.query_one(SidePanel)
+        await person.until(lambda: said in " ".join(line.plain for line in panel.make_lines(200, 40)))
+
+    show(runs, script, first="tiny-run")
+
+
 @pytest.mark.parametrize(("goes_on", "said"), [(True, "no data yet"), (False, "no data")])
 def test_where_there_are_no_data_only_a_run_that_goes_on_promises_some(
     runs: Path, show: Show, goes_on: bool, said: str

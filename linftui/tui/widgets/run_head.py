@@ -140,10 +140,13 @@ class RunHead(Lines):
     def _problem(self, width: int) -> list[Content]:
         standing = self._model.standing
         assert standing is not None
-        if not (text := standing.problem or self._model.reason):
-            return []
-        style = "$error" if standing.problem else state_look(self._model.state)[2]
-        lines = wrapped(clean(text), width, style)
+        told = (
+            (standing.problem, "$error"),
+            (self._model.reason, state_look(self._model.state)[2]),
+            (standing.row.summary.caution, "$warning"),
+        )
+        text, style = next((each for each in told if each[0]), ("", ""))
+        lines = wrapped(clean(text), width, style) if text else []
         if len(lines) > PROBLEM_LINES:
             *lines, last = lines[:PROBLEM_LINES]
             lines.append(Content.assemble(last.truncate(width - 2), (" …", style)))

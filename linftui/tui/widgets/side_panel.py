@@ -46,13 +46,15 @@ class SidePanel(Lines):
         return lines[: height or None]
 
     def _problem(self, width: int) -> list[Content]:
-        row, facts = self._row, self._facts
-        assert row is not None
-        run, style = row.summary, "$error"
-        text = row.summary.problem or (facts.problem if facts else "")
-        if not text and facts is not None:
-            text = why_it_ended(run.state, run.attempt, facts.ended, facts.events)
-            style = state_look(run.state)[2]
+        assert self._row is not None
+        run, facts = self._row.summary, self._facts
+        reason = why_it_ended(run.state, run.attempt, facts.ended, facts.events) if facts else ""
+        told = (
+            (run.problem or (facts.problem if facts else ""), "$error"),
+            (reason, state_look(run.state)[2]),
+            (run.caution, "$warning"),
+        )
+        text, style = next((each for each in told if each[0]), ("", ""))
         return [*wrapped(clean(text), width, style), Content.empty()] if text else []
 
     def _figures(self) -> list[Content]:
