@@ -78,6 +78,7 @@ class TestHomeless:
 def test_a_folder_of_runs_may_begin_with_a_tilde(option: list[str], tmp_path: Path) -> None:
     """Where no shell replaces it: after an equals sign, between quotes, in the environment."""
     home = tmp_path / "home"
+    (home / "my runs").mkdir(parents=True)
     given = {"HOME": str(home)} if option else {"HOME": str(home), "LINFTUI_RUNS_DIR": "~/my runs"}
     done = subprocess.run(
         [sys.executable, "-m", "linftui", *option, "ls"],
