@@ -11,14 +11,17 @@ from forgeries import NAME, edit
 from person import Person
 from textual.widgets import Input
 
+from linftui.rundir import certificates as known
 from linftui.rundir.liveness import describe_process, this_host
 from linftui.rundir.paths import CertifyLogPaths, RunPaths
 from linftui.rundir.reader import read_record
 from linftui.rundir.records import CertificateSummary, MemberRecord
 from linftui.rundir.writer import write_record
 from linftui.tui import operations
+from linftui.tui.follower import Standing
 from linftui.tui.operations import CertifyRequest
-from linftui.tui.screens.certify import CertifyScreen
+from linftui.tui.run_list import look
+from linftui.tui.screens.certify import SHOWN, Certificates, CertifyScreen
 from linftui.tui.screens.run import RunScreen
 from linftui.tui.text import accuracy, wilson
 
@@ -162,6 +165,15 @@ def test_what_nobody_should_rely_on_is_named_unverified_and_comes_last(
         assert "proved" not in person.screen()
 
     show(certified_runs, script, size=(140, 40))
+
+
+def test_certificates_beyond_those_shown_are_counted(certified_runs: Path) -> None:
+    paths = RunPaths(certified_runs / "tiny-run")
+    three = known.Certificates(paths).look()
+    listed = Certificates()
+    listed.show(Standing(look(paths), certificates=three * 3))
+    *lines, more = [line.plain for line in listed.make_lines(100, 0)]
+    assert len(lines) == SHOWN and more == "and 1 more, which linftui show lists"
 
 
 def test_nothing_proved_yet(runs: Path, show: Show) -> None:

@@ -270,6 +270,20 @@ def test_why_a_run_ended_is_told(runs: Path, show: Show, outcome: Literal["faile
     show(runs, script, first="tiny-run")
 
 
+def test_a_long_reason_says_that_there_is_more_of_it(runs: Path, show: Show) -> None:
+    reason = " ".join(f"word{number}" for number in range(100))
+    ended = ExitRecord(attempt=1, outcome="failed", code=1, time=0.0, message=reason)
+    write_record(runs / "tiny-run" / "exit.json", ended)
+
+    async def script(person: Person) -> None:
+        screen = await opened(person)
+        await person.sees("word0 word1")
+        [last] = [line for line in person.screen().splitlines() if line.rstrip().endswith(" …")]
+        assert "word99" not in last and screen.model.lines()[-1].plain.endswith("word99")
+
+    show(runs, script, first="tiny-run")
+
+
 def test_a_run_that_finished_at_chance_level_says_so(runs: Path, show: Show) -> None:
     paths = RunPaths(runs / "tiny-run")
     last = [record for record in read_all(paths) if isinstance(record, EvalRecord)][-1]

@@ -4,8 +4,10 @@ from pathlib import Path
 
 import pytest
 from forgeries import edit
+from person import append
 
 from linftui.rundir.paths import RunPaths
+from linftui.rundir.records import EventRecord
 from linftui.tui.facts import read_facts
 from linftui.tui.run_list import look
 from linftui.tui.widgets.side_panel import SidePanel, broken
@@ -23,13 +25,15 @@ def lines(runs: Path) -> list[str]:
     edit(
         paths.meta, overrides=OVERRIDES, recipe_source="/home/somebody/a/folder/far/away/of/mine/recipe.yaml"
     )
+    warning = EventRecord(attempt=1, step=1, time=0.0, event="warning", message="word " * 20 + "end")
+    append(paths.events, warning)
     panel = SidePanel()
     panel.show(look(paths), read_facts(paths))
     lines = panel.make_lines(WIDTH, 200)
     assert [line.plain for line in panel.make_lines(WIDTH, 30)] == [
         *(line.plain for line in lines[:29]), "… the run's recipe has every value"
     ]  # fmt: skip
-    assert all(line.cell_length <= WIDTH for line in lines if " step " not in line.plain)  # events are brief
+    assert all(line.cell_length <= WIDTH for line in lines)
     return [line.plain for line in lines]
 
 
@@ -41,7 +45,8 @@ def test_every_override_is_told_with_its_value(lines: list[str]) -> None:
     assert "           means=true" in lines  # broken before a part of the name
 
 
-def test_a_long_name_and_a_path_are_told_to_their_ends(lines: list[str]) -> None:
+def test_what_happened_a_long_name_and_a_path_are_told_to_their_ends(lines: list[str]) -> None:
+    assert any(line.rstrip().endswith("word end") for line in lines)
     assert "".join(lines).startswith("a-name-that-is-" * 5 + "long")
     assert any(line.rstrip().endswith("recipe.yaml") for line in lines)
 

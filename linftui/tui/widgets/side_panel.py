@@ -42,7 +42,9 @@ class SidePanel(Lines):
             lines += [Content.empty(), *_made_from(self._facts, width)]
             if height and len(lines) > height:
                 return [*lines[: height - 1], Content.styled("… the run's recipe has every value", "$faint")]
-            lines += [Content.empty(), *map(event_line, reversed(self._facts.events))]
+            lines.append(Content.empty())
+            for event in reversed(self._facts.events):
+                lines += event_line(event).wrap(max(width, 8))
         return lines[: height or None]
 
     def _problem(self, width: int) -> list[Content]:
