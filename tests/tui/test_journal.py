@@ -46,6 +46,8 @@ def test_a_run_that_is_read_in_pieces_is_told_as_one_that_is_read_at_once(
     assert ending[8:].startswith(" attempt 1 finished")
     times = [line[:8] for line in others]
     assert times == sorted(times) and sum(" test epoch " in line for line in others) == 3
+    monkeypatch.setattr(journal, "KEPT", 3)
+    assert Reader(paths).lines() == at_once[-5:]  # the newest are kept, not those that were read last
 
 
 def test_what_comes_late_is_told_where_it_belongs(runs: Path) -> None:
@@ -60,6 +62,8 @@ def test_what_comes_late_is_told_where_it_belongs(runs: Path) -> None:
     with paths.rank_log(2, 0).open("a") as log:
         log.write("stopped at step 36\n")
     assert reader.lines()[-1] == "     log stopped at step 36"
+    append(paths.events, event("warning", time.time() + 1, "later", attempt=2))
+    assert reader.lines()[-2] == "     log stopped at step 36"
 
 
 @pytest.mark.parametrize(
