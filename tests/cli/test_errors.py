@@ -44,8 +44,8 @@ class TestUsage:
         assert fails(2, "run", "bad.yaml").startswith(
             "bad.yaml: not valid YAML: unacceptable character #x001b"
         )
-        assert fails(2, "run", "~nobody-of-that-name/x.yaml").startswith(
-            "~nobody-of-that-name/x.yaml: no such"
+        assert fails(2, "run", "~nobody-of-that-name/x.yaml") == (
+            "~nobody-of-that-name/x.yaml: there is no home folder ~nobody-of-that-name; give the whole path"
         )
 
     @pytest.mark.parametrize(
