@@ -321,7 +321,7 @@ REFUSALS: dict[str, Callable[[Path], object]] = {
     "too many ranks": lambda _: plan_devices("cpu:999", snapshot()),
     "no rank": lambda _: plan_devices("gpu:0", snapshot()),
     "a device named twice": lambda _: plan_devices("0,0", replace(snapshot(), gpus=(GPU,))),
-    "a GPU and no kernels": lambda _: plan_devices("gpu:1", replace(snapshot(), gpus=(GPU,))),
+    "too many GPUs": lambda _: plan_devices("gpu:2", replace(snapshot(), gpus=(GPU,))),
     "a name that is taken": lambda runs: RunStore(runs).named("tiny-run"),
     "a name that is none": lambda runs: RunStore(runs).named("../x"),
     "the name of the newest": lambda runs: RunStore(runs).named("latest"),

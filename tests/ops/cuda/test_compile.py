@@ -28,9 +28,10 @@ FEW = [
 # 2 blocks of 256 threads a multiprocessor have 128 registers a thread.
 REGISTERS = 128
 # The power without a polynomial waits for the special functions anyway. For the newest architectures the
-# compiler keeps more addresses, and spills a few outside the inner loop.
+# compiler keeps more addresses, and spills a few outside the inner loop: fold_maxima 144 bytes by NVRTC 13.0,
+# 128 by 13.5.
 SPILLED_BYTES = {"sum_powers": 32}
-SPILLED_BYTES_FROM_SM_100 = {"sum_powers": 64, "fold_maxima": 128, "gradient": 16}
+SPILLED_BYTES_FROM_SM_100 = {"sum_powers": 64, "fold_maxima": 144, "gradient": 16}
 
 
 def architectures() -> list[int]:
