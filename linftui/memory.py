@@ -13,10 +13,12 @@ from linftui.files import last_lines
 # torch, NumPy, OpenBLAS, C++, the dynamic linker and the C library, each in its own words.
 _WORDS = re.compile(
     r"(can't|cannot|unable to|failed to) (allocate|map segment)|memory allocation|bad_alloc|out of memory"
-    r"|storage size calculation overflowed",
+    r"|storage size calculation overflowed|status_alloc_failed",
     re.IGNORECASE,
 )
-_OF_A_GPU = re.compile(r"cuda\W*(out of|error|failure)|cuda_error", re.IGNORECASE)
+_OF_A_GPU = re.compile(
+    r"cuda\W*(driver\W*)?(out of|error|failure)|cuda_error|cublas_status_alloc_failed", re.IGNORECASE
+)
 _BYTES = re.compile(r"allocate (\d+) bytes")
 _TAIL = 1 << 14  # of a log; stacks may follow the words
 

@@ -64,6 +64,7 @@ def test_a_library_that_finds_no_room_is_told_of_so(words: str) -> None:
 
 @pytest.mark.parametrize(
     "words", ["CUDA out of memory. Tried to allocate 20.00 MiB", "CUDA error: out of memory",
+              "CUDA driver error: out of memory", "CUDA error: CUBLAS_STATUS_ALLOC_FAILED",
               "CUDA_ERROR_OUT_OF_MEMORY: the call was unable to allocate enough memory"],
 )  # fmt: skip
 def test_a_gpu_is_told_apart(words: str) -> None:

@@ -54,7 +54,8 @@ def runs(context: typer.Context, incomplete: str) -> list[str]:
 def _runs_dir(context: typer.Context) -> Path:
     """As the command is given it, or as `linftui` before the command is, or the default."""
     contexts = [context, context.find_root()]
-    return Path(next((one.params["runs_dir"] for one in contexts if _is_given(one)), "runs"))
+    given = next((one.params["runs_dir"] for one in contexts if _is_given(one)), "runs")
+    return Path(given or os.devnull)  # below a home that is not there nothing is
 
 
 def _is_given(context: Any) -> bool:  # typer has no type of its own for the outermost one
@@ -79,6 +80,7 @@ def devices(incomplete: str) -> list[str]:
 def checkpoints(context: typer.Context, incomplete: str) -> list[str]:
     """Steps of the checkpoints of the runs that this line names so far."""
     from linftui.errors import LinftuiError
+    from linftui.rundir.checkpoints import step_of
     from linftui.rundir.reader import complete_checkpoints
     from linftui.rundir.store import RunStore
 
@@ -87,8 +89,8 @@ def checkpoints(context: typer.Context, incomplete: str) -> list[str]:
     for name in [named] if isinstance(named, str) else named:
         with contextlib.suppress(LinftuiError):
             found.append(RunStore(_runs_dir(context)).find(name))
-    steps = (folder.root.name for run in found for folder in complete_checkpoints(run))
-    return _offered((str(int(step.removeprefix("step-"))) for step in steps), incomplete)
+    steps = (step_of(checkpoint) for run in found for checkpoint in complete_checkpoints(run))
+    return _offered(map(str, steps), incomplete)
 
 
 def named_checkpoints(context: typer.Context, incomplete: str) -> list[str]:

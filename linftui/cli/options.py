@@ -58,7 +58,10 @@ Devices = Annotated[
 Threads = Annotated[
     int | None,
     typer.Option(
-        "--threads", min=1, max=1024, help="Of each rank, on the CPU; default: its share of the cores."
+        "--threads",
+        min=1,
+        max=1024,
+        help="Of each rank; default: its share of the cores, or fewer.",
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, one object a line.")]

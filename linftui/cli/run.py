@@ -76,7 +76,10 @@ def resume(
             autocompletion=completion.devices,
         ),
     ] = None,
-    threads: Threads = None,
+    threads: Annotated[
+        int | None,
+        typer.Option("--threads", min=1, max=1024, help="As for run; default: those of the attempt before."),
+    ] = None,
     detach: Detach = False,
     no_tui: NoTui = False,
     runs_dir: RunsDir = Path("runs"),

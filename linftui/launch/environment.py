@@ -27,18 +27,24 @@ def inherited(environment: Mapping[str, str]) -> dict[str, str]:
     torchrun's settings are left out: ours are options on its command line.
     """
     kept = {name: value for name, value in environment.items() if not _OTHERS.fullmatch(name)}
-    kept |= {name: _absolute(kept[name]) for name in _PATHS if kept.get(name)}
+    for name in _PATHS:
+        if kept.get(name):
+            kept[name] = _absolute(kept[name])
     for name in _PATH_LISTS:
         if name in kept:
-            kept[name] = os.pathsep.join(_absolute(path) for path in kept[name].split(os.pathsep) if path)
+            paths = map(_absolute, filter(None, kept[name].split(os.pathsep)))
+            kept[name] = os.pathsep.join(filter(None, paths))
     return {**with_huge_pages(kept), "PATH": search_path()}  # matplotlib, say, starts fc-list
 
 
 def _absolute(path: str) -> str:
+    """The path; "" where it would begin in a current folder that is gone."""
+    if path.startswith("$"):  # the linker's $ORIGIN
+        return path
     try:
         return os.path.abspath(os.path.expanduser(path))
-    except FileNotFoundError:  # the current folder is gone: it leads nowhere either way
-        return path
+    except FileNotFoundError:
+        return ""
 
 
 def with_huge_pages(environment: Mapping[str, str]) -> dict[str, str]:

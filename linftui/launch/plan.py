@@ -89,16 +89,17 @@ def plan_devices(spec: str, machine: DeviceSnapshot, threads: int | None = None)
     """Turns `--devices` into a plan: auto | cpu | cpu:N | gpu:N | 0,3 | UUID,...
 
     `auto` takes the GPU with the most free memory, else, or with a torch for CPUs, the CPU. GPUs that
-    CUDA_VISIBLE_DEVICES hides are not taken. Each rank has so many threads, or OMP_NUM_THREADS but no more
-    than its share of the cores, or that share.
+    CUDA_VISIBLE_DEVICES hides are not taken. Each rank has `threads` threads; without that it has its share
+    of the cores, or OMP_NUM_THREADS where that is less.
 
     Raises:
         DeviceError: the text is not understood, or asks for more ranks than there are devices, or for a
             GPU without what its kernels need.
     """
     if spec == "auto":
-        freest = max(_usable(machine), key=_free_memory, default=None)
-        chosen: tuple[str, ...] = ("cpu",) if freest is None or _torch_is_for_cpus() else (freest.uuid,)
+        gpus = [] if _torch_is_for_cpus() else _usable(machine)
+        freest = max(gpus, key=_free_memory, default=None)
+        chosen: tuple[str, ...] = ("cpu",) if freest is None else (freest.uuid,)
     elif spec == "cpu":
         chosen = ("cpu",)
     elif counted := _COUNTED.fullmatch(spec):

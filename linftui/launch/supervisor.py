@@ -332,7 +332,7 @@ def main(arguments: list[str]) -> int:
     for number in WARNING_SIGNALS:  # workers begin with this too: torchrun would die of them
         signal.signal(number, signal.SIG_IGN)
     try:
-        temporary_folder()  # which the workers need, and which is not looked for in the user's current folder
+        temporary_folder()  # asked here, where the workers will stand too
         supervisor = Supervisor(RunPaths(options.run), plan, options.checkpoint)
     except LinftuiError as error:
         _reply(StartRecord(message=error.message, hint=error.hint, exit_code=error.exit_code))

@@ -20,7 +20,7 @@ from msgspec import structs
 
 from linftui.errors import RecipeError
 from linftui.files import open_regular
-from linftui.recipe.schema import Recipe, decode_custom, encode_custom
+from linftui.recipe.schema import Recipe, decode_custom, encode_custom, is_section
 from linftui.user_folders import from_home
 
 MAX_BYTES = 256 * 1024
@@ -223,14 +223,10 @@ def _is_field(path: FieldPath) -> bool:
     """Whether a recipe has a value there and no section; what it does not know is neither."""
     section: Any = Recipe
     for key in path:
-        if not _is_section(section) or key not in (types := get_type_hints(section)):
+        if not is_section(section) or key not in (types := get_type_hints(section)):
             return False
         section = types[key]
-    return not _is_section(section)
-
-
-def _is_section(kind: Any) -> bool:
-    return isinstance(kind, type) and issubclass(kind, msgspec.Struct)
+    return not is_section(section)
 
 
 def _refuse_unknown_keys(
@@ -245,7 +241,7 @@ def _refuse_unknown_keys(
             hint = f"did you mean {_dotted((*path, near[0]))}?" if near else f"known here: {', '.join(types)}"
             place = places.get((*path, key, "<key>"), "")
             raise RecipeError(f"{place}: unknown key {_dotted((*path, key))}", hint)
-        if _is_section(types[key]):
+        if is_section(types[key]):
             _refuse_unknown_keys(value, types[key], (*path, key), places)
 
 

@@ -264,9 +264,13 @@ def field_paths(section: type[msgspec.Struct] = Recipe) -> list[str]:
     """The dotted path of every value of a recipe, such as "optimizer.lr"."""
     paths = list[str]()
     for name, kind in get_type_hints(section).items():
-        nested = isinstance(kind, type) and issubclass(kind, msgspec.Struct)
-        paths += [f"{name}.{path}" for path in field_paths(kind)] if nested else [name]
+        paths += [f"{name}.{path}" for path in field_paths(kind)] if is_section(kind) else [name]
     return paths
+
+
+def is_section(kind: Any) -> bool:
+    """Whether this is the type of a part of a recipe that has values of its own, such as `optimizer`."""
+    return isinstance(kind, type) and issubclass(kind, msgspec.Struct)
 
 
 def json_schema() -> dict[str, Any]:

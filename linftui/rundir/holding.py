@@ -37,9 +37,8 @@ class HeldCheckpoint:
             lock = open_lock(checkpoint.lock)
         except OSError:
             return
-        self.close = weakref.finalize(self, lock.close)
+        weakref.finalize(self, lock.close)
         if not _locked(lock, fcntl.LOCK_SH):
-            self.close()
             name = checkpoint.root.name
             raise CheckpointError(f"checkpoint {name} is being removed, for newer ones were saved")
 
@@ -49,8 +48,8 @@ def free_to_remove(checkpoint: CheckpointPaths) -> Iterator[bool]:
     """Whether nobody holds a checkpoint; if so, nobody can take it within."""
     try:
         lock = open_lock(checkpoint.lock)
-    except OSError:  # nobody has made one, and there is no room for ours
-        yield True
+    except OSError:  # there is no room for ours, or it is another user's, who may hold it
+        yield not os.path.lexists(checkpoint.lock)
         return
     with lock:
         yield _locked(lock, fcntl.LOCK_EX)

@@ -94,6 +94,11 @@ def test_runs_are_those_of_the_folder_that_is_named(folder: Path, line: str) -> 
     assert [offered(shell, line, folder) for shell in SHELLS] == [["elsewhere"]] * 3
 
 
+def test_below_a_home_that_is_not_there_nothing_is_offered(folder: Path) -> None:
+    for line in ("show --runs-dir ~no-such-user/r ", "--runs-dir ~no-such-user/r show "):
+        assert [offered(shell, line, folder) for shell in SHELLS] == [[]] * 3
+
+
 def test_values_of_options_are_completed(copied_run: Path) -> None:
     folder = copied_run.parents[1]
     assert offered("bash", "run digits --set p.", folder) == sorted(

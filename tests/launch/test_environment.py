@@ -27,21 +27,21 @@ def test_paths_are_made_absolute_and_none_means_the_folder_a_process_stands_in(
     monkeypatch.setenv("HOME", "/home/me")
     given = {
         "TMPDIR": "t m", "LINFTUI_CACHE": "~/cache", "XDG_CACHE_HOME": "", "PYTHONPATH": ":src::/opt:",
-        "LD_LIBRARY_PATH": ".:/usr/lib",
+        "LD_LIBRARY_PATH": ".:/usr/lib:$ORIGIN/../lib",
     }  # fmt: skip
     found = inherited(given)
     assert {name: found[name] for name in given} == {
         "TMPDIR": f"{tmp_path}/t m", "LINFTUI_CACHE": "/home/me/cache", "XDG_CACHE_HOME": "",
-        "PYTHONPATH": f"{tmp_path}/src:/opt", "LD_LIBRARY_PATH": f"{tmp_path}:/usr/lib",
+        "PYTHONPATH": f"{tmp_path}/src:/opt", "LD_LIBRARY_PATH": f"{tmp_path}:/usr/lib:$ORIGIN/../lib",
     }  # fmt: skip
 
 
-def test_a_current_folder_that_is_gone_makes_nothing_absolute_and_nothing_fail(tmp_path: Path) -> None:
+def test_paths_that_begin_in_a_current_folder_that_is_gone_lead_nowhere(tmp_path: Path) -> None:
     program = "import os; os.rmdir(os.getcwd())\nfrom linftui.launch.environment import inherited\n"
-    program += "print(inherited({'TMPDIR': 'x', 'PYTHONPATH': '/a'}))"
+    program += "print(inherited({'TMPDIR': 'x', 'PYTHONPATH': 'y:/a'}))"
     folder = tmp_path / "gone"
     folder.mkdir()
     done = subprocess.run(
         [sys.executable, "-P", "-c", program], cwd=folder, env=os.environ, capture_output=True, text=True
     )
-    assert "'TMPDIR': 'x', 'PYTHONPATH': '/a'" in done.stdout, done.stderr
+    assert "'TMPDIR': '', 'PYTHONPATH': '/a'" in done.stdout, done.stderr

@@ -1,5 +1,6 @@
 """Which checkpoint is meant, and which are kept."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -85,6 +86,15 @@ class TestPrune:
             "step-00000099-eps-0.1",
         ):
             paths.certificate(name).root.mkdir(parents=True)
+        prune_checkpoints(paths, 1, best=None)
+        assert names(paths) == ["step-00000012", "step-00000036"]
+
+    def test_one_whose_lock_cannot_be_asked_stays(self, paths: RunPaths) -> None:
+        """It is another user's, or has another name elsewhere."""
+        for step in (12, 24, 36):
+            save(paths, step)
+        paths.checkpoint(12).lock.touch()
+        os.link(paths.checkpoint(12).lock, paths.root / "elsewhere")
         prune_checkpoints(paths, 1, best=None)
         assert names(paths) == ["step-00000012", "step-00000036"]
 

@@ -16,7 +16,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from linftui.errors import DeviceError
+from linftui.errors import DeviceError, UsageError
 from linftui.files import open_regular
 from linftui.ops.cuda.catalogue import Kernel
 from linftui.user_folders import cache_folder
@@ -85,7 +85,9 @@ def cubin(kernel: Kernel, arch: str) -> bytes:
     """
     try:
         folder = kernels_folder()
-    except OSError as error:
+    except DeviceError:  # a folder that cannot be trusted
+        raise
+    except (OSError, UsageError) as error:
         warnings.warn(f"compiled kernels cannot be kept: {error}", RuntimeWarning, stacklevel=2)
         return compile_kernel(kernel, arch)[0]
     path = folder / f"{_key(kernel, arch)}.cubin"

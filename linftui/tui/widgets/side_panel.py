@@ -88,7 +88,7 @@ def whole_fact(label: str, value: str, beside: str, width: int) -> list[Content]
 
 def broken(text: str, width: int) -> list[str]:
     """Text over lines of at most `width` characters, broken where paths and names of values may be."""
-    lines = [""]
+    lines, width = [""], max(1, width)  # before it is laid out a panel has none
     for part in re.split(r"(?<=[./=_-])", text):
         if lines[-1] and len(lines[-1]) + len(part) > width:
             lines.append("")

@@ -87,11 +87,13 @@ def test_several_ranks_may_start_at_once(folder: Path) -> None:
     assert [path.suffix for path in folder.iterdir()] == [".cubin"]  # nothing half-written is left
 
 
+@pytest.mark.parametrize("cache", ["file", "~no-such-user"], ids=["no folder can be made in it", "no home"])
 def test_where_nothing_can_be_kept_it_is_compiled_with_a_warning(
-    compilations: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    compilations: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cache: str
 ) -> None:
     (tmp_path / "file").touch()
-    monkeypatch.setenv("LINFTUI_CACHE", str(tmp_path / "file"))  # a folder cannot be made in it
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("LINFTUI_CACHE", cache)
     with pytest.warns(RuntimeWarning, match="compiled kernels cannot be kept"):
         assert compiler.cubin(KERNEL, "sm_90")[:4] == b"\x7fELF"
     assert compilations == ["pack_pairs sm_90"]
