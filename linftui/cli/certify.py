@@ -10,17 +10,7 @@ import typer
 
 from linftui.cli import completion
 from linftui.cli.options import AsJson, Devices, RunNames, RunsDir, Threads
-from linftui.cli.render import (
-    certificate_text,
-    clean,
-    columns,
-    count,
-    duration,
-    fail,
-    fraction,
-    print_json,
-    warn,
-)
+from linftui.cli.render import certificate_text, columns, duration, fail, fraction, print_json, warn
 from linftui.cli.screen import has_bars
 from linftui.errors import UsageError
 from linftui.launch.certification import Certification
@@ -28,6 +18,7 @@ from linftui.rundir.certificates import Certificates, images_of
 from linftui.rundir.paths import CertificatePaths, RunPaths
 from linftui.rundir.records import CertificateSummary
 from linftui.rundir.stopping import WARNING_SIGNALS
+from linftui.text import clean, count, wilson
 
 POLL_S = 0.2
 
@@ -175,17 +166,11 @@ def _follow(certification: Certification, radii: int) -> tuple[bool, int]:
 def _so_far(summary: CertificateSummary) -> str:
     if not summary.n:
         return f"eps {summary.eps_exact}"
-    spread = interval_half_width(summary.certified_accuracy, summary.n)
+    spread = wilson(summary.certified_accuracy, summary.n)
     return (
         f"eps {summary.eps_exact}  certified {summary.certified_accuracy:.4f} ± {spread:.4f}  "
         f"clean {summary.clean_accuracy:.4f}"
     )
-
-
-def interval_half_width(share: float, n: int) -> float:
-    """Half the width of the 95% Wilson score interval of a share seen in n images."""
-    z = 1.96
-    return float(z / (1 + z * z / n) * (share * (1 - share) / n + z * z / (4 * n * n)) ** 0.5)
 
 
 def _show(certificate: CertificatePaths, summary: CertificateSummary, as_json: bool) -> None:
@@ -201,7 +186,7 @@ def _show(certificate: CertificatePaths, summary: CertificateSummary, as_json: b
             f"{duration(summary.seconds)} ({count(summary.images_per_s)} images/s)"
         )
     )
-    spread = interval_half_width(summary.certified_accuracy, summary.n)
+    spread = wilson(summary.certified_accuracy, summary.n)
     print(f"  clean      {fraction(summary.clean_accuracy)}")
     print(f"  certified  {fraction(summary.certified_accuracy)}  (± {spread:.4f}, sampling, 95%)")
     if summary.non_finite:

@@ -11,9 +11,10 @@ from typing import Annotated
 import typer
 
 from linftui.cli.options import RunName, RunNames, RunsDir, WholeRunNames
-from linftui.cli.render import clean, fail
+from linftui.cli.render import fail
 from linftui.errors import LinftuiError, RunDirectoryError, UsageError
 from linftui.rundir.paths import RunPaths
+from linftui.text import clean
 
 POLL_S = 0.1
 SUPERVISOR_LATE_S = 5.0  # so long after a stop's deadline a supervisor has ended its run, or never will

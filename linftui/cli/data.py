@@ -6,9 +6,10 @@ from typing import Annotated
 import typer
 
 from linftui.cli.options import AsJson
-from linftui.cli.render import clean, print_json
+from linftui.cli.render import print_json
 from linftui.cli.screen import has_bars
 from linftui.errors import UsageError
+from linftui.text import clean
 
 app = typer.Typer(help="Fetch data sets.", rich_markup_mode=None)
 

@@ -6,7 +6,8 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from linftui.cli.options import AsJson
-from linftui.cli.render import clean, print_json
+from linftui.cli.render import print_json
+from linftui.text import clean
 from linftui.user_folders import leave_folder_that_is_gone
 
 if TYPE_CHECKING:

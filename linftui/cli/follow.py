@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Iterator
 
-from linftui.cli.render import clean, decimal, fraction, number, print_json, summary_json
+from linftui.cli.render import fraction, print_json, summary_json
 from linftui.errors import LinftuiError, RunDirectoryError, WorkerError
 from linftui.launch.control import request_stop
 from linftui.recipe.schema import format_fraction
@@ -18,6 +18,7 @@ from linftui.rundir.records import EvalRecord, EventRecord, ExitRecord, StateRec
 from linftui.rundir.state import State, run_state
 from linftui.rundir.stopping import WARNING_SIGNALS
 from linftui.rundir.store import read_recipe, summarise
+from linftui.text import clean, decimal, number
 
 POLL_S = 0.25
 QUIET_S = 10.0  # between evaluations, one hears of new records about this often

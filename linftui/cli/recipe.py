@@ -3,7 +3,8 @@
 import typer
 
 from linftui.cli.options import AsJson, Overrides, RecipeName, RecipeNames
-from linftui.cli.render import clean, columns, print_json, warn
+from linftui.cli.render import columns, print_json, warn
+from linftui.text import clean
 
 app = typer.Typer(help="Check, show and list recipes.", rich_markup_mode=None)
 

@@ -1,16 +1,11 @@
-"""How values become text for a terminal: numbers, times, and strangers' strings made harmless.
-
-A record may hold any number that JSON can write; none takes more room than a real one.
-"""
+"""What the command line prints: sentences on stderr, JSON, tables, and values in its own forms."""
 
 import json
-import math
 import sys
-import time
 from typing import TYPE_CHECKING, Any
 
-from linftui.recipe.schema import GREATEST_COUNT
-from linftui.rundir.records import LONGEST_S, WRITTEN_OUT, jsonable
+from linftui.rundir.records import LONGEST_S, jsonable
+from linftui.text import clean, number
 
 if TYPE_CHECKING:
     from linftui.rundir.certificates import Certificate
@@ -20,19 +15,14 @@ if TYPE_CHECKING:
 LONGEST_RADIUS = 20  # characters
 
 
-def clean(text: str) -> str:
-    """Text without control characters or terminal escapes, whoever wrote it."""
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
-
-
 def fail(message: str) -> None:
-    """One sentence on stderr."""
-    print(f"linftui: {clean(message)}", file=sys.stderr)
+    """One sentence on stderr about what went wrong."""
+    note(message)
 
 
 def note(message: str) -> None:
     """One sentence on stderr about how things go, beside what is printed."""
-    print(f"linftui: {clean(message)}", file=sys.stderr, flush=True)
+    print(f"linftui: {clean(message)}", file=sys.stderr)
 
 
 def warn(message: str) -> None:
@@ -43,25 +33,6 @@ def warn(message: str) -> None:
 def print_json(value: Any) -> None:
     """One JSON document a line on stdout; non-finite numbers as strings."""
     print(json.dumps(jsonable(value)))
-
-
-def number(value: float | None, digits: int = 4) -> str:
-    """A number in a few digits, infinity as its sign, nothing as a dash."""
-    if value is None:
-        return "-"
-    if math.isinf(value):
-        return "∞" if value > 0 else "-∞"
-    return f"{value:.{digits}g}"
-
-
-def decimal(value: float, places: int) -> str:
-    """A number with so many decimals."""
-    return f"{value:.{places}f}" if abs(value) < WRITTEN_OUT else number(value)
-
-
-def count(value: float | None) -> str:
-    """A number with its thousands apart and no fraction."""
-    return number(value) if value is None or not abs(value) <= GREATEST_COUNT else f"{value:,.0f}"
 
 
 def radius(run: "RunSummary") -> str:
@@ -85,18 +56,6 @@ def certificate_text(certificate: "Certificate") -> str:
         return f"{name}: unverified: {certificate.problem} (it says {figure})"
     told = ", ".join((figure, *certificate.caveats))
     return f"{name}: {told}" + (f" (of run {certificate.other_name})" if certificate.other_name else "")
-
-
-def age(since: float | None) -> str:
-    """How long ago, in one unit; a dash for a number that is no moment."""
-    now = time.time()
-    if since is None or not abs(now - since) < LONGEST_S:
-        return "-"
-    seconds = max(0.0, now - since)
-    for unit, size in (("d", 86400), ("h", 3600), ("m", 60)):
-        if seconds >= size:
-            return f"{seconds / size:.0f}{unit}"
-    return f"{seconds:.0f}s"
 
 
 def duration(seconds: float) -> str:

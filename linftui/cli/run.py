@@ -8,10 +8,11 @@ import typer
 from linftui.cli import completion
 from linftui.cli.follow import follow
 from linftui.cli.options import AsJson, Devices, Overrides, RecipeName, RunName, RunsDir, Threads
-from linftui.cli.render import clean, print_json, warn
+from linftui.cli.render import print_json, warn
 from linftui.cli.screen import has_screen
 from linftui.launch.plan import LaunchPlan
 from linftui.rundir.paths import RunPaths
+from linftui.text import clean
 
 if TYPE_CHECKING:
     from linftui.recipe.load import LoadedRecipe

@@ -4,19 +4,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from linftui.cli.options import AsJson, RunName, RunsDir
-from linftui.cli.render import (
-    age,
-    certificate_text,
-    clean,
-    columns,
-    count,
-    fraction,
-    number,
-    print_json,
-    radius,
-    summary_json,
-)
+from linftui.cli.render import certificate_text, columns, fraction, print_json, radius, summary_json
 from linftui.rundir.paths import RunPaths
+from linftui.text import age, clean, count, number
 
 if TYPE_CHECKING:
     from linftui.rundir.store import RunSummary

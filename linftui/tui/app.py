@@ -23,6 +23,7 @@ from linftui.errors import LinftuiError
 from linftui.rundir.paths import RunPaths
 from linftui.rundir.stopping import WARNING_SIGNALS
 from linftui.rundir.store import RunStore
+from linftui.text import clean
 from linftui.tui import operations
 from linftui.tui.background import BackgroundApp
 from linftui.tui.bindings import BY_NAME, Command, commands_of
@@ -36,7 +37,6 @@ from linftui.tui.screens.launch import LaunchScreen
 from linftui.tui.screens.modal import ConfirmScreen, HelpScreen, Palette, ProblemScreen
 from linftui.tui.screens.run import RunScreen
 from linftui.tui.screens.runs import RunsScreen
-from linftui.tui.text import clean
 from linftui.tui.theme import THEME
 
 LOOK_AT_TERMINAL_S = 2.0  # whether it is still there

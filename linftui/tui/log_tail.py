@@ -5,7 +5,7 @@ from pathlib import Path
 
 from linftui.files import open_regular
 from linftui.rundir.paths import RunPaths
-from linftui.tui.text import clean
+from linftui.text import clean
 
 BITE = 1 << 18  # of a log that is there already, only so much of its end is read
 MAX_LINE = 2000  # characters

@@ -1,34 +1,12 @@
-"""How values become text on the dashboard: numbers, times, bars, and strangers' strings made harmless.
-
-A record may hold any number that JSON can write; none takes more room than a real one.
-"""
+"""How values become text on the dashboard where it has forms of its own, which keep their width."""
 
 import math
 import time
 
 from textual.content import Content
 
-from linftui.recipe.schema import GREATEST_COUNT
-from linftui.rundir.records import LONGEST_S, WRITTEN_OUT, Gpu
-
-
-def clean(text: str) -> str:
-    """Text on one line without control characters or terminal escapes, whoever wrote it."""
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
-
-
-def number(value: float | None, digits: int = 4) -> str:
-    """A number in a few digits, infinity as its sign, nothing as a dash."""
-    if value is None:
-        return "-"
-    if math.isinf(value):
-        return "∞" if value > 0 else "-∞"
-    return f"{value:.{digits}g}".replace("e-0", "e-").replace("e+0", "e")
-
-
-def decimal(value: float, places: int) -> str:
-    """A number with so many decimals."""
-    return f"{value:.{places}f}" if abs(value) < WRITTEN_OUT else number(value)
+from linftui.rundir.records import LONGEST_S, Gpu
+from linftui.text import number
 
 
 def loss(value: float | None) -> str:
@@ -52,11 +30,6 @@ def percent(share: float | None) -> str:
     return "-" if share is None or math.isnan(share) else f"{min(max(share, -9.99), 9.99):.0%}"
 
 
-def count(value: float | None) -> str:
-    """A number with its thousands apart and no fraction."""
-    return number(value) if value is None or not abs(value) <= GREATEST_COUNT else f"{value:,.0f}"
-
-
 def brief(value: int | None) -> str:
     """A whole number in at most four characters, cut off and not rounded: `9999`, `12k`, `3M`."""
     if value is None:
@@ -65,18 +38,6 @@ def brief(value: int | None) -> str:
         if value >= max(size, 10**4):
             return f"{value // size}{unit}"
     return str(value)
-
-
-def age(since: float | None, now: float | None = None) -> str:
-    """How long ago a moment was, in one unit; a dash for a number that is no moment."""
-    now = time.time() if now is None else now
-    if since is None or not abs(now - since) < LONGEST_S:
-        return "-"
-    seconds = max(0.0, now - since)
-    for unit, size in (("d", 86400), ("h", 3600), ("m", 60)):
-        if seconds >= size:
-            return f"{seconds / size:.0f}{unit}"
-    return f"{seconds:.0f}s"
 
 
 def clock(seconds: float) -> str:
@@ -132,15 +93,6 @@ def bar(share: float | None, width: int, style: str = "$accent", rest: str = "$r
     halves = round(share * width * 2)
     full, half = divmod(halves, 2)
     return Content.assemble(("━" * full + "╸" * half, style), ("─" * (width - full - half), rest))
-
-
-def wilson(share: float, n: int) -> float:
-    """Half the width of the 95% Wilson score interval of a share seen in n images."""
-    if n <= 0:
-        return 1.0
-    share = min(max(share, 0.0), 1.0)  # a stranger's certificate may say anything
-    z = 1.96
-    return float(z / (1 + z * z / n) * (share * (1 - share) / n + z * z / (4 * n * n)) ** 0.5)
 
 
 def device_names(devices: tuple[str, ...], gpus: tuple[Gpu, ...] = ()) -> str:

@@ -1,23 +1,11 @@
 """How values are written on the dashboard."""
 
 import math
-import time
-from types import ModuleType
 
 import pytest
 
-from linftui.cli import render
 from linftui.devices import Gpu
 from linftui.tui import text
-
-
-@pytest.mark.parametrize(
-    ("value", "written"),
-    [(None, "-"), (math.inf, "∞"), (-math.inf, "-∞"), (8.0, "8"), (68.371, "68.37"), (5e-4, "0.0005"),
-     (1.234e-5, "1.234e-5"), (1e6, "1e6"), (0.0, "0"), (math.nan, "nan")],
-)  # fmt: skip
-def test_a_number_takes_few_digits(value: float | None, written: str) -> None:
-    assert text.number(value) == written
 
 
 def test_a_loss_keeps_its_zeros() -> None:
@@ -70,25 +58,10 @@ def test_a_moment_that_is_none_is_not_written() -> None:
     assert text.time_of_day(1e300) == text.time_of_day(math.nan) == "--:--:--"
 
 
-@pytest.mark.parametrize("value", [1e308, -1e308, 1e300, 2.0**53, 1e15, -1e10, math.inf, -math.inf, math.nan])
-@pytest.mark.parametrize("module", [text, render], ids=["dashboard", "command line"])
-def test_no_number_takes_more_room_than_a_real_one(module: ModuleType, value: float) -> None:
-    written = [
-        module.number(value), module.number(value, 3), module.decimal(value, 1), module.decimal(value, 4),
-        module.age(value), module.duration(value),
-    ]  # fmt: skip
-    assert max(map(len, written)) <= 11, written
-    assert len(module.count(value)) <= 22  # 2^53 in full
-    assert len(text.percent(value)) <= 5 and len(text.clock(value)) <= 11 and len(text.loss(value)) <= 10
-
-
-@pytest.mark.parametrize("module", [text, render], ids=["dashboard", "command line"])
-def test_numbers_of_usual_size_are_written_out(module: ModuleType) -> None:
-    assert (module.decimal(4294967296.0, 1), module.decimal(0.12345, 4)) == ("4294967296.0", "0.1235")
-    assert [module.count(value) for value in (None, 36, 1234.6, 2**53)] == [
-        "-", "36", "1,235", "9,007,199,254,740,992",
-    ]  # fmt: skip
-    assert (module.age(time.time() - 3 * 86400), module.age(1.0)[-1]) == ("3d", "d")
+@pytest.mark.parametrize("value", [1e308, -1e308, 1e300, 2.0**53, math.inf, -math.inf, math.nan])
+def test_no_number_takes_more_room_than_a_real_one(value: float) -> None:
+    assert len(text.percent(value)) <= 5 and len(text.loss(value)) <= 10
+    assert len(text.clock(value)) <= 11 and len(text.duration(value)) <= 11
 
 
 def test_shares_are_written_in_per_cent() -> None:
@@ -96,20 +69,9 @@ def test_shares_are_written_in_per_cent() -> None:
     assert [text.percent(share) for share in shares] == ["-", "-", "0%", "84%", "100%", "104%"]
 
 
-def test_the_interval_is_that_of_the_command_line() -> None:
-    from linftui.cli.certify import interval_half_width
-
-    assert text.wilson(0.8417, 360) == interval_half_width(0.8417, 360)
-
-
 @pytest.mark.parametrize("seconds", [math.nan, math.inf, -math.inf])
 def test_a_length_of_time_that_is_none_is_not_written(seconds: float) -> None:
     assert text.clock(seconds) == text.duration(seconds) == "-"
-
-
-@pytest.mark.parametrize(("share", "n"), [(-0.5, 10), (1.5, 10), (1e300, 10), (0.5, -10), (0.5, 0)])
-def test_a_strangers_share_has_an_interval_too(share: float, n: int) -> None:
-    assert 0 < text.wilson(share, n) <= 1
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,8 @@ from textual.widget import Widget
 from textual.widgets import Input, Static
 
 from linftui.errors import LinftuiError
+from linftui.text import clean
 from linftui.tui.screens.base import Listener
-from linftui.tui.text import clean
 
 T = TypeVar("T")
 

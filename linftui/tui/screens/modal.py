@@ -11,8 +11,8 @@ from textual.reactive import reactive
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
+from linftui.text import clean
 from linftui.tui.bindings import key_help
-from linftui.tui.text import clean
 from linftui.tui.widgets.lines import Lines, wrapped
 
 KEY = 9  # cells for the keys of a line

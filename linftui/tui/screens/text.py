@@ -10,9 +10,9 @@ from textual.geometry import Size
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
+from linftui.text import clean
 from linftui.tui.bindings import textual_bindings
 from linftui.tui.screens.base import CommandScreen
-from linftui.tui.text import clean
 from linftui.tui.widgets.key_bar import KeyBar
 from linftui.tui.widgets.lines import Lines, line_strip, spread
 
