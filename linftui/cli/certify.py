@@ -13,7 +13,7 @@ from linftui.cli.options import AsJson, Devices, RunNames, RunsDir, Threads
 from linftui.cli.render import certificate_text, columns, duration, fail, fraction, print_json, warn
 from linftui.cli.screen import has_bars
 from linftui.errors import UsageError
-from linftui.launch.certification import Certification
+from linftui.launch.certification import Certification, check_certification
 from linftui.rundir.certificates import Certificates, images_of
 from linftui.rundir.paths import CertificatePaths, RunPaths
 from linftui.rundir.records import CertificateSummary
@@ -55,21 +55,14 @@ def certify(
     from linftui.cli.data import fetch_with_progress
     from linftui.devices import snapshot
     from linftui.launch.plan import plan_devices
-    from linftui.rundir.checkpoints import choose, is_choice
     from linftui.rundir.store import RunStore, read_recipe
 
-    if means not in ("running", "re-estimated"):
-        raise UsageError(f"--means {means!r} is neither running nor re-estimated")
-    if not is_choice(checkpoint):
-        raise UsageError(f"--checkpoint {checkpoint!r} is not latest, best or a step")
     radii = [_radius(text) for given in eps for text in given.split(",")]
     plan = plan_devices(devices, snapshot(), threads)
-    if plan.ranks > 1:
-        raise UsageError(f"--devices {devices} names {plan.ranks} devices", "a certificate is made on one")
     store = RunStore(runs_dir)
     found = [store.find(name) for name in run]
     for paths in found:
-        choose(paths, checkpoint)  # refused at once, not once data are fetched and torch is loaded
+        check_certification(paths, plan, checkpoint, means)
     for paths in found:
         recipe = read_recipe(paths)
         fetch_with_progress(recipe.data.dataset, recipe.data.root)

@@ -10,13 +10,14 @@ from fractions import Fraction
 from typing import Literal
 
 from linftui import memory
-from linftui.errors import DeviceError, LinftuiError, RunDirectoryError, RunStateError, WorkerError
+from linftui.errors import LinftuiError, RunDirectoryError, RunStateError, UsageError, WorkerError
 from linftui.launch.control import send_signal, works_for
 from linftui.launch.ending import how_it_ended, where_to_look
 from linftui.launch.plan import LaunchPlan
 from linftui.launch.reports import RankReports
 from linftui.launch.worker_process import LifePipe, WorkerProcess
 from linftui.recipe.schema import format_fraction
+from linftui.rundir.checkpoints import choose
 from linftui.rundir.liveness import is_here, is_same_folder, life, seconds_silent
 from linftui.rundir.paths import CertificatePaths, CertifyLogPaths, RunPaths
 from linftui.rundir.reader import read_record
@@ -40,6 +41,21 @@ class CertificationProgress:
     warnings: list[str]
     error: str  # why it failed; empty where it did not
     refused: bool = False
+
+
+def check_certification(paths: RunPaths, plan: LaunchPlan, checkpoint: str, means: str) -> None:
+    """Refuses at once what would else fail when data are fetched and torch is loaded.
+
+    Arguments as for `begin_certification`.
+
+    Raises:
+        UsageError: the run has no such checkpoint, there are no such means, or several devices are named.
+    """
+    if means not in ("running", "re-estimated"):
+        raise UsageError(f"--means {means!r} is neither running nor re-estimated")
+    if plan.ranks > 1:
+        raise UsageError(f"--devices {plan.spec} names {plan.ranks} devices", "a certificate is made on one")
+    choose(paths, checkpoint)
 
 
 def begin_certification(
@@ -84,8 +100,7 @@ def _start(
     reports: RankReports,
     pipe: LifePipe | None,
 ) -> tuple[CertifyLogPaths, WorkerProcess]:
-    if plan.ranks > 1:
-        raise DeviceError("a certification takes one device", f"choose one of {', '.join(plan.devices)}")
+    check_certification(paths, plan, checkpoint, means)
     # The clock makes the names of one folder sort by age.
     logs = paths.certify_logs(f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}-{time.time_ns() % 10**9:09d}")
     try:

@@ -15,11 +15,6 @@ from linftui.rundir.records import TrainerRecord
 _STEP = re.compile(r"\d{1,18}", re.ASCII)
 
 
-def is_choice(which: str) -> bool:
-    """Whether this is `latest`, `best` or a step."""
-    return which in ("latest", "best") or _STEP.fullmatch(which) is not None
-
-
 def choose(paths: RunPaths, which: str) -> CheckpointPaths | None:
     """The complete checkpoint that `which` stands for: `latest`, `best` or a step.
 
@@ -55,7 +50,7 @@ def best_checkpoint(paths: RunPaths, latest: TrainerRecord | None) -> Checkpoint
 def step_named(which: str) -> int:
     """The step that `which` is. Raises NoSuchCheckpointError where it is none."""
     if not _STEP.fullmatch(which):
-        raise NoSuchCheckpointError(f"checkpoint {which!r} is not latest, best or a step")
+        raise NoSuchCheckpointError(f"--checkpoint {which!r} is not latest, best or a step")
     return int(which)
 
 

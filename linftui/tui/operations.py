@@ -13,6 +13,7 @@ from linftui.launch.certification import (
     CertificationProgress,
     begin_certification,
     certifications,
+    check_certification,
     stop_certification,
 )
 from linftui.launch.control import stop_run
@@ -113,17 +114,11 @@ def resume(paths: RunPaths, tell: Tell) -> int:
     return begin_attempt(paths, plan)
 
 
-def check_certification(request: CertifyRequest, machine: DeviceSnapshot) -> LaunchPlan:
+def plan_certification(request: CertifyRequest, machine: DeviceSnapshot) -> LaunchPlan:
     """The device. Raises LinftuiError for what `certify` would refuse of the request."""
     radii(request)
-    choose(request.paths, request.checkpoint)
-    if request.means not in ("running", "re-estimated"):
-        raise UsageError(f"means {request.means!r} is neither running nor re-estimated")
     plan = plan_devices(request.devices, machine)
-    if plan.ranks > 1:
-        raise UsageError(
-            f"devices {request.devices} names {plan.ranks} devices", "a certificate is made on one"
-        )
+    check_certification(request.paths, plan, request.checkpoint, request.means)
     return plan
 
 
@@ -133,7 +128,7 @@ def certify(request: CertifyRequest, tell: Tell) -> None:
     Raises:
         LinftuiError: it cannot be begun, or what it has loaded cannot be certified.
     """
-    plan, wanted = check_certification(request, snapshot()), radii(request)
+    plan, wanted = plan_certification(request, snapshot()), radii(request)
     recipe = read_recipe(request.paths)
     _fetch(recipe.data.dataset, recipe.data.root, tell)
     tell(f"certifying {request.paths.id}")

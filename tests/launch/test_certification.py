@@ -17,7 +17,7 @@ import pytest
 from attempts import pretend_to_work_for
 from msgspec import structs
 
-from linftui.errors import LinftuiError, RunStateError
+from linftui.errors import LinftuiError, RunStateError, UsageError
 from linftui.launch.certification import (
     Certification,
     CertificationProgress,
@@ -129,11 +129,33 @@ def test_one_that_is_killed_is_not_said_to_go_on(copy: RunPaths, going_on: Certi
 
 @pytest.mark.slow
 def test_one_that_fails_says_why(copy: RunPaths) -> None:
-    logs = begin_certification(copy, PLAN, [Fraction(1, 10)], checkpoint="7")
+    copy.checkpoint(24).model.write_bytes(b"")
+    logs = begin_certification(copy, PLAN, [Fraction(1, 10)], checkpoint="24")
     wait_for(lambda: not is_alive(worker_of(logs).process))
     assert (only(copy).state, only(copy).certificates) == ("failed", [])
-    assert only(copy).error == "copy has no complete checkpoint at step 7; it has: 24, 36"
+    assert only(copy).error == ("checkpoint step-00000024 is damaged: model.safetensors has another SHA-256")
     assert "Traceback" in logs.log.read_text()
+
+
+@pytest.mark.parametrize(
+    ("plan", "checkpoint", "means", "sentence"),
+    [
+        (PLAN, "7", "running", "copy has no complete checkpoint at step 7; it has: 24, 36"),
+        (PLAN, "newest", "running", "--checkpoint 'newest' is not latest, best or a step"),
+        (PLAN, "latest", "mine", "--means 'mine' is neither running nor re-estimated"),
+        (
+            LaunchPlan(devices=("cpu", "cpu"), threads=1), "latest", "running",
+            "--devices cpu:2 names 2 devices; a certificate is made on one",
+        ),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_certified_is_refused_before_a_process_begins(
+    copy: RunPaths, plan: LaunchPlan, checkpoint: str, means: str, sentence: str
+) -> None:
+    with pytest.raises(UsageError) as refused:
+        begin_certification(copy, plan, [Fraction(1, 10)], checkpoint, means)
+    assert str(refused.value) == sentence
+    assert certifications(copy) == []
 
 
 @pytest.mark.slow

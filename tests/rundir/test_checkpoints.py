@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from linftui.errors import CheckpointError, NoSuchCheckpointError, UsageError
-from linftui.rundir.checkpoints import choose, is_choice, step_of
+from linftui.rundir.checkpoints import choose, step_of
 from linftui.rundir.paths import RunPaths
 from linftui.rundir.records import BestRecord, TrainerRecord, WindowSums
 from linftui.rundir.writer import write_record
@@ -74,7 +74,7 @@ def test_the_best_is_the_one_that_the_latest_names(paths: RunPaths) -> None:
             "run has no best checkpoint; set data.holdout in the recipe: the test set must not choose one",
         ),
         ("7", "run has no complete checkpoint at step 7; it has: 12, 24"),
-        ("newest", "checkpoint 'newest' is not latest, best or a step"),
+        ("newest", "--checkpoint 'newest' is not latest, best or a step"),
     ],
 )
 def test_what_is_not_there_is_told_with_what_is(paths: RunPaths, which: str, said: str) -> None:
@@ -88,6 +88,5 @@ def test_what_is_not_there_is_told_with_what_is(paths: RunPaths, which: str, sai
 
 @pytest.mark.parametrize("which", ["", "-1", "1.5", "step-00000012", "٣", "9" * 5000, "12\n"])
 def test_other_words_stand_for_none(paths: RunPaths, which: str) -> None:
-    assert not is_choice(which)
     with pytest.raises(NoSuchCheckpointError, match="is not latest, best or a step"):
         choose(paths, which)

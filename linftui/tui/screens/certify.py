@@ -119,7 +119,7 @@ class CertifyScreen(ModalScreen[None], FormScreen):
         if self._prefilled:
             request, machine = self._request(), self.dashboard.machine
             self.find_out(
-                lambda: operations.check_certification(request, machine or snapshot()),
+                lambda: operations.plan_certification(request, machine or snapshot()),
                 lambda _: Content.empty(),
             )
 
