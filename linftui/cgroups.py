@@ -1,4 +1,4 @@
-"""What Linux's control groups tell of this process, under either of their two versions."""
+"""What Linux control groups (v1 or v2) say about this process."""
 
 import contextlib
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ PROC, CGROUPS = Path("/proc"), Path("/sys/fs/cgroup")
 
 
 def own_groups(controller: str, proc: Path = PROC, cgroups: Path = CGROUPS) -> Iterator[Path]:
-    """The folders where a controller ("cpu", "memory") may tell of us: our group's, then those around it.
+    """Where a controller ("cpu", "memory") may keep our limits: our group's folder, then its parents'.
 
     A container may see its own group as the outermost one, under whatever name /proc has for it. A folder
     need not be there, and is of version 2 or 1 as the files in it say.

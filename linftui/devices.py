@@ -67,7 +67,7 @@ class DeviceMonitor:
         used, memory = 0.0, 0
         for pid in set(pids):
             try:
-                process = psutil.Process(pid)  # knows its start time: a pid given anew is another process
+                process = psutil.Process(pid)  # knows its start time: a pid used again is another process
                 with process.oneshot():
                     times, resident = process.cpu_times(), process.memory_info().rss
             except psutil.Error:
@@ -137,7 +137,7 @@ def _core_seconds() -> dict[int, tuple[float, float]]:
     """Of each usable core: the seconds that it was busy, and all its seconds, since some moment long ago."""
     times = dict(enumerate(psutil.cpu_times(percpu=True)))
     cores = allowed_cores()
-    if not cores <= times.keys():  # a container's list of its own cores, numbered anew: all of them are meant
+    if not cores <= times.keys():  # a container counts its own cores from 0: all of them are meant
         cores = set(times)
     seconds = {}
     for core in cores:

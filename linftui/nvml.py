@@ -14,7 +14,7 @@ from linftui.rundir.records import Gpu, GpuProcess
 
 NO_GPU = "NVML: the driver reports no GPU"
 
-# Beginning anew takes a driver up to seconds, and does not bring every lost GPU back.
+# Initialising it again takes a driver up to seconds, and does not bring every lost GPU back.
 RETRY = 30.0
 
 _MOST_MEMORY = (1 << 63) - 1
@@ -32,7 +32,7 @@ class Nvml:
     def look(self) -> tuple[tuple[Gpu, ...], str]:
         """All GPUs in PCI order, and why there are none where there are none.
 
-        After a loss that a new beginning may mend, NVML is begun anew, at most once in RETRY seconds.
+        After a loss that a new beginning may mend, NVML is initialised again, at most once in RETRY seconds.
         """
         gpus, problem, ailing = self._gpus()
         if ailing and time.monotonic() - self._begun >= RETRY:
@@ -41,7 +41,7 @@ class Nvml:
         return gpus, problem
 
     def close(self) -> None:
-        """Gives the library back; a later look begins anew."""
+        """Gives the library back; a later look initialises it again."""
         if self._open:
             import pynvml
 

@@ -10,7 +10,7 @@ import numpy as np
 def redraw_times(
     points: int = 1_000_000, charts: int = 4, size: tuple[int, int] = (160, 45), repeats: int = 15
 ) -> list[float]:
-    """Seconds that each of `repeats` redraws of `charts` charts took, every line of them made anew.
+    """Seconds that each of `repeats` redraws of `charts` charts took, every line of them computed.
 
     Every chart shows two curves of `points` samples each, one of them with p's infinities, and fills its
     share of a terminal of `size` (columns, rows). Before each redraw the view is moved, so that nothing of

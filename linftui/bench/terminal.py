@@ -60,7 +60,7 @@ class Terminal:
         raise TimeoutError(f"{text!r} did not appear within {patience_s:.0f} s")
 
     def press(self, keys: str) -> None:
-        """Types; the clock of `seconds_until` starts anew."""
+        """Types; the clock of `seconds_until` starts again."""
         self.started = time.perf_counter()
         os.write(self._ours, keys.encode())
 

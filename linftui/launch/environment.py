@@ -50,7 +50,7 @@ def _absolute(path: str) -> str:
 def with_huge_pages(environment: Mapping[str, str]) -> dict[str, str]:
     """An environment whose processes ask Linux for pages of 2 MiB, unless it already says whether they do.
 
-    The gradient of 5120 x 5120 weights, given back and asked for anew at each step, is 25,600 small pages,
+    The gradient of 5120 x 5120 weights, given back and asked for again at each step, is 25,600 small pages,
     and touching them first takes 30 % of a step at p = inf. torch's own THP_MEM_ALLOC_ENABLE helps as
     much there, but has tensors of 2 to 32 MiB, which would be reused, come from Linux each time. A libc
     other than glibc, or one before 2.35, takes no notice.

@@ -22,6 +22,7 @@ from linftui.errors import RunDirectoryError
 from linftui.files import open_regular
 from linftui.recipe.schema import Recipe, format_fraction, parse_fraction
 from linftui.rundir.digits_order import TEST_DIGITS
+from linftui.rundir.moments import when_made
 from linftui.rundir.paths import CertificatePaths, RunPaths
 from linftui.rundir.reader import read_record
 from linftui.rundir.records import (
@@ -240,8 +241,8 @@ def _identity_of(status: os.stat_result) -> Identity:
 def _place(certificate: Certificate) -> tuple[bool, list[bool], float]:
     """Sorts the one that counts first, see `Certificates.look`."""
     summary = certificate.summary
-    created = summary.created if summary is not None and math.isfinite(summary.created) else 0.0
-    return bool(certificate.problem), list(map(bool, certificate.weighed_caveats)), -created
+    created = None if summary is None else when_made(summary.created, certificate.paths.summary)
+    return bool(certificate.problem), list(map(bool, certificate.weighed_caveats)), -(created or 0.0)
 
 
 def _test_images(summary: CertificateSummary) -> Sequence[int]:

@@ -2,7 +2,6 @@
 
 import contextlib
 import difflib
-import math
 import os
 import re
 import secrets
@@ -16,14 +15,13 @@ from linftui.errors import LinftuiError, RecipeError, RunDirectoryError, RunNotF
 from linftui.files import open_lock, open_regular
 from linftui.recipe.schema import GREATEST_COUNT, Recipe, parse_fraction
 from linftui.rundir.chance import chance_caution
+from linftui.rundir.moments import when_made
 from linftui.rundir.paths import RunPaths
 from linftui.rundir.reader import last_metrics, read_record
 from linftui.rundir.records import MetaRecord, StateRecord
 from linftui.rundir.state import State, run_state
 from linftui.rundir.writer import cannot_write
 from linftui.user_folders import from_home
-
-CLOCKS_DIFFER_S = 60.0  # those of two hosts, as far as they are set
 
 DEFAULT_ROOT = Path("runs")  # of the current folder
 
@@ -247,16 +245,6 @@ def _radius(text: str) -> float:
     return float(eps)
 
 
-def _created(paths: RunPaths, meta: MetaRecord) -> float | None:
-    """When a run was made; None where only the future is said, which would make it the newest for long."""
-    latest = time.time() + CLOCKS_DIFFER_S
-    try:
-        times = (meta.created, paths.meta.lstat().st_mtime)
-    except OSError:
-        times = (meta.created, math.inf)
-    return next((moment for moment in times if 0 <= moment <= latest), None)
-
-
 def summarise(paths: RunPaths) -> RunSummary:
     """A run at a glance, from the small files and the end of the metrics."""
     problem = ""
@@ -294,7 +282,7 @@ def summarise(paths: RunPaths) -> RunSummary:
         eps=eps,
         eps_exact=meta.eps_test if meta else None,
         attempt=current.attempt if current else None,
-        created=_created(paths, meta) if meta else None,
+        created=when_made(meta.created, paths.meta) if meta else None,
         path=str(paths.root),
         problem=problem,
         caution=caution,

@@ -53,7 +53,7 @@ class BackgroundApp(App[None]):
         raise NotImplementedError
 
     def status_changed(self) -> None:
-        """Shows `status` anew."""
+        """Shows what `status` is now."""
         raise NotImplementedError
 
     def deed_done(self) -> None:

@@ -111,7 +111,7 @@ class Series:
         """The exponential moving average of y, free of the start's bias; gaps and infinities stay.
 
         `weight` in [0, 1) is that of the past. The result belongs to this series, which keeps it up to date
-        at each call; asking for another weight makes it anew.
+        at each call; asking for another weight computes it again.
         """
         if self._smooth is None or self._smooth.weight != weight:
             self._smooth = Smoothed(weight)

@@ -1,8 +1,10 @@
 """Certificates as they are on disk: those that nobody touched hold, and each way to edit one is noticed."""
 
 import json
+import os
 import re
 import shutil
+import time
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -43,7 +45,7 @@ class TestVerified:
     )
     def test_which_one_counts(self, run: RunPaths, eps_test: str, newest: str, order: list[str]) -> None:
         run.resolved.write_text(re.sub(r"test: .*", f"test: {eps_test}", run.resolved.read_text()))
-        edit(run.certificate(newest).summary, created=2e9)
+        edit(run.certificate(newest).summary, created=time.time())
         assert list(problems(run)) == order
         partial = ("first 50 of 360 images", f"not at the recipe's eps {eps_test}", "re-estimated means")
         assert {found.paths.root.name: found.caveats for found in Certificates(run).look()} == {
@@ -51,6 +53,12 @@ class TestVerified:
             NEWER: () if eps_test == "8/255" else (f"not at the recipe's eps {eps_test}",),
             OLDEST: partial if eps_test != "0.1" else (partial[0], partial[2]),
         }
+
+    def test_of_equals_one_from_the_future_is_as_old_as_its_file(self, run: RunPaths) -> None:
+        run.resolved.write_text(re.sub(r"test: .*", "test: 0.2", run.resolved.read_text()))
+        edit(run.certificate(NEWER).summary, created=4e9)
+        os.utime(run.certificate(NEWER).summary, (0, 3e8))
+        assert list(problems(run)) == [NAME, NEWER, OLDEST]
 
     def test_one_with_re_estimated_means_counts_after_one_of_the_runs_own_network(
         self, run: RunPaths

@@ -21,7 +21,7 @@ class Lines(Widget):
         raise NotImplementedError
 
     def redraw(self) -> None:
-        """Makes the lines anew and repaints those that differ."""
+        """Makes the lines again and repaints those that differ."""
         if not self.size.width:
             return
         before, self._lines = self._lines, self._made(self.size.width, self.size.height)
