@@ -24,7 +24,7 @@ EVENT_STYLES = {
 
 KEPT = 2000  # lines of the log, and as many of the rest: neither pushes out the other
 
-Entry = tuple[float, Content]  # a moment in seconds since 1970, and what is said of it
+Entry = tuple[int, float, Content]  # an attempt, a moment in seconds since 1970, and what is said of it
 
 
 class Journal:
@@ -39,22 +39,24 @@ class Journal:
 
     def add(self, news: RunNews) -> None:
         """Takes what is new."""
-        dated = [(event.time, event_line(event)) for event in news.events]
-        dated += [(r.time, evaluation_line(r)) for r in news.metrics if isinstance(r, EvalRecord)]
-        self._dated = sorted([*self._dated, *dated], key=_moment)[-KEPT:]
+        dated = [(event.attempt, event.time, event_line(event)) for event in news.events]
+        dated += [(r.attempt, r.time, evaluation_line(r)) for r in news.metrics if isinstance(r, EvalRecord)]
+        self._dated = sorted([*self._dated, *dated], key=_place)[-KEPT:]
+        attempt = news.standing.row.summary.attempt or 0
         for line in news.log:
-            before = self._log[-1][0] if self._log else 0.0
+            before = self._log[-1][1] if self._log and self._log[-1][0] == attempt else 0.0
             entry = Content.assemble(("     log ", "$faint"), clean(line))
-            self._log.append((max(before, news.log_written), entry))
+            self._log.append((attempt, max(before, news.log_written), entry))
 
     def lines(self) -> list[Content]:
         """All that are kept, the newest last."""
-        return [line for _, line in sorted([*self._dated, *self._log], key=_moment)]
+        return [line for *_, line in sorted([*self._dated, *self._log], key=_place)]
 
 
-def _moment(entry: Entry) -> float:
-    """By which it is sorted; a number that is no moment, in a damaged record, comes first."""
-    return entry[0] if math.isfinite(entry[0]) else 0.0
+def _place(entry: Entry) -> tuple[int, float]:
+    """By attempts first, since clocks are set back; a number that is no moment comes first in its own."""
+    attempt, moment, _ = entry
+    return attempt, moment if math.isfinite(moment) else 0.0
 
 
 def ending_line(standing: Standing, reason: str) -> Content:

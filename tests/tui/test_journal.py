@@ -66,6 +66,16 @@ def test_what_comes_late_is_told_where_it_belongs(runs: Path) -> None:
     assert reader.lines()[-2] == "     log stopped at step 36"
 
 
+def test_a_later_attempt_is_told_later_though_the_clock_was_set_back(runs: Path) -> None:
+    paths = revive(runs / "tiny-run")
+    append(paths.events, event("resumed", 5.0, "in the year 1970", attempt=2))
+    with paths.rank_log(2, 0).open("a") as log:
+        log.write("loaded\n")
+    *earlier, resumed, loaded = Reader(paths).lines()
+    assert (resumed[8:], loaded) == (" resumed in the year 1970", "     log loaded")
+    assert any(line.endswith("finished 36 steps") for line in earlier)
+
+
 @pytest.mark.parametrize(
     ("ended", "said"),
     [
