@@ -10,22 +10,29 @@ import pytest
 from linftui.cores import usable_cores
 
 
+def from_a_folder_that_is_gone(
+    folder: Path, *arguments: str, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    """Runs the command in a folder that is removed just before."""
+    gone = folder / "gone"
+    gone.mkdir()
+    return subprocess.run(
+        ["sh", "-c", 'rmdir "$PWD"; exec "$0" -P -m linftui "$@"', sys.executable, *arguments],
+        cwd=gone, env={**os.environ, **environment}, capture_output=True, text=True, timeout=240,
+    )  # fmt: skip
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(usable_cores() < 2, reason="two ranks need two cores")
 def test_several_ranks_train_in_any_folders_whatever_the_environment_says(
     tiny_recipe: Path, tmp_path: Path
 ) -> None:
-    odd, gone = tmp_path / "t m#é%41", tmp_path / "gone"
-    for folder in (odd, gone):
-        folder.mkdir()
-    command = (
-        f'rmdir "{gone}"; exec "{sys.executable}" -P -m linftui run "{tiny_recipe}" --runs-dir "{odd}/runs"'
-    )
+    odd = tmp_path / "t m#é%41"
+    odd.mkdir()
     others = {"PET_MODULE": "1", "LOGLEVEL": "debug", "TORCH_DISTRIBUTED_DEBUG": "DETAIL", "WORLD_SIZE": "x"}
-    done = subprocess.run(
-        ["sh", "-c", f"{command} --devices cpu:2"],
-        cwd=gone, env={**os.environ, "TMPDIR": str(odd), **others},
-        capture_output=True, text=True, timeout=240,
+    done = from_a_folder_that_is_gone(
+        tmp_path, "run", str(tiny_recipe), "--runs-dir", f"{odd}/runs", "--devices", "cpu:2",
+        TMPDIR=str(odd), **others,
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, ""), done.stdout
     assert done.stdout.splitlines()[-1].startswith("finished: ")
@@ -33,10 +40,7 @@ def test_several_ranks_train_in_any_folders_whatever_the_environment_says(
 
 
 def test_what_is_to_be_written_where_there_is_no_folder_any_more_is_told_so(tmp_path: Path) -> None:
-    folder = tmp_path / "gone"
-    folder.mkdir()
-    command = f'rmdir "{folder}"; exec "{sys.executable}" -P -m linftui run digits'
-    done = subprocess.run(["sh", "-c", command], cwd=folder, capture_output=True, text=True)
+    done = from_a_folder_that_is_gone(tmp_path, "run", "digits")
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == (
         "linftui: runs: cannot be written: No such file or directory; "
@@ -46,10 +50,7 @@ def test_what_is_to_be_written_where_there_is_no_folder_any_more_is_told_so(tmp_
 
 @pytest.mark.slow
 def test_the_doctor_looks_from_a_folder_that_is_gone(tmp_path: Path) -> None:
-    folder = tmp_path / "gone"
-    folder.mkdir()
-    command = f'rmdir "{folder}"; exec "{sys.executable}" -P -m linftui doctor'
-    done = subprocess.run(["sh", "-c", command], cwd=folder, capture_output=True, text=True)
+    done = from_a_folder_that_is_gone(tmp_path, "doctor")
     assert (done.returncode, done.stderr) == (0, "")
     assert "backend" in done.stdout
 
