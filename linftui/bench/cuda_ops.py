@@ -7,13 +7,15 @@ and the load. Times are medians by device events.
 import itertools
 import math
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from linftui.bench.rivals import CDIST, Rival, compiled_broadcast
 from linftui.errors import DeviceError
 from linftui.ops import cuda
 from linftui.ops.cuda.catalogue import Kernel
@@ -66,20 +68,33 @@ def this_gpu() -> torch.device:
 
 
 def measure(
-    device: torch.device, sizes: list[tuple[int, int, int]], repeats: int, say: Callable[[str], None]
-) -> list[Row]:
-    """Everything, on one GPU; `say` is told what is being done."""
+    device: torch.device,
+    sizes: list[tuple[int, int, int]],
+    repeats: int,
+    say: Callable[[str], None],
+    rivals: Sequence[Rival] = (),
+) -> Iterator[Row]:
+    """Everything, on one GPU, one row after another; `say` is told what is being done.
+
+    What is learnt first is worth most: somebody may have to stop before the end.
+    """
     say("limits")
     limits = measure_limits(device, repeats)
-    rows = list(limits.values())
+    yield from limits.values()
+    rates = {name: row.rate for name, row in limits.items()}
     for size in sizes:
         say("operations at {} x {} x {}".format(*size))
-        rows += measure_operations(device, size, repeats, {name: row.rate for name, row in limits.items()})
+        yield from measure_operations(device, size, repeats, rates)
     say("the paper's net")
-    net = {p: measure_net(device, p, repeats) for p in (*POWERS, math.inf)}
-    rows += [Row(f"net, forward + backward, p = {p:g}", time) for p, time in net.items()]
-    rows.append(Row(f"{EPOCHS} epochs of it", schedule_seconds(net)))
-    return rows
+    net = {}
+    for p in (*POWERS, math.inf):
+        net[p] = measure_net(device, p, repeats)
+        yield Row(f"net, forward + backward, p = {p:g}", net[p])
+    yield Row(f"{EPOCHS} epochs of it", schedule_seconds(net))
+    for rival in (*rivals, CDIST, compiled_broadcast()):
+        for size in sizes:
+            say("{} at {} x {} x {}".format(rival.name, *size))
+            yield from measure_rival(device, size, repeats, rates, rival)
 
 
 def measure_limits(device: torch.device, repeats: int) -> dict[str, Row]:
@@ -108,61 +123,107 @@ def measure_limits(device: torch.device, repeats: int) -> dict[str, Row]:
     return rows
 
 
-def measure_operations(
-    device: torch.device, size: tuple[int, int, int], repeats: int, limits: dict[str, float]
-) -> list[Row]:
-    """Every operation at one size (N, M, K), beside its limit."""
+def _limit(p: float, limits: dict[str, float], backward: bool = False) -> tuple[str, float]:
+    """The limit of an operation at this p, and its elements a second."""
+    if math.isinf(p):
+        return "FADD + FMNMX", limits["FADD + FMNMX"]
+    if p == 8:
+        slots = 7 if backward else 4
+        return f"issue (FFMA)/{slots}", limits["issue (FFMA)"] / slots
+    return "dense LG2 + EX2", limits["LG2 + EX2"]
+
+
+def _limit_of_both(p: float, limits: dict[str, float]) -> tuple[str, float]:
+    """That of a forward and its backward; at p = inf the backward only scatters, and counts for nothing."""
+    (name, forward), (other, backward) = _limit(p, limits), _limit(p, limits, backward=True)
+    if math.isinf(p):
+        return name, forward
+    return name if name == other else f"{name}, {other}", 1 / (1 / forward + 1 / backward)
+
+
+class _Timer:
+    """Rows of operations at one size, beside their limits."""
+
+    def __init__(self, size: tuple[int, int, int], repeats: int) -> None:
+        self.elements, self.repeats = math.prod(size), repeats
+        self.where = "[{} x {} x {}]".format(*size)
+
+    def __call__(self, name: str, work: Callable[[], object], limit: tuple[str, float]) -> Row:
+        return self.row(name, seconds(work, self.repeats), limit)
+
+    def row(self, name: str, time: float, limit: tuple[str, float]) -> Row:
+        rate = self.elements / time
+        return Row(f"{name} {self.where}", time, rate, limit[0], rate / limit[1])
+
+
+def _problem(device: torch.device, size: tuple[int, int, int]) -> tuple[Tensor, Tensor, Tensor]:
+    """x, weight and a gradient as the mean over a batch makes it."""
     n, m, k = size
     generator = torch.Generator(device).manual_seed(0)
     x, weight, grad = (
         torch.randn(shape, device=device, generator=generator) for shape in ((n, k), (m, k), (n, m))
     )
-    elements = n * m * k
-    fold, special, issue = (limits[name] for name in ("FADD + FMNMX", "LG2 + EX2", "issue (FFMA)"))
+    return x, weight, grad / n
 
-    def row(name: str, work: Callable[[], object], limit: str, rate: float) -> Row:
-        time = seconds(work, repeats)
-        return Row(f"{name} [{n} x {m} x {k}]", time, elements / time, limit, elements / time / rate)
 
-    y, argmax = cuda.inf_dist_argmax(x, weight)
-    inf = math.inf
-    rows = [
-        row("inf forward", lambda: cuda.norm_dist_forward(x, weight, inf), "FADD + FMNMX", fold),
-        row("inf forward + argmax", lambda: cuda.inf_dist_argmax(x, weight), "FADD + FMNMX", fold),
-        row("inf backward", lambda: cuda.inf_dist_backward(grad, x, weight, argmax), "FADD + FMNMX", fold),
-        row("bounds", lambda: inf_dist_bounds(x - 1, x + 1, weight, True), "4 FMNMX", fold / 4),
+def measure_operations(
+    device: torch.device, size: tuple[int, int, int], repeats: int, limits: dict[str, float]
+) -> Iterator[Row]:
+    """Every operation at one size (N, M, K), beside its limit."""
+    x, weight, grad = _problem(device, size)
+    timer, inf = _Timer(size, repeats), math.inf
+    fold = _limit(inf, limits)
+    yield timer("inf forward", lambda: cuda.norm_dist_forward(x, weight, inf), fold)
+    _, argmax = cuda.inf_dist_argmax(x, weight)
+    parts = [
+        timer("inf forward + argmax", lambda: cuda.inf_dist_argmax(x, weight), fold),
+        timer("inf backward", lambda: cuda.inf_dist_backward(grad, x, weight, argmax), fold),
     ]
+    yield from parts
+    yield timer.row(
+        "inf forward + backward", sum(part.seconds for part in parts), _limit_of_both(inf, limits)
+    )
+    bounds = "4 FMNMX", fold[1] / 4
+    yield timer("bounds", lambda: inf_dist_bounds(x - 1, x + 1, weight, True), bounds)
     for p in POWERS:
-        rows += _finite(p, x, weight, grad, row, special, issue)
-    rows += [
-        row("torch.cdist, p = 8", lambda: torch.cdist(x, weight, 8.0), "issue (FFMA)/4", issue / 4),
-        row("torch.cdist, p = 37.3", lambda: torch.cdist(x, weight, 37.3), "LG2 + EX2", special),
-        row("torch.cdist, p = inf", lambda: torch.cdist(x, weight, inf), "FADD + FMNMX", fold),
-    ]
-    return rows
+        yield from _finite(p, x, weight, grad, timer, limits)
 
 
 def _finite(
-    p: float, x: Tensor, weight: Tensor, grad: Tensor, row: Callable[..., Row], special: float, issue: float
+    p: float, x: Tensor, weight: Tensor, grad: Tensor, timer: _Timer, limits: dict[str, float]
 ) -> list[Row]:
     y = cuda.norm_dist_forward(x, weight, p)
-    grad = grad / grad.shape[0]  # as the mean over a batch makes it
-    whole = p == 8
-    name = "issue (FFMA)/{}" if whole else "dense LG2 + EX2"
-    return [
-        row(
-            f"p = {p:g} forward",
-            lambda: cuda.norm_dist_forward(x, weight, p),
-            name.format(4),
-            issue / 4 if whole else special,
-        ),
-        row(
-            f"p = {p:g} backward",
-            lambda: cuda.norm_dist_backward(grad, x, weight, y, p),
-            name.format(7),
-            issue / 7 if whole else special,
-        ),
-    ]
+    forward = timer(f"p = {p:g} forward", lambda: cuda.norm_dist_forward(x, weight, p), _limit(p, limits))
+    backward = timer(
+        f"p = {p:g} backward",
+        lambda: cuda.norm_dist_backward(grad, x, weight, y, p),
+        _limit(p, limits, backward=True),
+    )
+    time = forward.seconds + backward.seconds
+    return [forward, backward, timer.row(f"p = {p:g} forward + backward", time, _limit_of_both(p, limits))]
+
+
+def measure_rival(
+    device: torch.device, size: tuple[int, int, int], repeats: int, limits: dict[str, float], rival: Rival
+) -> Iterator[Row]:
+    """Somebody else's distance at one size, beside the limits that ours has."""
+    x, weight, grad = _problem(device, size)
+    timer = _Timer(size, repeats)
+    for p in rival.powers or (*POWERS, math.inf):
+        name = f"{rival.name}, p = {p:g}"
+        forward = timer(f"{name} forward", partial(rival.forward, x, weight, p), _limit(p, limits))
+        yield forward
+        if rival.backward is None:
+            continue
+        y = rival.forward(x, weight, p)
+        backward = timer(
+            f"{name} backward",
+            partial(rival.backward, grad, x, weight, y, p),
+            _limit(p, limits, backward=True),
+        )
+        yield backward
+        time = forward.seconds + backward.seconds
+        yield timer.row(f"{name} forward + backward", time, _limit_of_both(p, limits))
 
 
 def measure_net(device: torch.device, p: float, repeats: int) -> float:

@@ -11,10 +11,11 @@ import typer
 
 from linftui.cli.options import AsJson
 from linftui.cli.render import columns, print_json
+from linftui.cores import usable_cores
 from linftui.user_folders import leave_folder_that_is_gone
 
 # Those of small machines, and those of the paper's net.
-_SIZES = {"cpu": "128x1024x1024,64x5120x5120", "cuda": "512x5120x5120,512x5120x3072"}
+_SIZES = {"cpu": "128x1024x1024,64x5120x5120", "cuda": "512x5120x5120,512x5120x3072,512x10x5120"}
 
 _MOST_ELEMENTS = 10**12  # half a minute of a GPU, minutes of a CPU, for each operation
 
@@ -41,7 +42,8 @@ def ops(
 ) -> None:
     """Measure every operation against torch.cdist, plain PyTorch and the machine's ceiling, taking turns.
 
-    On a GPU: against the limits of its units and torch.cdist, and the whole training of the paper's net.
+    On a GPU: against the limits of its units, torch.cdist and compiled PyTorch; and the training of the
+    paper's net.
     """
     shapes = [_size(size) for size in (_SIZES[device] if sizes is None else sizes).split(",")]
     (_ops_on_gpu if device == "cuda" else _ops_on_cpu)(shapes, repeats, as_json)
@@ -54,7 +56,7 @@ def _ops_on_gpu(shapes: list[tuple[int, int, int]], repeats: int, as_json: bool)
     from linftui.ops import backend_name
 
     device = this_gpu()
-    rows = measure(device, shapes, repeats, _say)
+    rows = list(measure(device, shapes, repeats, _say))
     machine = f"{torch.cuda.get_device_name(device)}, torch {torch.__version__}, {backend_name(device)}"
     if as_json:
         print_json({"machine": machine, "repeats": repeats, "rows": [asdict(row) for row in rows]})
@@ -74,6 +76,8 @@ def _ops_on_cpu(shapes: list[tuple[int, int, int]], repeats: int, as_json: bool)
     from linftui.bench.ops import measure
     from linftui.ops import backend_name
 
+    # torch itself counts cores that a quota takes.
+    torch.set_num_threads(min(torch.get_num_threads(), usable_cores()))
     figures = measure(shapes, repeats, _say)
     machine = f"{_machine()}, torch {torch.__version__}, {torch.get_num_threads()} threads, {backend_name()}"
     if as_json:
@@ -103,7 +107,7 @@ def _say(text: str) -> None:
 
 
 def _machine() -> str:
-    return f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}"
+    return f"{usable_cores()} cores, {platform.machine()}, Python {platform.python_version()}"
 
 
 def _size(text: str) -> tuple[int, int, int]:

@@ -11,7 +11,9 @@ from host_launcher import HostLauncher
 
 from linftui.bench import cuda_ops
 from linftui.bench.cuda_ops import POWERS, Row, schedule_seconds, table
-from linftui.errors import DeviceError
+from linftui.bench.rivals import Rival, compiled_broadcast, load_rival
+from linftui.errors import DeviceError, UsageError
+from linftui.ops import reference
 from linftui.ops.cuda.catalogue import Kernel
 from linftui.ops.cuda.compiler import compile_kernel
 
@@ -46,7 +48,9 @@ def test_without_a_gpu_it_says_so() -> None:
 
 
 @pytest.mark.slow
-def test_it_runs_and_every_operation_has_a_row(host: HostLauncher, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_runs_and_every_operation_has_a_row(
+    host: HostLauncher, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     def once(work: Callable[[], object], repeats: int) -> float:
         start = time.perf_counter()
         work()
@@ -57,24 +61,82 @@ def test_it_runs_and_every_operation_has_a_row(host: HostLauncher, monkeypatch: 
     monkeypatch.setattr(cuda_ops, "LAYERS", [(4, 5), (2, 4)])
     monkeypatch.setattr(cuda_ops, "POWERS", [8.0, 37.3, 300.0])
     rates = {"FADD + FMNMX": 1e12, "LG2 + EX2": 1e11, "issue (FFMA)": 2e12}
-    cpu = torch.device("cpu")
     monkeypatch.setattr(
         cuda_ops, "measure_limits", lambda *_: {name: Row(name, 1, rate) for name, rate in rates.items()}
     )
-    every = cuda_ops.measure(cpu, [(3, 4, 5)], 1, lambda _: None)
-    assert [row.name for row in every[-5:]] == [
+    monkeypatch.setattr(cuda_ops, "compiled_broadcast", lambda: Rival("twin", torch.cdist, powers=(8.0,)))
+    cpu, size = torch.device("cpu"), (3, 4, 5)
+    theirs = load_rival(rival_file(tmp_path))
+    rows = list(cuda_ops.measure(cpu, [size], 1, lambda _: None, [theirs]))
+    assert all(row.seconds > 0 for row in rows)
+    names = [row.name.split(" [")[0] for row in rows]
+    assert names[:3] == list(rates) and names[3:9] == [
+        "inf forward", "inf forward + argmax", "inf backward", "inf forward + backward", "bounds",
+        "p = 8 forward",
+    ]  # fmt: skip
+    assert names[17:22] == [
         *(f"net, forward + backward, p = {p}" for p in ("8", "37.3", "300", "inf")), "1300 epochs of it"
     ]  # fmt: skip
-    assert all(row.seconds > 0 for row in every)
-    rows = every[3:-5]
-    names = [row.name.split(" [")[0] for row in rows]
-    assert names[:5] == ["inf forward", "inf forward + argmax", "inf backward", "bounds", "p = 8 forward"]
-    assert names[-3:] == [f"torch.cdist, p = {p}" for p in ("8", "37.3", "inf")] and len(rows) == 13
-    for row in rows:
+    kinds = ("forward", "backward", "forward + backward")
+    assert names[22:] == [
+        *(f"rival, p = {p} {kind}" for p in ("8", "37.3", "300", "inf") for kind in kinds),
+        *(f"torch.cdist, p = {p} forward" for p in ("8", "37.3", "inf")), "twin, p = 8 forward",
+    ]  # fmt: skip
+    found = dict(zip(names, rows, strict=True))
+    for row in rows[3:17] + rows[22:]:
         assert row.rate == pytest.approx(3 * 4 * 5 / row.seconds) and row.share is not None
-    assert rows[0].share == pytest.approx(rows[0].rate / 1e12)
-    assert rows[4].share == pytest.approx(rows[4].rate / 0.5e12)
+    assert found["inf forward"].share == pytest.approx(found["inf forward"].rate / 1e12)
+    assert found["p = 8 forward"].share == pytest.approx(found["p = 8 forward"].rate / 0.5e12)
+    # Both at their limits take 4 + 7 issues an element.
+    both = found["p = 8 forward + backward"]
+    assert both.share == pytest.approx(both.rate / (2e12 / 11))
+    assert both.seconds == pytest.approx(found["p = 8 forward"].seconds + found["p = 8 backward"].seconds)
+    inf = found["inf forward + backward"]  # the backward is to cost nothing
+    assert inf.share == pytest.approx(60 / inf.seconds / 1e12)
     assert len(host.launches) > 40
+
+
+def rival_file(folder: Path) -> Path:
+    """A rival that anyone may write: here, the definition."""
+    file = folder / "rival.py"
+    file.write_text("""
+import math
+from linftui.ops import reference
+
+forward = reference.norm_dist_forward
+
+def backward(grad, x, weight, y, p):
+    if math.isinf(p):
+        return reference.inf_dist_backward(grad, x, weight, reference.inf_dist_argmax(x, weight)[1])
+    return reference.norm_dist_backward(grad, x, weight, y, p)
+""")
+    return file
+
+
+def test_a_rival_is_a_file_with_a_forward(tmp_path: Path) -> None:
+    x, weight = torch.randn(3, 5), torch.randn(4, 5)
+    rival = load_rival(rival_file(tmp_path))
+    assert rival.name == "rival" and rival.backward is not None
+    assert torch.equal(rival.forward(x, weight, 37.3), reference.norm_dist_forward(x, weight, 37.3))
+    (tmp_path / "empty.py").write_text("")
+    (tmp_path / "broken.py").write_text("1 / 0")
+    for name, sentence in (
+        ("nothing.py", "is no Python file"),
+        ("empty.py", "has no forward"),
+        ("broken.py", r"cannot be imported \(ZeroDivisionError: division by zero\)"),
+    ):
+        with pytest.raises(UsageError, match=sentence):
+            load_rival(tmp_path / name)
+
+
+@pytest.mark.thorough  # compiling takes half a minute
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's own, of itself
+def test_what_a_user_would_compile_is_right() -> None:
+    x, weight = torch.randn(33, 50), torch.randn(20, 50)
+    rival = compiled_broadcast()
+    for p in (8.0, 37.3, math.inf):
+        y = rival.forward(x, weight, p)
+        assert torch.allclose(y, reference.norm_dist_forward(x, weight, p), rtol=1e-5)
 
 
 @pytest.mark.parametrize("entry", ["limit_fold", "limit_half", "limit_special", "limit_issue"])
