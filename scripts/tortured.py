@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
+import psutil
 from msgspec import structs
 
 from linftui.errors import LinftuiError
@@ -115,6 +116,13 @@ def processes(root: Path) -> list[Process]:
             attempt = int(words[words.index("--attempt") + 1]) if "--attempt" in words else None
             found.append(Process(int(entry.name), role, attempt))
     return found
+
+
+def parent(pid: int) -> int | None:
+    """None of a process that is gone."""
+    with contextlib.suppress(psutil.Error):
+        return psutil.Process(pid).ppid()
+    return None
 
 
 def kill(pid: int) -> None:
@@ -236,11 +244,20 @@ class Tortured:
             time.sleep(self.chance.uniform(0, 0.3))
 
     def kill_one(self, target: str) -> float:
-        """Kills a process of that kind, and returns when."""
-        insist(lambda: any(p.role == target for p in processes(self.paths.root)), f"a {target}")
-        pids = [p.pid for p in processes(self.paths.root) if p.role == target]
-        for pid in [self.chance.choice(pids)] if target == "rank" else pids:  # a supervisor begins as two
+        """Kills a process of that kind, and returns when it was gone."""
+        pids: list[int] = []
+
+        def found() -> list[int]:
+            pids[:] = [p.pid for p in processes(self.paths.root) if p.role == target]
+            return pids
+
+        insist(found, f"a {target}")
+        if target == "rank":  # not a child of one, which has its words until it executes something else
+            pids = [self.chance.choice([pid for pid in pids if parent(pid) not in pids])]
+        for pid in pids:  # a supervisor begins as two
             kill(pid)
+        # One that waits for a disk dies once the disk has answered.
+        insist(lambda: all(p.pid not in pids for p in processes(self.paths.root)), f"the death of a {target}")
         return time.monotonic()
 
     def follow_the_end(self, since: float, is_right: Callable[[list[Process]], bool]) -> None:
