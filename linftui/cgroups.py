@@ -14,7 +14,7 @@ def own_groups(controller: str, proc: Path = PROC, cgroups: Path = CGROUPS) -> I
     need not be there, and is of version 2 or 1 as the files in it say.
     """
     with contextlib.suppress(OSError):
-        for line in (proc / "self" / "cgroup").read_text().splitlines():
+        for line in (proc / "self" / "cgroup").read_text(errors="surrogateescape").splitlines():
             _, controllers, group = line.split(":", 2)
             if not controllers:
                 mounts = [cgroups, cgroups / "unified"]
@@ -29,6 +29,6 @@ def own_groups(controller: str, proc: Path = PROC, cgroups: Path = CGROUPS) -> I
 def words_of(file: Path) -> list[str]:
     """What such a file holds; nothing where there is none, as in the outermost group."""
     try:
-        return file.read_text().split()
+        return file.read_text(errors="replace").split()
     except OSError:
         return []

@@ -3,6 +3,7 @@
 import errno
 import re
 import resource
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -38,7 +39,7 @@ def shortage(error: BaseException, instead: str = "") -> LinftuiError | None:
     if not words and not any(map(_says_by_its_type, chain)):
         return None
     asked = _BYTES.search(words)
-    more = f": another {_size(int(asked[1]))} could not be had" if asked else ""
+    more = f": another {_size(int(asked[1]))} could not be allocated" if asked else ""
     return LinftuiError(f"the process is out of memory{more}", "; ".join(filter(None, (instead, limit()))))
 
 
@@ -53,7 +54,7 @@ def limit() -> str:
     for kind, option in ((resource.RLIMIT_AS, "-v"), (resource.RLIMIT_DATA, "-d")):
         most = resource.getrlimit(kind)[0]
         if most != resource.RLIM_INFINITY:
-            return f"ulimit {option} lets a process have {_size(most)}"
+            return f"ulimit {option} limits a process to {_size(most)}"
     return ""
 
 
@@ -70,6 +71,26 @@ def kernel_kills(proc: Path = PROC, cgroups: Path = CGROUPS) -> int:
     )
     counts = map(_oom_kills, [*counters, proc / "vmstat"])
     return next((count for count in counts if count is not None), 0)
+
+
+class KernelKills:
+    """Whether the kernel has ended a process for want of memory within the last seconds.
+
+    `look` is called again and again: of work that takes days, what was killed on its first does not count.
+    """
+
+    def __init__(self, window_s: float = 20.0) -> None:
+        self._window_s = window_s
+        self._counts = [(time.monotonic(), kernel_kills())]  # of the last window, and the one before it
+
+    def look(self) -> None:
+        """Counts once in every window."""
+        if time.monotonic() - self._counts[-1][0] > self._window_s:
+            self._counts = [self._counts[-1], (time.monotonic(), kernel_kills())]
+
+    def some_lately(self) -> bool:
+        """Whether the count has grown since the window before began."""
+        return kernel_kills() > self._counts[0][1]
 
 
 def _oom_kills(counters: Path) -> int | None:

@@ -22,7 +22,7 @@ def from_home(path: str | Path) -> Path:
     found = os.path.expanduser(path)
     if str(found).startswith("~"):
         home = str(found).partition("/")[0]
-        raise UsageError(f"{path}: there is no home folder {home}", "give the whole path")
+        raise UsageError(f"{path}: there is no home folder {home}", "give the full path")
     return Path(found)
 
 
@@ -68,8 +68,8 @@ def temporary_folder() -> Path:
         return Path(tempfile.gettempdir())
     except OSError as error:
         raise WorkerError(
-            "training and certifying need a folder for temporary files, and none can be written",
-            "set TMPDIR to one that can",
+            "training and certifying need a folder for temporary files, and none is writable",
+            "set TMPDIR to one that is",
         ) from error
 
 

@@ -284,6 +284,7 @@ def certify_run(options: argparse.Namespace, pipe: SupervisorPipe | None, report
             write_record(task_file, structs.replace(task, done=done, warnings=warnings))
             _log(f"eps {summary.eps_exact}: certified {summary.certified_accuracy:.4f} of {summary.n:,}")
     except StoppedEarly as stopped:
+        write_record(task_file, structs.replace(task, done=done - 1, warnings=warnings, stopped=True))
         _log(str(stopped))
 
 
@@ -338,7 +339,7 @@ def main(arguments: list[str]) -> int:
         failure.discard()
         return code
     except Exception as error:
-        told = error if isinstance(error, LinftuiError) else _unforeseen(error)
+        told = error if isinstance(error, LinftuiError) else _unforeseen(error, options)
         record = ErrorRecord(
             error=type(error).__name__,
             message=told.message,
@@ -406,8 +407,11 @@ def _do(options: argparse.Namespace, pipe: SupervisorPipe | None, reporter: Repo
     return 0
 
 
-def _unforeseen(error: Exception) -> LinftuiError:
-    short = memory.shortage(error, "use a smaller batch_size, model.width or model.depth")
+def _unforeseen(error: Exception, options: argparse.Namespace) -> LinftuiError:
+    instead = "use a smaller batch_size, model.width or model.depth"
+    if options.logs is not None:  # the network is as it is, and the batches are the certificate's own
+        instead = "" if options.device == "cpu" else "choose --devices cpu"
+    short = memory.shortage(error, instead)
     if short is not None:
         return short
     first = next((line for line in str(error).splitlines() if line.strip()), "no message")

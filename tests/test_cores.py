@@ -54,6 +54,7 @@ V1 = "cpu,cpuacct"
         ("0::/user/job", {"user/job/cpu.max": "400000 100000", "user/cpu.max": "50000 100000"}, 0.5),
         ("0::/seen/from/outside", {"cpu.max": "200000 100000"}, 2.0),  # a container's own group
         ("0::/a:b", {"a:b/cpu.max": "200000 100000"}, 2.0),
+        ("0::/no\udcfftext", {"no\udcfftext/cpu.max": "200000 100000"}, 2.0),
         ("0::/user/job", {"user/job/cpu.max": "nonsense"}, None),
         ("4:memory:/job", {"cpu.max": "200000 100000", "cpu/cpu.cfs_quota_us": "100000"}, None),
         (
@@ -69,7 +70,7 @@ def test_a_quota_is_the_least_of_the_groups_around_a_process(
     group: str, files: dict[str, str], cores: float | None, tmp_path: Path
 ) -> None:
     (tmp_path / "self").mkdir()
-    (tmp_path / "self" / "cgroup").write_text(f"{group}\n")
+    (tmp_path / "self" / "cgroup").write_text(f"{group}\n", errors="surrogateescape")
     for name, text in files.items():
         path = tmp_path / "groups" / name
         path.parent.mkdir(parents=True, exist_ok=True)

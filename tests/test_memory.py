@@ -38,12 +38,12 @@ def wrapped(act: Callable[[], object]) -> None:
 @pytest.mark.parametrize(
     ("act", "sentence"),
     [
-        (lambda: torch.empty(HUGE), ": another 4,194,304.0 GiB could not be had"),
+        (lambda: torch.empty(HUGE), ": another 4,194,304.0 GiB could not be allocated"),
         (lambda: torch.empty(HUGE, HUGE), ""),  # a size beyond all counting
         (lambda: np.empty(HUGE), ""),
         (lambda: bytearray(HUGE), ""),
         (lambda: [0] * (1 << 62), ""),
-        (lambda: wrapped(lambda: torch.empty(HUGE)), ": another 4,194,304.0 GiB could not be had"),
+        (lambda: wrapped(lambda: torch.empty(HUGE)), ": another 4,194,304.0 GiB could not be allocated"),
     ],
     ids=["torch", "torch, uncountable", "numpy", "bytes", "list", "a cause"],
 )
@@ -81,8 +81,8 @@ def test_what_is_no_shortage_is_none(error: Exception) -> None:
 
 def test_what_a_process_may_have_is_told_where_it_is_limited() -> None:
     program = "from linftui import memory; print(memory.limit())"
-    limits = {(): "", ("-v", 3 << 20): "ulimit -v lets a process have 3.0 GiB", ("-d", 500 << 10): (
-        "ulimit -d lets a process have 500 MiB"
+    limits = {(): "", ("-v", 3 << 20): "ulimit -v limits a process to 3.0 GiB", ("-d", 500 << 10): (
+        "ulimit -d limits a process to 500 MiB"
     )}  # fmt: skip
     for limit, words in limits.items():
         shell = f"ulimit {limit[0]} {limit[1]}; " if limit else ""
@@ -138,6 +138,19 @@ print(os.waitpid(child, 0)[1], kernel_kills() - before)
     assert done.stdout == "9 1\n", done.stderr
 
 
+def test_a_kill_counts_only_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    kills, now = [3], [0.0]
+    monkeypatch.setattr(memory, "kernel_kills", lambda: kills[0])
+    monkeypatch.setattr(memory.time, "monotonic", lambda: now[0])
+    lately = memory.KernelKills(window_s=20.0)
+    assert not lately.some_lately()
+    kills[0] = 4
+    for moment, said in ((1.0, True), (21.0, True), (30.0, True), (42.0, False), (100.0, False)):
+        now[0] = moment
+        lately.look()
+        assert lately.some_lately() == said, moment
+
+
 @pytest.mark.parametrize(
     ("group", "files", "kills"),
     [
@@ -183,7 +196,8 @@ def test_a_run_and_a_certification_that_get_too_few_addresses_say_so(
     run = Path(shutil.copytree(finished_run, tmp_path / "runs" / "tiny-run"))
     for command in (["run", tiny_recipe, "--name", "mine"], ["certify", run]):
         sentence = fails(tmp_path, *command, "--devices", "cpu", first=addresses(400))
-        assert " out of memory" in sentence and sentence.endswith("; ulimit -v lets a process have 400 MiB")
+        assert " out of memory" in sentence and sentence.endswith("; ulimit -v limits a process to 400 MiB")
+        assert "batch_size" not in sentence or command[0] == "run"
 
 
 def test_a_net_that_no_machine_has_room_for_is_told_of_with_what_to_do(
@@ -191,7 +205,7 @@ def test_a_net_that_no_machine_has_room_for_is_told_of_with_what_to_do(
 ) -> None:
     width = ("--set", "model.width=1000000000000")
     assert fails(tmp_path, "run", tiny_recipe, "--devices", "cpu", *width) == (
-        "linftui: the process is out of memory: another 238,418.6 GiB could not be had; "
+        "linftui: the process is out of memory: another 238,418.6 GiB could not be allocated; "
         "use a smaller batch_size, model.width or model.depth"
     )
 
@@ -201,5 +215,5 @@ def test_a_run_that_its_control_group_ends_says_so(
 ) -> None:
     sentence = fails(tmp_path, "run", tiny_recipe, "--devices", "cpu", first=join(small_group))
     assert sentence.startswith(
-        "linftui: the training process was killed by SIGKILL for want of memory; its log is "
+        "linftui: the training process was killed by SIGKILL because memory ran out; its log is "
     )

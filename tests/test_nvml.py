@@ -228,7 +228,7 @@ for figure in {list(missing)}: tell(f"1.{{figure}}.error {code}"); show(snapshot
         lines = {name: line for name, line in facts.items() if name.startswith("gpu")}
         assert lines == {
             "gpu 0": "Stand-in 0, 1.0 used of 80.0 GiB, 25% busy, 412 of 700 W, 68 °C, GPU-00000000-aaaa",
-            "gpu 1": "it does not tell its name; GPU is lost",
+            "gpu 1": "name unknown; GPU is lost",
             "gpu 2": "Stand-in 2, 80.0 GiB, 75% busy, GPU-00000002-aaaa; "
             "Insufficient Permissions (temperature)",
         }
@@ -239,6 +239,21 @@ for figure in {list(missing)}: tell(f"1.{{figure}}.error {code}"); show(snapshot
         done = linftui("run", tiny_recipe, "--devices", "5", LD_LIBRARY_PATH=str(stand_in))
         assert (done.returncode, done.stdout) == (2, "")
         assert done.stderr == "linftui: there is no GPU 5 here; known: 0, 1\n"
+
+    @pytest.mark.parametrize(
+        ("visible", "offered"), [("1", "1 auto cpu"), ("", "auto cpu"), ("MIG-aaaa", "auto cpu")]
+    )
+    def test_only_gpus_that_may_be_taken_are_completed(
+        self, stand_in: Path, visible: str, offered: str
+    ) -> None:
+        asked = {
+            "_LINFTUI_COMPLETE": "complete_bash", "COMP_CWORD": "3",
+            "COMP_WORDS": "linftui\nrun\n--devices\n", "LD_LIBRARY_PATH": str(stand_in),
+            "CUDA_VISIBLE_DEVICES": visible, "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
+        }  # fmt: skip
+        program = Path(sys.executable).with_name("linftui")
+        done = subprocess.run([program], env={**os.environ, **asked}, capture_output=True, text=True)
+        assert (done.stdout.split(), done.stderr) == (offered.split(), "")
 
 
 class TestMonitor:

@@ -64,7 +64,7 @@ class TestHomeless:
         )
         done = homeless(tmp_path, "--runs-dir", "~/runs", "ls")
         assert (done.returncode, done.stdout) == (2, "")
-        assert done.stderr == "linftui: ~/runs: there is no home folder ~; give the whole path\n"
+        assert done.stderr == "linftui: ~/runs: there is no home folder ~; give the full path\n"
         assert list(tmp_path.iterdir()) == []
 
     @pytest.mark.slow

@@ -13,6 +13,9 @@ from pathlib import Path
 
 import psutil
 
+# The size is the terminal's own, and somebody watches it, whatever the caller's environment says.
+_OTHERS = ("COLUMNS", "LINES", "CI")
+
 
 class Terminal:
     """Starts `linftui` with these arguments on a terminal of `size` (columns, rows); a context manager."""
@@ -29,9 +32,8 @@ class Terminal:
         self._process = subprocess.Popen(
             [sys.executable, *self._program],
             cwd=self._folder,
-            # The size is the terminal's own, whatever the caller's says.
             env={
-                **{name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")},
+                **{name: value for name, value in os.environ.items() if name not in _OTHERS},
                 "TERM": "xterm-256color",
                 "COLORTERM": "truecolor",
             },

@@ -5,7 +5,6 @@ import io
 import os
 import sys
 import traceback
-from pathlib import Path
 
 import typer
 from typer.exceptions import TyperException
@@ -18,6 +17,7 @@ from linftui.cli.screen import has_screen, why_no_screen
 from linftui.errors import LinftuiError
 from linftui.files import keep_others_from_writing
 from linftui.memory import shortage
+from linftui.rundir.paths import DEFAULT_ROOT
 from linftui.user_folders import log_folder
 
 app = typer.Typer(
@@ -50,7 +50,7 @@ def _print_version(context: typer.Context, wanted: bool) -> None:
 @app.callback(invoke_without_command=True)
 def _options(
     context: typer.Context,
-    runs_dir: RunsDir = Path("runs"),
+    runs_dir: RunsDir = DEFAULT_ROOT,
     version: bool = typer.Option(
         False, "--version", callback=_print_version, is_eager=True, help="Show the version and exit."
     ),

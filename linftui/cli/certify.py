@@ -3,7 +3,6 @@
 import signal
 import sys
 from fractions import Fraction
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -15,7 +14,7 @@ from linftui.cli.screen import has_bars
 from linftui.errors import UsageError
 from linftui.launch.certification import Certification, check_certification
 from linftui.rundir.certificates import Certificates, images_of
-from linftui.rundir.paths import CertificatePaths, RunPaths
+from linftui.rundir.paths import DEFAULT_ROOT, CertificatePaths, RunPaths
 from linftui.rundir.records import CertificateSummary
 from linftui.rundir.stopping import WARNING_SIGNALS
 from linftui.text import clean, count, wilson
@@ -45,7 +44,7 @@ def certify(
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first N test images.")] = None,
     devices: Devices = "auto",
     threads: Threads = None,
-    runs_dir: RunsDir = Path("runs"),
+    runs_dir: RunsDir = DEFAULT_ROOT,
     as_json: AsJson = False,
 ) -> int:
     """Certify a run's test accuracy at p = inf: a theorem about the executed network, image by image.
@@ -104,15 +103,12 @@ def _certify_run(certification: Certification, paths: RunPaths, radii: int, as_j
 
 
 def _radius(text: str) -> Fraction:
-    from linftui.recipe.schema import parse_fraction
+    from linftui.recipe.schema import parse_radius
 
     try:
-        eps = parse_fraction(text.strip())
+        return parse_radius(text)
     except ValueError as error:
         raise UsageError(f"--eps {error}") from error
-    if not 0 <= eps <= 1:
-        raise UsageError(f"--eps must lie in [0, 1], in pixel units, got {text}")
-    return eps
 
 
 def _follow(certification: Certification, radii: int) -> tuple[bool, int]:

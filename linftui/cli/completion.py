@@ -13,7 +13,7 @@ from typing import Any
 
 import typer
 
-from linftui.rundir.paths import RunPaths
+from linftui.rundir.paths import DEFAULT_ROOT, RunPaths
 
 _PLAIN = re.compile(r"(~/)?[A-Za-z0-9._/][A-Za-z0-9._/=-]*|~/")
 
@@ -36,8 +36,14 @@ def _recipe_files(incomplete: str) -> Iterator[str]:
     with contextlib.suppress(OSError), os.scandir(os.path.expanduser(folder) or ".") as entries:
         for entry in entries:
             hidden = entry.name.startswith(".") and not beginning
-            if not hidden and (entry.name.endswith((".yaml", ".yml")) or entry.is_dir()):
+            if not hidden and (entry.name.endswith((".yaml", ".yml")) or _is_folder(entry)):
                 yield os.path.join(folder, entry.name)
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    with contextlib.suppress(OSError):  # a link to itself, say
+        return entry.is_dir()
+    return False
 
 
 def runs(context: typer.Context, incomplete: str) -> list[str]:
@@ -54,7 +60,7 @@ def runs(context: typer.Context, incomplete: str) -> list[str]:
 def _runs_dir(context: typer.Context) -> Path:
     """As the command is given it, or as `linftui` before the command is, or the default."""
     contexts = [context, context.find_root()]
-    given = next((one.params["runs_dir"] for one in contexts if _is_given(one)), "runs")
+    given = next((one.params["runs_dir"] for one in contexts if _is_given(one)), DEFAULT_ROOT)
     return Path(given or os.devnull)  # below a home that is not there nothing is
 
 
@@ -71,10 +77,15 @@ def fields(incomplete: str) -> list[str]:
 
 
 def devices(incomplete: str) -> list[str]:
-    """Words for devices, and the numbers of the GPUs here."""
+    """Words for devices, and the numbers of the GPUs that may be taken here."""
     from linftui.devices import snapshot
+    from linftui.errors import DeviceError
+    from linftui.launch.visible import visible_gpus
 
-    return _offered(["auto", "cpu", *(str(gpu.index) for gpu in snapshot().gpus)], incomplete)
+    words = ["auto", "cpu"]
+    with contextlib.suppress(DeviceError):
+        words += [str(gpu.index) for gpu in visible_gpus(snapshot().gpus, os.environ)]
+    return _offered(words, incomplete)
 
 
 def checkpoints(context: typer.Context, incomplete: str) -> list[str]:

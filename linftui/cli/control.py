@@ -13,7 +13,7 @@ import typer
 from linftui.cli.options import RunName, RunNames, RunsDir, WholeRunNames
 from linftui.cli.render import fail
 from linftui.errors import LinftuiError, RunDirectoryError, UsageError
-from linftui.rundir.paths import RunPaths
+from linftui.rundir.paths import DEFAULT_ROOT, RunPaths
 from linftui.text import clean
 
 POLL_S = 0.1
@@ -27,7 +27,7 @@ def stop(
         float, typer.Option(min=0, metavar="SECONDS", help="End it without saving if it takes longer.")
     ] = 120.0,
     no_wait: Annotated[bool, typer.Option("--no-wait", help="Ask, and return at once.")] = False,
-    runs_dir: RunsDir = Path("runs"),
+    runs_dir: RunsDir = DEFAULT_ROOT,
 ) -> int:
     """Ask runs to save a checkpoint and stop; ask again to end them at once."""
     from linftui.launch.control import stop_run
@@ -101,7 +101,7 @@ def logs(
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the attempt ends.")] = False,
     rank: Annotated[str, typer.Option(metavar="N|supervisor|torchrun", help="Whose log.")] = "0",
     attempt: Annotated[int | None, typer.Option(min=1, help="Default: the newest.")] = None,
-    runs_dir: RunsDir = Path("runs"),
+    runs_dir: RunsDir = DEFAULT_ROOT,
 ) -> None:
     """Print what a rank, or the supervisor, wrote.
 
@@ -175,7 +175,7 @@ def _harmless(text: str) -> str:
 def rm(
     run: WholeRunNames,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
-    runs_dir: RunsDir = Path("runs"),
+    runs_dir: RunsDir = DEFAULT_ROOT,
 ) -> int:
     """Remove runs with all their checkpoints and certificates, for good."""
     from linftui.launch.removal import remove_run

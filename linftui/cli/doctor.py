@@ -56,7 +56,7 @@ def _devices() -> dict[str, Any]:
 
 def _gpu_line(gpu: "Gpu") -> str:
     """What a GPU tells: "H100, 3.2 used of 79.6 GiB, 97% busy, 412 of 700 W, 68 °C, GPU-aaaa"."""
-    facts = [gpu.name or "it does not tell its name"]
+    facts = [gpu.name or "name unknown"]
     if gpu.memory_total is not None:
         used = "" if gpu.memory_used is None else f"{gpu.memory_used / 2**30:.1f} used of "
         facts.append(f"{used}{gpu.memory_total / 2**30:.1f} GiB")
@@ -88,7 +88,6 @@ def _kernels() -> dict[str, Any]:
     slow = " (plain PyTorch: correct, slow)" if name == "reference" else ""
     return {
         "backend": f"{name}{slow}",
-        "torch threads": torch.get_num_threads(),
         "backend on GPUs": _gpu_kernels(),
         "arithmetic": arithmetic,
     }

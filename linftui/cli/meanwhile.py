@@ -19,7 +19,7 @@ class Meanwhile:
 
     def __init__(self, paths: RunPaths, attempt: int, log: Path) -> None:
         self._paths, self._attempt, self._reader = paths, attempt, RunReader(paths)
-        note(f"following {log} until attempt {attempt} ends; what happens meanwhile is told here")
+        note(f"following {log} until attempt {attempt} ends; the run's events are printed here meanwhile")
         self._tell(deque(self._events(), maxlen=1))
 
     def tell_events(self) -> None:

@@ -11,7 +11,7 @@ from linftui.cli.options import AsJson, Devices, Overrides, RecipeName, RunName,
 from linftui.cli.render import print_json, warn
 from linftui.cli.screen import has_screen
 from linftui.launch.plan import LaunchPlan
-from linftui.rundir.paths import RunPaths
+from linftui.rundir.paths import DEFAULT_ROOT, RunPaths
 from linftui.text import clean
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def run(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show what would be started, and start nothing.")
     ] = False,
-    runs_dir: RunsDir = Path("runs"),
+    runs_dir: RunsDir = DEFAULT_ROOT,
     as_json: AsJson = False,
 ) -> int:
     """Train a recipe. The run lives on its own: closing the dashboard, or this terminal, does not end it."""
@@ -83,7 +83,7 @@ def resume(
     ] = None,
     detach: Detach = False,
     no_tui: NoTui = False,
-    runs_dir: RunsDir = Path("runs"),
+    runs_dir: RunsDir = DEFAULT_ROOT,
     as_json: AsJson = False,
 ) -> int:
     """Go on with a run that stopped, failed or crashed, from its newest checkpoint."""

@@ -1,18 +1,17 @@
 """`linftui ls` and `linftui show`: what the runs are and where they stand."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from linftui.cli.options import AsJson, RunName, RunsDir
 from linftui.cli.render import certificate_text, columns, fraction, print_json, radius, summary_json
-from linftui.rundir.paths import RunPaths
+from linftui.rundir.paths import DEFAULT_ROOT, RunPaths
 from linftui.text import age, clean, count, number
 
 if TYPE_CHECKING:
     from linftui.rundir.store import RunSummary
 
 
-def ls(runs_dir: RunsDir = Path("runs"), as_json: AsJson = False) -> None:
+def ls(runs_dir: RunsDir = DEFAULT_ROOT, as_json: AsJson = False) -> None:
     """List the runs, newest first."""
     from linftui.rundir.store import RunStore
 
@@ -44,7 +43,7 @@ def ls(runs_dir: RunsDir = Path("runs"), as_json: AsJson = False) -> None:
     print(columns(rows))
 
 
-def show(run: RunName, runs_dir: RunsDir = Path("runs"), as_json: AsJson = False) -> None:
+def show(run: RunName, runs_dir: RunsDir = DEFAULT_ROOT, as_json: AsJson = False) -> None:
     """Show where one run stands, its checkpoints and its certificates."""
     from linftui.rundir.store import RunStore, summarise
 

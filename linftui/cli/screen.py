@@ -23,5 +23,5 @@ def why_no_screen() -> str:
     if term in _LINES_ALONE:
         return f"TERM={term} cannot show it"
     if os.environ.get("CI", "").lower() not in ("", "0", "false", "no"):
-        return f"CI={os.environ['CI']} says that nobody watches"
+        return f"CI={os.environ['CI']} says nobody is watching"
     return ""

@@ -160,10 +160,11 @@ def _read_digits(folder: Path) -> tuple[ImageSet, ImageSet]:
     path = folder / "digits.csv.gz"
     try:
         with open_regular(path, follow_links=True) as packed, gzip.open(packed) as file:
-            table = np.loadtxt(file, delimiter=",").astype(np.uint8)
+            table = np.loadtxt(file, delimiter=",", ndmin=2).astype(np.uint8)
+        images, labels = table[:, :-1].reshape(-1, 1, 8, 8), table[:, -1]
     except (OSError, EOFError, ValueError, zlib.error) as error:
         raise _damaged(path, f"cannot be read ({error})") from error
-    every = _image_set(table[:, :-1].reshape(-1, 1, 8, 8), table[:, -1])
+    every = _image_set(images, labels)
     # Shuffled, since the last images of the array are of other writers than the first.
     order = torch.randperm(len(every), generator=torch.Generator().manual_seed(_DIGITS_SEED))
     return every.subset(order[:_DIGITS_TRAIN]), every.subset(order[_DIGITS_TRAIN:])

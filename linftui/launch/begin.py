@@ -120,10 +120,10 @@ def plan_resume(
     for follow in (reader.metrics, reader.events, reader.devices):
         follow(1)  # what cannot be followed is not begun
     before = _plan_before(paths)
-    if devices is not None or before is None:
-        return plan_devices(devices or "auto", snapshot(), threads)
-    here = plan_devices(before.spec, snapshot(), threads)  # they must be there still
-    return before if before.threads > 0 and threads is None else here
+    wanted = devices or ("auto" if before is None else before.spec)
+    here = plan_devices(wanted, snapshot(), threads)  # those of the attempt before must still be there
+    same = before is not None and before.devices == here.devices and before.threads > 0
+    return before if before is not None and same and threads is None else here
 
 
 def _plan_before(paths: RunPaths) -> LaunchPlan | None:

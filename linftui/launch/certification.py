@@ -1,5 +1,6 @@
 """Certifications as worker processes of their own, followed through the run directory by whoever looks."""
 
+import calendar
 import contextlib
 import os
 import re
@@ -7,23 +8,26 @@ import signal
 import time
 from dataclasses import dataclass
 from fractions import Fraction
+from pathlib import Path
 from typing import Literal
 
 from linftui import memory
 from linftui.errors import LinftuiError, RunDirectoryError, RunStateError, UsageError, WorkerError
 from linftui.launch.control import send_signal, works_for
-from linftui.launch.ending import how_it_ended, where_to_look
+from linftui.launch.ending import how_it_ended, its_log, where_to_look
 from linftui.launch.plan import LaunchPlan
 from linftui.launch.reports import RankReports
 from linftui.launch.worker_process import LifePipe, WorkerProcess
 from linftui.recipe.schema import format_fraction
 from linftui.rundir.checkpoints import choose
 from linftui.rundir.liveness import is_here, is_same_folder, life, seconds_silent
+from linftui.rundir.moments import when_made
 from linftui.rundir.paths import CertificatePaths, CertifyLogPaths, RunPaths
 from linftui.rundir.reader import read_record
 from linftui.rundir.records import CertificateSummary, CertifyTask, ErrorRecord, MemberRecord
 from linftui.rundir.writer import cannot_write
 
+_BEGUN = "%Y%m%d-%H%M%S"  # in the name of a certification's folder, in UTC
 _NAME = re.compile(r"\.?[A-Za-z0-9][A-Za-z0-9._-]{0,199}")  # a certificate's folder, or its draft's
 
 
@@ -79,14 +83,15 @@ def begin_certification(
     Raises:
         LinftuiError: the run directory cannot be written, or the process not be started.
     """
-    reports = RankReports()
+    reports, kernel_kills = RankReports(), memory.KernelKills()
     with contextlib.closing(reports):
         logs, starter = _start(paths, plan, radii, checkpoint, means, limit, reports, None)
         while (code := starter.wait(1.0)) is None:  # it leaves the work to a process that is nobody's child
             pass
         reports.read()
         if code != 0:
-            raise _failure(logs, reports, f"did not start (exit code {code})")
+            starved = kernel_kills.some_lately()
+            raise _failure(logs, reports, how_it_ended(code, logs.log, starved=starved))
     return logs
 
 
@@ -101,8 +106,8 @@ def _start(
     pipe: LifePipe | None,
 ) -> tuple[CertifyLogPaths, WorkerProcess]:
     check_certification(paths, plan, checkpoint, means)
-    # The clock makes the names of one folder sort by age.
-    logs = paths.certify_logs(f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}-{time.time_ns() % 10**9:09d}")
+    begun = time.strftime(_BEGUN, time.gmtime())
+    logs = paths.certify_logs(f"{begun}-{os.getpid()}-{time.time_ns() % 10**9:09d}")
     try:
         logs.root.mkdir(parents=True)
     except OSError as error:
@@ -119,12 +124,21 @@ def _start(
 
 def certifications(paths: RunPaths) -> list[CertificationProgress]:
     """Every certification process of a run, the newest first."""
-    folders = sorted(paths.certify_logs("").root.parent.glob("certify-*"), reverse=True)
+    folders = sorted(paths.certify_logs("").root.parent.glob("certify-*"), key=_age, reverse=True)
     return [
         _progress(paths, CertifyLogPaths(folder))
         for folder in folders
         if folder.is_dir() and not folder.is_symlink()
     ]
+
+
+def _age(logs: Path) -> tuple[float, str]:
+    """When a certification was begun, by its folder's name, or by the folder where that says the future."""
+    try:
+        said = float(calendar.timegm(time.strptime(logs.name[8:23], _BEGUN)))
+    except ValueError:
+        said = -1.0  # somebody else's name
+    return when_made(said, logs) or 0.0, logs.name
 
 
 def stop_certification(paths: RunPaths, logs: CertifyLogPaths) -> None:
@@ -145,7 +159,8 @@ def stop_certification(paths: RunPaths, logs: CertifyLogPaths) -> None:
 def _progress(paths: RunPaths, logs: CertifyLogPaths) -> CertificationProgress:
     try:
         # Asked first: one that ends in between has written the rest by then.
-        alive = _is_going_on(logs, paths)
+        worker = read_record(logs.worker, MemberRecord)
+        alive = worker is not None and _is_going_on(worker, logs, paths)
         task, error = read_record(logs.task, CertifyTask), read_record(logs.error, ErrorRecord)
         known = [] if task is None else _certificates(paths, task)
     except RunDirectoryError as damage:
@@ -158,15 +173,17 @@ def _progress(paths: RunPaths, logs: CertifyLogPaths) -> CertificationProgress:
         return CertificationProgress(logs, "done", known, warnings, "")
     if alive:
         return CertificationProgress(logs, "running", known, warnings, "")
-    words = memory.words_in(logs.log)
-    why = f"it ran out of memory: {words}" if words else "it was stopped before its end"
-    return CertificationProgress(logs, "failed", known, warnings, why)
+    if task is not None and task.stopped:
+        return CertificationProgress(logs, "failed", known, warnings, "it was stopped before its end")
+    if worker is not None and not is_same_folder(worker.folder, paths.root, worker.host):
+        return CertificationProgress(logs, "failed", known, warnings, "the run was copied while it went on")
+    why = f"it {how_it_ended(None, logs.log, starved=False)}; {its_log(logs.log)}"
+    return CertificationProgress(logs, "failed", known, warnings, why, refused=task is None)
 
 
-def _is_going_on(logs: CertifyLogPaths, paths: RunPaths) -> bool:
-    worker = read_record(logs.worker, MemberRecord)
-    if worker is None or not is_same_folder(worker.folder, paths.root, worker.host):
-        return False  # never begun, or going on in the folder that this one is a copy of
+def _is_going_on(worker: MemberRecord, logs: CertifyLogPaths, paths: RunPaths) -> bool:
+    if not is_same_folder(worker.folder, paths.root, worker.host):
+        return False  # it may go on in the folder that this one is a copy of
     written = [logs.task, logs.log, *paths.certificates.glob(".*/summary.json")]
     return life(worker.host, [worker.process], seconds_silent(written)) == "alive"
 
@@ -197,15 +214,21 @@ class Certification:
         limit: int | None,
     ) -> None:
         self._paths, self._pipe, self._reports = paths, LifePipe(), RankReports()
-        self._kernel_kills = memory.kernel_kills()
-        self._logs, self._worker = _start(
-            paths, plan, radii, checkpoint, means, limit, self._reports, self._pipe
-        )
+        self._kernel_kills = memory.KernelKills()
+        try:
+            self._logs, self._worker = _start(
+                paths, plan, radii, checkpoint, means, limit, self._reports, self._pipe
+            )
+        except LinftuiError:
+            self.close()
+            raise
 
     def wait(self, seconds: float) -> int | None:
         """The worker's exit code once it has ended, waiting for at most so long."""
         code = self._worker.wait(seconds)
         self._reports.read()
+        if code is None:
+            self._kernel_kills.look()
         return code
 
     def ask_to_stop(self) -> None:
@@ -227,7 +250,7 @@ class Certification:
 
     def failure(self, code: int) -> LinftuiError:
         """Why it failed."""
-        starved = memory.kernel_kills() > self._kernel_kills
+        starved = self._kernel_kills.some_lately()
         return _failure(self._logs, self._reports, how_it_ended(code, self._logs.log, starved=starved))
 
 
@@ -235,7 +258,7 @@ def _failure(logs: CertifyLogPaths, reports: RankReports, how: str) -> LinftuiEr
     """Why a certification failed, as its worker told it, else in these words."""
     error = reports.errors.get(0) or read_record(logs.error, ErrorRecord)
     if error is None:
-        return WorkerError(f"the certification {how}", where_to_look(f"its log is {logs.log}"))
+        return WorkerError(f"the certification {how}", where_to_look(its_log(logs.log)))
     failure = WorkerError(error.message, error.hint)
     failure.exit_code = error.exit_code
     return failure

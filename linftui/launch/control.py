@@ -150,7 +150,7 @@ def end_processes(processes: list[ProcessRecord]) -> None:
         raise refused
 
 
-def works_for(process: ProcessRecord, paths: RunPaths) -> bool:
+def works_for(process: ProcessRecord, run: RunPaths) -> bool:
     """Whether a process runs linftui's worker or supervisor on this very folder, by its own command line.
 
     A stranger's state.json may name any process of ours, such as an editor that has a file of linftui's open.
@@ -158,12 +158,14 @@ def works_for(process: ProcessRecord, paths: RunPaths) -> bool:
     try:
         with open(f"/proc/{process.pid}/cmdline", "rb") as file:
             words = file.read(1 << 16).split(b"\0")
-        here = os.stat(paths.root)
+        here = os.stat(run.root)
     except OSError:
         return False
     modules = [n for n, (flag, module) in enumerate(zip(words, words[1:], strict=False))
                if flag == b"-m" and module in _MODULES]  # fmt: skip
-    return any(_is_folder(word, here) for n in modules for word in words[n + 2 :][:2])
+    paths = [word for n in modules for word in words[n + 2 :][:2]]
+    # torchrun is given two dollars for one.
+    return any(_is_folder(word, here) or _is_folder(word.replace(b"$$", b"$"), here) for word in paths)
 
 
 def _is_folder(word: bytes, folder: os.stat_result) -> bool:

@@ -21,13 +21,13 @@ def how_it_ended(code: int | None, log: Path, *, starved: bool) -> str:
     if words := memory.words_in(log):
         return f"ran out of memory: {words}"
     if code is None:
-        return "was killed for want of memory" if starved else "died without a word"
+        return "was killed because memory ran out" if starved else "died and left no message"
     if code >= 0:
         return f"ended with exit code {code}"
     how = f"was killed by {_signal(-code)}"
     if code != -signal.SIGKILL:
         return how
-    return f"{how} for want of memory" if starved else f"{how}, perhaps for its memory"
+    return f"{how} because memory ran out" if starved else f"{how}, perhaps because it used too much memory"
 
 
 def _signal(number: int) -> str:

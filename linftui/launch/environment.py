@@ -14,10 +14,10 @@ START_FOLDER = "/"  # no folder of a user's is kept busy by that
 # torchrun takes any of its options from PET_..., and ranks who they are; the rest is about how they log, and
 # some of it ends them.
 _OTHERS = re.compile(
-    r"PET_.*|TORCHELASTIC_.*|((LOCAL|GROUP|ROLE)_)?(WORLD_SIZE|RANK)|ROLE_NAME|MASTER_(ADDR|PORT)"
+    r"PET_.*|TORCH_?ELASTIC_.*|((LOCAL|GROUP|ROLE)_)?(WORLD_SIZE|RANK)|ROLE_NAME|MASTER_(ADDR|PORT)"
     r"|LOGLEVEL|TORCH_DISTRIBUTED_DEBUG"
 )
-_PATHS = ("HOME", "TMPDIR", "TEMP", "TMP", "XDG_CACHE_HOME", "LINFTUI_CACHE")
+_PATHS = ("HOME", "TMPDIR", "TEMP", "TMP", "XDG_CACHE_HOME", "LINFTUI_CACHE", "MPLCONFIGDIR")
 _PATH_LISTS = ("PYTHONPATH", "LD_LIBRARY_PATH")  # in which an empty entry is the current folder
 
 
@@ -34,7 +34,11 @@ def inherited(environment: Mapping[str, str]) -> dict[str, str]:
         if name in kept:
             paths = map(_absolute, filter(None, kept[name].split(os.pathsep)))
             kept[name] = os.pathsep.join(filter(None, paths))
-    return {**with_huge_pages(kept), "PATH": search_path()}  # matplotlib, say, starts fc-list
+    return {
+        **with_huge_pages(kept),
+        "PATH": search_path(),  # matplotlib, say, starts fc-list
+        "PYTHONIOENCODING": "utf-8:backslashreplace",  # a path in a log may hold bytes that are no text
+    }
 
 
 def _absolute(path: str) -> str:

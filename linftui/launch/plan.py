@@ -56,12 +56,13 @@ class LaunchPlan:
         """
         if self.ranks == 1:
             return self.worker_command(*arguments)
+        program, *rest = self.worker_command(*arguments, "--rendezvous", str(rendezvous))
         return [
             sys.executable, "-P", "-m", "torch.distributed.run",
             "--nnodes=1", f"--nproc-per-node={self.ranks}", "--max-restarts=0",
             "--rdzv-backend=c10d", "--rdzv-conf=store_type=file", f"--rdzv-endpoint={rendezvous / 'agent'}",
             f"--log-dir={rendezvous / 'torchrun'}", "--no-python",
-            *self.worker_command(*arguments, "--rendezvous", str(rendezvous)),
+            program, *(word.replace("$", "$$") for word in rest),  # torchrun puts values in place of $names
         ]  # fmt: skip
 
     def environment(self) -> dict[str, str]:
@@ -166,8 +167,9 @@ def _counted(kind: str, n: int, machine: DeviceSnapshot) -> tuple[str, ...]:
     if n > here:
         hidden = kind == "gpu" and _hides_some(machine)
         leaves = f"{VISIBLE}={os.environ.get(VISIBLE)} leaves" if hidden else "this machine has"
+        has = "linftui may use" if kind == "cpu" else leaves
         raise DeviceError(
-            f"--devices {kind}:{n} asks for {_plural(n, 'rank')}, but {leaves} {_plural(here, what)}",
+            f"--devices {kind}:{n} asks for {_plural(n, 'rank')}, but {has} {_plural(here, what)}",
             "ask for fewer" if here else "use --devices cpu",
         )
     return ("cpu",) * n if kind == "cpu" else tuple(gpu.uuid for gpu in gpus[:n])

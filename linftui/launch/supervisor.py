@@ -75,7 +75,7 @@ class Supervisor:
     def __init__(self, paths: RunPaths, plan: LaunchPlan, checkpoint: int | None = None) -> None:
         self.paths, self.plan = paths, plan
         self._nonce = secrets.token_hex(8)
-        self._kernel_kills = memory.kernel_kills()
+        self._kernel_kills = memory.KernelKills()
         self._shown_life = time.monotonic()
         self._stop_by: float | None = None  # when patience with a stop ends
         self._lost: ProcessRecord | None = None  # the first rank that was seen to be gone
@@ -155,6 +155,7 @@ class Supervisor:
         code = self._worker.wait(wait_s)
         self._reports.read()
         if code is None:
+            self._kernel_kills.look()
             if self._owns_folder():
                 self._meet_ranks()
                 self._note_first_step()
@@ -176,7 +177,7 @@ class Supervisor:
                 code,
                 lost=None if self._lost is None else int(self._lost.role.removeprefix("rank-")),
                 hung=self._hung,
-                starved=memory.kernel_kills() > self._kernel_kills,
+                starved=self._kernel_kills.some_lately(),
                 reported=self._reports.errors,
             )
             if record.outcome == "crashed" and not self._owns_folder():

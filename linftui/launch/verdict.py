@@ -75,7 +75,7 @@ def _judged(
         )
     if hung is not None:
         log = paths.rank_log(attempt, hung)
-        message = f"rank {hung} hung: it showed no life for {SILENT_S:.0f} s"
+        message = f"rank {hung} hung: it gave no sign of life for {SILENT_S:.0f} s"
         hint = where_to_look(f"what it was doing is in its log, {log}")
         return structs.replace(ended, message=message, hint=hint)
     silent = _silent(errors, ranks, lost)

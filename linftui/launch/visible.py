@@ -26,7 +26,7 @@ def visible_gpus(gpus: Sequence[Gpu], environment: Mapping[str, str]) -> tuple[G
             break
         if name.strip().isdecimal() and _is_ambiguous(gpus, environment):
             raise DeviceError(
-                f"{VISIBLE}={environment[VISIBLE]} may mean either of two GPUs, since those here differ",
+                f"{VISIBLE}={environment[VISIBLE]} is ambiguous, since the GPUs here differ",
                 f"set {ORDER}=PCI_BUS_ID, or name UUIDs",
             )
         if named not in seen:
@@ -38,7 +38,7 @@ def refuse_part_of_gpu(name: str, where: str) -> None:
     """Raises DeviceError if `name`, which stands in `where`, is a MIG instance."""
     if name.startswith("MIG-"):
         raise DeviceError(
-            f"{where} names {name}, a part of a GPU (MIG), and linftui takes whole ones",
+            f"{where} names {name}, part of a GPU (MIG), and linftui uses whole GPUs only",
             "name a whole GPU, or choose --devices cpu",
         )
 

@@ -206,8 +206,8 @@ class Recipe(Section, frozen=True, kw_only=True):
             )
         if model.depth == 1:
             said.append(
-                "model.depth is 1: a single layer from pixels to logits, of which model.width and "
-                "model.identity say nothing; the published code makes two of it; choose 2 or more"
+                "model.depth is 1: a single layer from pixels to logits, to which model.width and "
+                "model.identity do not apply; the published code makes two of it; choose 2 or more"
             )
         elif model.width <= CLASSES and model.identity:
             said.append(
@@ -233,6 +233,14 @@ def parse_fraction(text: str) -> Fraction:
     """The exact value of text such as "8/255" or "0.1"; ValueError with a sentence where it is neither."""
     fraction: Fraction = decode_custom(Fraction, text)
     return fraction
+
+
+def parse_radius(text: str) -> Fraction:
+    """The exact radius that text such as "8/255" or "0.1" is; ValueError with a sentence where it is none."""
+    eps = parse_fraction(text.strip())
+    if not 0 <= eps <= 1:
+        raise ValueError(f"must lie in [0, 1], in pixel units, got {text.strip()}")
+    return eps
 
 
 def format_fraction(value: Fraction) -> str:

@@ -20,7 +20,7 @@ import msgspec
 
 from linftui.errors import RunDirectoryError
 from linftui.files import open_regular
-from linftui.recipe.schema import Recipe, format_fraction, parse_fraction
+from linftui.recipe.schema import Recipe, format_fraction, parse_radius
 from linftui.rundir.digits_order import TEST_DIGITS
 from linftui.rundir.moments import when_made
 from linftui.rundir.paths import CertificatePaths, RunPaths
@@ -322,10 +322,9 @@ def _doubts_of_claim(
 
 def _exact(text: str) -> Fraction | None:
     try:
-        eps = parse_fraction(text)
+        return parse_radius(text)
     except ValueError:
         return None
-    return eps if 0 <= eps <= 1 else None
 
 
 def _first_name(paths: RunPaths) -> str | None:

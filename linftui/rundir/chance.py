@@ -27,5 +27,5 @@ def chance_caution(dataset: str, clean_accuracy: float, n: int) -> str:
         return ""
     return (
         f"at chance level: clean accuracy {clean_accuracy:.4f} at p = inf, and always giving the same answer "
-        f"is worth {chance:.4f}; try a smaller optimizer.lr or more epochs"
+        f"would score {chance:.4f}; try a smaller optimizer.lr or more epochs"
     )

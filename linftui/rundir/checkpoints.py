@@ -11,6 +11,7 @@ from linftui.rundir.folders import finish_replacements
 from linftui.rundir.paths import CheckpointPaths, RunPaths
 from linftui.rundir.reader import complete_checkpoints, read_record
 from linftui.rundir.records import TrainerRecord
+from linftui.rundir.store import read_recipe
 
 _STEP = re.compile(r"\d{1,18}", re.ASCII)
 
@@ -31,6 +32,13 @@ def choose(paths: RunPaths, which: str) -> CheckpointPaths | None:
     return best_checkpoint(paths, record) if which == "best" else checkpoint_at(paths, step_named(which))
 
 
+def newest_readable(paths: RunPaths) -> CheckpointPaths | None:
+    """The newest complete checkpoint whose record can be read: a damaged one is passed over."""
+    finish_saving(paths)
+    readable = (checkpoint for checkpoint in complete_checkpoints(paths) if _record_of(checkpoint))
+    return max(readable, key=age_of, default=None)
+
+
 def finish_saving(paths: RunPaths) -> None:
     """What a killed process saved may lack nothing but its name."""
     with contextlib.suppress(OSError):  # a run that can only be read has the checkpoints that it has
@@ -40,10 +48,11 @@ def finish_saving(paths: RunPaths) -> None:
 def best_checkpoint(paths: RunPaths, latest: TrainerRecord | None) -> CheckpointPaths:
     """The one that the record of the latest calls the best. Raises NoSuchCheckpointError without one."""
     if latest is None or latest.best is None:
-        raise NoSuchCheckpointError(
-            f"{paths.id} has no best checkpoint",
-            "set data.holdout in the recipe: the test set must not choose one",
-        )
+        hint = "set data.holdout in the recipe: the test set must not choose one"
+        with contextlib.suppress(LinftuiError):
+            if read_recipe(paths).data.holdout:
+                hint = "its held-out images have not been evaluated yet"
+        raise NoSuchCheckpointError(f"{paths.id} has no best checkpoint", hint)
     return checkpoint_at(paths, latest.best.step)
 
 

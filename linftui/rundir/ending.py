@@ -34,7 +34,7 @@ def why_it_ended(
         return f"its supervisor was killed; step {last.step:,} was saved"
     if last is not None and last.event == "finished":
         return f"its supervisor was killed; the training came to its end, step {last.step:,}"
-    return "its processes are gone without a word"
+    return "its processes are gone and left no message"
 
 
 def read_why_it_ended(paths: RunPaths, state: str | None, attempt: int | None) -> str:

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+DEFAULT_ROOT = Path("runs")  # the folder of run directories, in the current folder
+
 
 @dataclass(frozen=True)
 class RunPaths:

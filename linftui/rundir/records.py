@@ -292,6 +292,7 @@ class CertifyTask(Record, frozen=True, kw_only=True):
     drafts: list[str]  # where each is made, before it is whole
     done: Int  # so many are whole; the next is being made
     warnings: list[str] = []  # about damaged checkpoints passed over, and pictures that could not be drawn
+    stopped: bool = False  # it was asked to stop, and did
 
 
 class CertificateSummary(Record, frozen=True, kw_only=True):

@@ -13,17 +13,15 @@ from pathlib import Path
 
 from linftui.errors import LinftuiError, RecipeError, RunDirectoryError, RunNotFoundError, UsageError
 from linftui.files import open_lock, open_regular
-from linftui.recipe.schema import GREATEST_COUNT, Recipe, parse_fraction
+from linftui.recipe.schema import GREATEST_COUNT, Recipe, parse_radius
 from linftui.rundir.chance import chance_caution
 from linftui.rundir.moments import when_made
-from linftui.rundir.paths import RunPaths
+from linftui.rundir.paths import DEFAULT_ROOT, RunPaths
 from linftui.rundir.reader import last_metrics, read_record
 from linftui.rundir.records import MetaRecord, StateRecord
 from linftui.rundir.state import State, run_state
 from linftui.rundir.writer import cannot_write
 from linftui.user_folders import from_home
-
-DEFAULT_ROOT = Path("runs")  # of the current folder
 
 PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
@@ -72,7 +70,7 @@ class RunStore:
                 hint = "--runs-dir and LINFTUI_RUNS_DIR name the folder of runs"
                 raise UsageError(f"there is no folder {self.root}", hint) from error
         except NotADirectoryError as error:
-            raise UsageError(f"{self.root} is no folder of runs, but a file") from error
+            raise UsageError(f"{self.root} is a file, not a folder of runs") from error
         except OSError as error:
             raise RunDirectoryError(f"{self.root}: cannot be listed: {error.strerror or error}") from error
 
@@ -170,7 +168,9 @@ class RunStore:
         if (exact := self._exactly(name)) is not None:
             return exact
         meant = self.find(name)
-        raise RunNotFoundError(f"no run in {self.root} is called just {name!r}", f"do you mean {meant.id}?")
+        raise RunNotFoundError(
+            f"no run in {self.root} is called exactly {name!r}", f"do you mean {meant.id}?"
+        )
 
     def _exactly(self, name: str) -> RunPaths | None:
         path = from_home(name)
@@ -238,13 +238,6 @@ def read_recipe(paths: RunPaths) -> Recipe:
     raise RunDirectoryError(f"{paths.id} cannot be used: {reason}")
 
 
-def _radius(text: str) -> float:
-    eps = parse_fraction(text)
-    if not 0 <= eps <= 1:
-        raise ValueError(f"must lie in [0, 1], in pixel units, got {text}")
-    return float(eps)
-
-
 def summarise(paths: RunPaths) -> RunSummary:
     """A run at a glance, from the small files and the end of the metrics."""
     problem = ""
@@ -252,7 +245,7 @@ def summarise(paths: RunPaths) -> RunSummary:
     meta = eps = current = None
     try:
         meta = read_meta(paths)
-        eps = _radius(meta.eps_test)
+        eps = float(parse_radius(meta.eps_test))
         current = read_record(paths.state, StateRecord)
         state = run_state(paths)
     except LinftuiError as error:

@@ -67,7 +67,7 @@ def cannot_write(path: Path, error: OSError) -> RunDirectoryError:
     elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         hint = "check the permissions"
     elif error.errno == errno.ENOENT and current_folder_is_gone():
-        hint = "the folder that you are in was removed: go to another"
+        hint = "the current folder was removed: change to another"
     else:
         hint = ""
     return RunDirectoryError(f"{path}: cannot be written: {error.strerror or error}", hint)

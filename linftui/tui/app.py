@@ -254,7 +254,7 @@ class Dashboard(BackgroundApp):
                 question.text = f"It goes on as a new attempt, from step {step:,}."
                 question.yes = f"resume from step {step:,}"
 
-        question = ConfirmScreen(f"Resume {row.summary.id}?", "It goes on as a new attempt.", "resume")
+        question = ConfirmScreen(f"Resume {row.summary.id}?", "Looking for its newest checkpoint.", "")
         self.push_screen(question, answered)
         self.find_out(question, lambda: operations.resume_point(row.paths), found)
 
@@ -311,7 +311,7 @@ class Dashboard(BackgroundApp):
     def action_suspend_process(self) -> None:
         """Suspends the dashboard as a job of its shell; without such a shell nobody could go on with it."""
         if self.is_headless or self.is_web or os.getpgrp() == os.getsid(0):
-            self.tell("there is no shell here that could bring the dashboard back")
+            self.tell("there is no shell here to bring the dashboard back")
         else:
             with self.suspend():  # the terminal is the shell's before anybody is stopped
                 os.killpg(0, signal.SIGTSTP)  # what has started the dashboard too: the shell waits for that

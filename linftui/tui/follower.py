@@ -35,7 +35,7 @@ class Standing:
     stop: StopStages | None = None  # None: nobody asked the current attempt to stop
     checkpoints: tuple[int, ...] = ()  # steps
     certifications: tuple[CertificationProgress, ...] = ()  # newest first
-    certificates: tuple[Certificate, ...] = ()  # verified ones first, newest first
+    certificates: tuple[Certificate, ...] = ()  # the one that counts first
     bad_lines: int = 0
     problem: str = ""
     gone: bool = False  # the directory is no longer there

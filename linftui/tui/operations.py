@@ -1,5 +1,6 @@
 """What keys do to runs. Each of these may block, so it is called in a thread and never by a widget."""
 
+import shlex
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,7 +8,7 @@ from fractions import Fraction
 from pathlib import Path
 
 from linftui.devices import DeviceSnapshot, snapshot
-from linftui.errors import CertificationError, LinftuiError, UsageError
+from linftui.errors import CertificationError, CheckpointError, DeviceError, LinftuiError, UsageError
 from linftui.launch.begin import begin_attempt, begin_run, plan_resume
 from linftui.launch.certification import (
     CertificationProgress,
@@ -19,10 +20,11 @@ from linftui.launch.certification import (
 from linftui.launch.control import stop_run
 from linftui.launch.plan import LaunchPlan, plan_devices
 from linftui.recipe.load import LoadedRecipe, load_recipe, recipe_folders
-from linftui.recipe.schema import parse_fraction
+from linftui.recipe.schema import parse_radius
 from linftui.rundir.certificates import certificate_name
-from linftui.rundir.checkpoints import choose, step_of
+from linftui.rundir.checkpoints import choose, newest_readable, step_of
 from linftui.rundir.paths import CertifyLogPaths, RunPaths
+from linftui.rundir.reader import complete_checkpoints
 from linftui.rundir.state import run_state
 from linftui.rundir.store import RunStore, read_recipe
 
@@ -100,15 +102,29 @@ def stop(paths: RunPaths, *, at_once: bool) -> None:
 
 
 def resume_point(paths: RunPaths) -> int | None:
-    """The step that `resume` goes on from if the latest checkpoint is intact; None where there is none."""
-    checkpoint = choose(paths, "latest")
-    return None if checkpoint is None else step_of(checkpoint)
+    """The step that `resume` goes on from, if that checkpoint's tensors are intact; None: from the beginning.
+
+    Raises:
+        CheckpointError: all that were saved are damaged.
+    """
+    checkpoint = newest_readable(paths)
+    if checkpoint is not None:
+        return step_of(checkpoint)
+    if complete_checkpoints(paths):
+        raise CheckpointError(
+            f"{paths.id} has no intact checkpoint to go on from", "start another run of its recipe"
+        )
+    return None
 
 
 def resume(paths: RunPaths, tell: Tell) -> int:
     """Begins the next attempt of a run, and returns its number. Raises LinftuiError."""
     tell(f"resuming {paths.id}")
-    plan = plan_resume(paths)
+    try:
+        plan = plan_resume(paths)
+    except DeviceError as error:  # those of the attempt before
+        other = f"choose others with: linftui resume {shlex.quote(str(paths.root))} --devices ..."
+        raise DeviceError(error.message, other) from error
     recipe = read_recipe(paths)
     _fetch(recipe.data.dataset, recipe.data.root, tell)
     return begin_attempt(paths, plan)
@@ -151,7 +167,8 @@ def _refuse_what_goes_on(request: CertifyRequest, wanted: list[Fraction]) -> Non
     going_on = {paths.root.name for found in running for paths, _ in found.certificates}
     if names <= going_on:
         raise UsageError(
-            f"just this is being certified already, of {folder}", "wait for its end, or stop it with ctrl+s"
+            f"this very certification of {folder} is already running",
+            "wait for its end, or stop it with ctrl+s",
         )
 
 
@@ -176,12 +193,9 @@ def radii(request: CertifyRequest) -> list[Fraction]:
 
 def _radius(text: str) -> Fraction:
     try:
-        eps = parse_fraction(text.strip())
+        return parse_radius(text)
     except ValueError as error:
-        raise UsageError(f"eps {error}") from error
-    if not 0 <= eps <= 1:
-        raise UsageError(f"eps must lie in [0, 1], in pixel units, got {text.strip()}")
-    return eps
+        raise UsageError(f"--eps {error}") from error
 
 
 def _fetch(dataset: str, root: str | None, tell: Tell) -> None:

@@ -100,7 +100,7 @@ class TestLogs:
         log = "runs/two/logs/attempt-001/rank-1.log"
         said = done.stderr.splitlines()
         assert said[0] == (
-            f"linftui: following {log} until attempt 1 ends; what happens meanwhile is told here"
+            f"linftui: following {log} until attempt 1 ends; the run's events are printed here meanwhile"
         )
         assert said[-2:] == ["linftui: finished: 36 steps", "linftui: attempt 1 finished"]
         assert "linftui: checkpoint: step 36" in said and "checkpoint" not in done.stdout
@@ -246,7 +246,7 @@ class TestRm:
     @pytest.mark.parametrize("name", ["tiny", "latest"])
     def test_it_wants_the_whole_name(self, fails: Fails, copied_run: Path, name: str) -> None:
         before = sorted(copied_run.rglob("*"))
-        sentence = f"no run in runs is called just '{name}'; do you mean tiny-run?"
+        sentence = f"no run in runs is called exactly '{name}'; do you mean tiny-run?"
         assert fails(2, "rm", name, "-y") == sentence
         assert fails(2, "rm", "tiny-run", name, "-y") == sentence
         assert sorted(copied_run.rglob("*")) == before

@@ -27,7 +27,7 @@ def from_a_folder_that_is_gone(
 def test_several_ranks_train_in_any_folders_whatever_the_environment_says(
     tiny_recipe: Path, tmp_path: Path
 ) -> None:
-    odd = tmp_path / "t m#é%41"
+    odd = tmp_path / "t m#é%41$$${local_rank}"
     odd.mkdir()
     others = {"PET_MODULE": "1", "LOGLEVEL": "debug", "TORCH_DISTRIBUTED_DEBUG": "DETAIL", "WORLD_SIZE": "x"}
     done = from_a_folder_that_is_gone(
@@ -44,7 +44,7 @@ def test_what_is_to_be_written_where_there_is_no_folder_any_more_is_told_so(tmp_
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == (
         "linftui: runs: cannot be written: No such file or directory; "
-        "the folder that you are in was removed: go to another\n"
+        "the current folder was removed: change to another\n"
     )
 
 
@@ -58,12 +58,20 @@ def test_the_doctor_looks_from_a_folder_that_is_gone(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_a_folder_whose_name_is_no_text_holds_runs_like_any_other(copied_run: Path) -> None:
     folder = copied_run.parent.rename(copied_run.parents[1] / os.fsdecode(b"r\xff\xfe"))
+    strict = {**os.environ, "PYTHONIOENCODING": "utf-8:strict"}
+
+    def run(*command: str) -> subprocess.CompletedProcess[bytes]:
+        words = [sys.executable, "-m", "linftui", *command, "--runs-dir", folder]
+        return subprocess.run(words, capture_output=True, env=strict)
+
     for command in (["certify", "tiny-run", "--limit", "5"], ["show", "tiny-run"]):
-        done = subprocess.run(
-            [sys.executable, "-m", "linftui", *command, "--runs-dir", folder], capture_output=True
-        )
+        done = run(*command)
         assert (done.returncode, done.stderr) == (0, b""), done.stderr
     assert b"certificate         step-00000036-eps-0.1-first-5: certified " in done.stdout
+    # What is passed over is named in the log, by its path.
+    (folder / "tiny-run" / "checkpoints" / "step-00000036" / "trainer.json").write_text("damaged")
+    done = run("certify", "tiny-run", "--limit", "5")
+    assert done.returncode == 0 and b"step-00000036" in done.stderr, done.stderr
 
 
 @pytest.mark.parametrize("command", ["run digits", "resume tiny-run --checkpoint 24", "certify tiny-run"])
@@ -83,7 +91,7 @@ def test_where_nothing_temporary_can_be_written_that_is_told_and_nothing_begun(
     )  # fmt: skip
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == (
-        "linftui: training and certifying need a folder for temporary files, and none can be written; "
-        "set TMPDIR to one that can\n"
+        "linftui: training and certifying need a folder for temporary files, and none is writable; "
+        "set TMPDIR to one that is\n"
     )
     assert [path for path in sorted(folder.rglob("*")) if "certify" not in str(path)] == before

@@ -45,7 +45,7 @@ class TestUsage:
             "bad.yaml: not valid YAML: unacceptable character #x001b"
         )
         assert fails(2, "run", "~nobody-of-that-name/x.yaml") == (
-            "~nobody-of-that-name/x.yaml: there is no home folder ~nobody-of-that-name; give the whole path"
+            "~nobody-of-that-name/x.yaml: there is no home folder ~nobody-of-that-name; give the full path"
         )
 
     @pytest.mark.parametrize(

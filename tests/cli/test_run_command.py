@@ -43,7 +43,8 @@ def shown(linftui: Command, run: str) -> dict[str, Any]:
 def killed(run: Path) -> str:
     """How a rank that was killed from outside is told of."""
     log = f"{run}/logs/attempt-001/rank-0.log"
-    return f"the training process was killed by SIGKILL, perhaps for its memory; its log is {log}"
+    how = "was killed by SIGKILL, perhaps because it used too much memory"
+    return f"the training process {how}; its log is {log}"
 
 
 @pytest.mark.parametrize("pages", range(4))
@@ -218,7 +219,7 @@ class TestFollowing:
 
     @pytest.mark.parametrize(
         ("name", "value", "why"),
-        [("TERM", "dumb", "TERM=dumb cannot show it"), ("CI", "true", "CI=true says that nobody watches")],
+        [("TERM", "dumb", "TERM=dumb cannot show it"), ("CI", "true", "CI=true says nobody is watching")],
     )
     def test_where_nobody_watches_a_terminal_gets_plain_lines(
         self, tiny_recipe: Path, tmp_path: Path, name: str, value: str, why: str

@@ -98,7 +98,7 @@ class TestShow:
         ("event", "why"),
         [
             ("stopped", "its supervisor was killed; step 36 was saved"),
-            ("warning", "its processes are gone without a word"),
+            ("warning", "its processes are gone and left no message"),
         ],
     )
     def test_of_a_crashed_run_it_says_why(
@@ -171,7 +171,7 @@ class TestLs:
         assert linftui("--runs-dir", "runs", "ls").returncode == 0  # the one that a first run makes
         (tmp_path / "nosuch").write_text("")
         for command in (["ls"], ["show", "tiny"]):
-            assert fails(2, *command, "--runs-dir", "nosuch") == "nosuch is no folder of runs, but a file"
+            assert fails(2, *command, "--runs-dir", "nosuch") == "nosuch is a file, not a folder of runs"
         (tmp_path / "nosuch").unlink()
         (tmp_path / "nosuch").mkdir()
         assert linftui("ls", "--runs-dir", "nosuch").stdout.startswith("no runs in nosuch")

@@ -254,6 +254,7 @@ class TestCauses:
             ("http://127.0.0.1:9", "Connection refused"),
             (f"http://{'a' * 300}:80", "label too long"),
             ("http://user:secret@127.0.0.1:99999", "Failed to parse: http://127.0.0.1:99999"),
+            ("http://user:p@secret@127.0.0.1:99999", "Failed to parse: http://127.0.0.1:99999"),
             (
                 "gopher://127.0.0.1:9",
                 "Proxy URL had unsupported scheme gopher, should use http:// or https://",

@@ -249,6 +249,11 @@ class TestPlanResume:
         cores = usable_cores()
         assert plan_resume(stopped, devices="cpu") == LaunchPlan(devices=("cpu",), threads=cores)
 
+    def test_named_again_they_keep_their_threads_and_so_the_bits(self, stopped: RunPaths) -> None:
+        self.trained_on(stopped, ["cpu"], threads=17)
+        assert plan_resume(stopped, devices="cpu").threads == 17
+        assert plan_resume(stopped, devices="cpu", threads=2).threads == 2
+
     def test_a_run_that_never_started_begins_anywhere(self, stopped: RunPaths) -> None:
         stopped.state.unlink()
         assert plan_resume(stopped).ranks == 1

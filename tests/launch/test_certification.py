@@ -124,7 +124,9 @@ def test_one_that_is_stopped_keeps_what_is_whole_by_then(copy: RunPaths, going_o
 def test_one_that_is_killed_is_not_said_to_go_on(copy: RunPaths, going_on: CertifyLogPaths) -> None:
     os.kill(worker_of(going_on).process.pid, signal.SIGKILL)
     wait_for(lambda: not is_alive(worker_of(going_on).process))
-    assert (only(copy).state, only(copy).error) == ("failed", "it was stopped before its end")
+    progress = only(copy)
+    assert progress.state == "failed" and not progress.refused
+    assert progress.error.startswith(f"it died and left no message; its log is {going_on.log}")
 
 
 @pytest.mark.slow
@@ -298,6 +300,7 @@ def test_the_certification_of_a_run_is_not_one_of_its_copy(
     write_record(logs.worker, member)
     second = RunPaths(shutil.copytree(copy.root, tmp_path / "second"))
     assert (only(copy).state, only(second).state) == ("running", "failed")
+    assert only(second).error == "the run was copied while it went on"
     stop_certification(second, only(second).logs)
     time.sleep(0.05)
     assert sleeper.poll() is None
@@ -309,7 +312,9 @@ def test_one_that_was_cut_off_by_a_restart_of_the_machine_is_not_going_on(copy: 
     assert process is not None
     before = structs.replace(this_host(), boot_id="before the restart")
     write_record(logs.worker, MemberRecord(host=before, process=process))
-    assert (only(copy).state, only(copy).error) == ("failed", "it was stopped before its end")
+    assert (only(copy).state, only(copy).error) == (
+        "failed", f"it died and left no message; its log is {logs.log}"
+    )  # fmt: skip
 
 
 def test_one_on_another_machine_is_going_on_while_it_writes(copy: RunPaths) -> None:

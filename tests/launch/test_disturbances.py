@@ -188,7 +188,7 @@ class TestFrozen:
         os.kill(members(slow.paths)["rank-0"].pid, signal.SIGSTOP)
         ended = finish(slow)
         assert (ended.outcome, ended.code) == ("crashed", -signal.SIGKILL)
-        assert ended.message == "rank 0 hung: it showed no life for 30 s"
+        assert ended.message == "rank 0 hung: it gave no sign of life for 30 s"
         log = slow.paths.rank_log(1, 0)
         assert str(log) in ended.hint and "most recent call first" in log.read_text()
 

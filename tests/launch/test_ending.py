@@ -37,8 +37,8 @@ def test_last_words_about_memory_are_told(log: Path, said: str, code: int) -> No
     ("code", "starved", "words"),
     [
         (3, False, "ended with exit code 3"),
-        (-9, False, "was killed by SIGKILL, perhaps for its memory"),
-        (-9, True, "was killed by SIGKILL for want of memory"),
+        (-9, False, "was killed by SIGKILL, perhaps because it used too much memory"),
+        (-9, True, "was killed by SIGKILL because memory ran out"),
         (-11, True, "was killed by SIGSEGV"),  # which the kernel does not use for that
         (-63, False, "was killed by signal 63"),
     ],
@@ -50,8 +50,8 @@ def test_without_them_the_exit_code_is_told(log: Path, code: int, starved: bool,
 
 
 def test_a_rank_that_the_kernel_killed_is_not_guessed_about(log: Path) -> None:
-    assert how_it_ended(None, log, starved=True) == "was killed for want of memory"
-    assert how_it_ended(None, log, starved=False) == "died without a word"
+    assert how_it_ended(None, log, starved=True) == "was killed because memory ran out"
+    assert how_it_ended(None, log, starved=False) == "died and left no message"
 
 
 def test_only_the_end_of_a_log_counts(log: Path) -> None:

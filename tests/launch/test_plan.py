@@ -99,7 +99,7 @@ def test_the_cpu_can_be_asked_for_where_there_are_gpus() -> None:
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        ("cpu:5", "--devices cpu:5 asks for 5 ranks, but this machine has 4 cores; ask for fewer"),
+        ("cpu:5", "--devices cpu:5 asks for 5 ranks, but linftui may use 4 cores; ask for fewer"),
         ("gpu:4", "--devices gpu:4 asks for 4 ranks, but this machine has 3 GPUs; ask for fewer"),
         ("cpu:0", "--devices cpu:0 asks for no rank at all"),
         ("gpu:0", "--devices gpu:0 asks for no rank at all"),
@@ -204,7 +204,7 @@ def test_only_visible_gpus_are_taken(
         (
             "MIG-aaaa",
             "auto",
-            "CUDA_VISIBLE_DEVICES names MIG-aaaa, a part of a GPU (MIG), and linftui takes whole ones; "
+            "CUDA_VISIBLE_DEVICES names MIG-aaaa, part of a GPU (MIG), and linftui uses whole GPUs only; "
             "name a whole GPU, or choose --devices cpu",
         ),
     ],
@@ -219,14 +219,14 @@ def test_what_is_hidden_is_refused_by_name(
 @pytest.mark.parametrize("spec", ["MIG-aaaa", "0,MIG-GPU-aaaa/1/0"])
 def test_a_part_of_a_gpu_is_refused_by_name(spec: str) -> None:
     part = spec.removeprefix("0,")
-    assert refusal(spec, machine(ALIKE)).startswith(f"--devices names {part}, a part of a GPU (MIG)")
+    assert refusal(spec, machine(ALIKE)).startswith(f"--devices names {part}, part of a GPU (MIG)")
 
 
 def test_a_number_that_may_mean_either_of_two_gpus_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """CUDA counts the fastest first, unless it is told not to; NVML counts along the bus."""
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
     assert refusal("auto", machine(GPUS)) == (
-        "CUDA_VISIBLE_DEVICES=1 may mean either of two GPUs, since those here differ; "
+        "CUDA_VISIBLE_DEVICES=1 is ambiguous, since the GPUs here differ; "
         "set CUDA_DEVICE_ORDER=PCI_BUS_ID, or name UUIDs"
     )
     monkeypatch.setenv("CUDA_DEVICE_ORDER", "PCI_BUS_ID")

@@ -21,6 +21,7 @@ from linftui.rundir.records import (
 )
 from linftui.rundir.writer import LineAppender, write_record
 
+KILLED = "was killed by SIGKILL, perhaps because it used too much memory"
 LOST = ("RankLostError", "the connection to another rank was lost")
 
 
@@ -95,14 +96,14 @@ def test_if_the_others_only_lost_a_connection_the_silent_one_is_the_cause(
         says(paths, rank, LOST, time=10.0)
     ended = verdict(paths, 1, 3, 1)
     assert ended.outcome == "crashed"
-    assert ended.message == f"rank {silent} died without a word"
+    assert ended.message == f"rank {silent} died and left no message"
     assert ended.hint == f"its log is {paths.rank_log(1, silent)}"
 
 
 def test_a_rank_that_was_seen_to_go_first_is_the_cause_even_if_the_others_say_nothing(
     paths: RunPaths,
 ) -> None:
-    message = "rank 1 died without a word"
+    message = "rank 1 died and left no message"
     assert judged(paths, ranks=3, code=1, lost=1) == ("crashed", 1, message)
     says(paths, 2, LOST, time=10.0)
     assert judged(paths, ranks=3, code=1, lost=1) == ("crashed", 1, message)
@@ -112,7 +113,7 @@ def test_a_rank_that_was_seen_to_go_first_is_the_cause_even_if_the_others_say_no
     ("code", "fate"),
     [
         (-11, "was killed by SIGSEGV"),
-        (-9, "was killed by SIGKILL, perhaps for its memory"),
+        (-9, KILLED),
         (-63, "was killed by signal 63"),
         (3, "ended with exit code 3"),
     ],
@@ -154,7 +155,7 @@ def test_what_a_rank_could_not_write_down_but_reported_counts_as_well(paths: Run
 
 def test_a_rank_that_hung_is_named_unless_somebody_failed_before(paths: RunPaths) -> None:
     says(paths, 0, LOST, time=10.0)
-    message = "rank 1 hung: it showed no life for 30 s"
+    message = "rank 1 hung: it gave no sign of life for 30 s"
     assert judged(paths, ranks=2, code=-9, hung=1) == ("crashed", -9, message)
     says(paths, 0, ("OSError", "the cause"), time=20.0)
     assert judged(paths, ranks=2, code=-9, hung=1) == ("failed", 1, "the cause")
@@ -169,9 +170,14 @@ def test_if_all_lost_a_connection_nobody_is_said_to_have_died(paths: RunPaths) -
 @pytest.mark.parametrize(
     ("ranks", "code", "message", "log"),
     [
-        (1, -9, "the training process was killed by SIGKILL, perhaps for its memory", "rank-0.log"),
+        (
+            1,
+            -9,
+            f"the training process {KILLED}",
+            "rank-0.log",
+        ),
         (1, 3, "the training process ended with exit code 3", "rank-0.log"),
-        (2, -9, "torchrun was killed by SIGKILL, perhaps for its memory", "torchrun.log"),
+        (2, -9, f"torchrun {KILLED}", "torchrun.log"),
         (2, 1, "torchrun ended with exit code 1", "torchrun.log"),
     ],
 )
@@ -211,15 +217,13 @@ def test_without_events_the_exit_code_and_the_last_checkpoint_tell_how_it_ended(
     found, said_code, message = judged(paths, ranks=1, code=code)
     assert (found, said_code) == (outcome, code)
     assert f"judged by its exit code, since {paths.events}: cannot be read" in message
-    assert message.startswith(
-        "the training process was killed by SIGKILL, perhaps for its memory; " if code else "judged"
-    )
+    assert message.startswith(f"the training process {KILLED}; " if code else "judged")
 
 
 def test_a_damaged_error_file_counts_as_silence(paths: RunPaths) -> None:
     says(paths, 0, LOST, time=10.0)
     paths.error(1, 1).write_text("{")
-    assert judged(paths, ranks=2, code=1)[2].startswith("rank 1 died without a word")
+    assert judged(paths, ranks=2, code=1)[2].startswith("rank 1 died and left no message")
 
 
 def test_the_verdict_is_a_record_that_can_be_kept(paths: RunPaths) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from linftui.errors import CheckpointError, NoSuchCheckpointError, UsageError
-from linftui.rundir.checkpoints import choose, step_of
+from linftui.rundir.checkpoints import choose, newest_readable, step_of
 from linftui.rundir.paths import RunPaths
 from linftui.rundir.records import BestRecord, TrainerRecord, WindowSums
 from linftui.rundir.writer import write_record
@@ -64,6 +64,22 @@ def test_the_best_is_the_one_that_the_latest_names(paths: RunPaths) -> None:
     paths.checkpoint(24).complete.unlink()
     with pytest.raises(NoSuchCheckpointError, match="no complete checkpoint at step 24; it has: 12, 36"):
         choose(paths, "best")
+
+
+def test_a_best_that_is_still_to_come_is_told_so(paths: RunPaths, tiny_recipe: Path) -> None:
+    save(paths, 12)
+    paths.resolved.write_text(tiny_recipe.read_text().replace("digits}", "digits, holdout: 100}"))
+    with pytest.raises(NoSuchCheckpointError, match="its held-out images have not been evaluated yet$"):
+        choose(paths, "best")
+
+
+def test_one_to_go_on_from_is_the_newest_that_can_be_read(paths: RunPaths) -> None:
+    assert newest_readable(paths) is None
+    for step in (12, 24):
+        save(paths, step)
+    assert newest_readable(paths) == paths.checkpoint(24)
+    paths.checkpoint(24).trainer.write_text("damaged")
+    assert newest_readable(paths) == paths.checkpoint(12)
 
 
 @pytest.mark.parametrize(

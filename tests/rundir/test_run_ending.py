@@ -18,10 +18,10 @@ def event(name: EventName, attempt: int = 2) -> EventRecord:
     [
         ("failed", 2, FULL, ["stopped"], "the disk is full; free some"),
         ("failed", None, FULL, [], "the disk is full; free some"),  # somebody has deleted state.json
-        ("crashed", 3, FULL, [], "its processes are gone without a word"),  # an earlier attempt said so
+        ("crashed", 3, FULL, [], "its processes are gone and left no message"),  # an earlier attempt said so
         ("running", 3, FULL, [], ""),
         ("crashed", 2, None, ["stopped"], "its supervisor was killed; step 1,234 was saved"),
-        ("crashed", 2, None, ["stopped", "warning"], "its processes are gone without a word"),
+        ("crashed", 2, None, ["stopped", "warning"], "its processes are gone and left no message"),
         ("crashed", 2, None, ["finished"],
          "its supervisor was killed; the training came to its end, step 1,234"),
         ("lost", 2, None, [],

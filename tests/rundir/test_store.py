@@ -201,8 +201,8 @@ class TestFind:
     @pytest.mark.parametrize(
         ("name", "said"),
         [
-            ("cifar", "no run in runs is called just 'cifar'; do you mean cifar-1?"),
-            ("latest", "no run in runs is called just 'latest'; do you mean digits-2?"),
+            ("cifar", "no run in runs is called exactly 'cifar'; do you mean cifar-1?"),
+            ("latest", "no run in runs is called exactly 'latest'; do you mean digits-2?"),
             ("digit", "digit could be digits, digits-1, digits-2; give more of the name"),
             ("zebra", "no run 'zebra' in runs"),
             ("", "no run '' in runs"),

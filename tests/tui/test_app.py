@@ -18,7 +18,7 @@ from person import Person, end
 from linftui.errors import UsageError
 from linftui.rundir.paths import RunPaths
 from linftui.rundir.reader import read_record
-from linftui.rundir.records import CertificateSummary, ExitRecord, TrainerRecord
+from linftui.rundir.records import CertificateSummary, ExitRecord, StateRecord, TrainerRecord
 from linftui.rundir.state import run_state
 from linftui.rundir.writer import write_record
 from linftui.tui import operations
@@ -62,7 +62,7 @@ def test_what_goes_on_is_said_on_leaving(
 
 def test_what_is_no_folder_of_runs_is_said_before_the_terminal_is_taken(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(UsageError, match="file is no folder of runs, but a file"):
+    with pytest.raises(UsageError, match="file is a file, not a folder of runs"):
         open_dashboard(tmp_path / "file")
 
 
@@ -174,6 +174,12 @@ def test_resuming_asks_and_says_from_where(
         await person.press("U")
         await person.sees("resume from step 24")
         await person.press("n")
+        for checkpoint in stopped.checkpoints.iterdir():
+            (checkpoint / "trainer.json").write_text("damaged")
+        await person.press("U")
+        await person.sees("That did not work", "tiny-run has no intact checkpoint to go on from")
+        await person.press("escape", "enter", "escape")  # what is asked below has no yes
+        assert begun == []
         shutil.rmtree(stopped.checkpoints)
         await person.press("U")
         await person.sees("There is no checkpoint: it starts again from step 0.", "start again")
@@ -199,7 +205,7 @@ def test_a_resume_key_pressed_twice_resumes_once(
     async def script(person: Person) -> None:
         await person.sees("■ stopped")
         await person.press_twice("U")
-        await person.sees("Resume tiny-run?")
+        await person.sees("Resume tiny-run?", "resume from step 36")
         assert len(person.app.screen_stack) == 3
         await person.press("enter", "U", "enter")  # typed ahead
         await person.sees("resuming tiny-run already")
@@ -208,6 +214,45 @@ def test_a_resume_key_pressed_twice_resumes_once(
 
     show(stopped.root.parent, script)
     assert begun == ["tiny-run"]
+
+
+def test_nothing_is_resumed_before_it_is_said_from_where(
+    stopped: RunPaths, show: Show, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, found = list[str](), threading.Event()
+
+    def resume_point(paths: RunPaths) -> int:
+        found.wait(60)
+        return 36
+
+    monkeypatch.setattr(operations, "resume", lambda paths, tell: begun.append(paths.id))
+    monkeypatch.setattr(operations, "resume_point", resume_point)
+
+    async def script(person: Person) -> None:
+        await person.sees("■ stopped")
+        await person.press("U")
+        await person.sees("Resume tiny-run?", "Looking for its newest checkpoint.")
+        await person.press("enter", "y")
+        found.set()
+        await person.sees("resume from step 36")
+        assert begun == []
+
+    show(stopped.root.parent, script)
+
+
+def test_devices_that_are_gone_are_told_with_how_to_choose_others(stopped: RunPaths, show: Show) -> None:
+    state = read_record(stopped.state, StateRecord)
+    assert state is not None
+    write_record(stopped.state, structs.replace(state, devices=["GPU-gone"]))
+
+    async def script(person: Person) -> None:
+        await person.sees("■ stopped")
+        await person.press("U")
+        await person.sees("resume from step 36")
+        await person.press("enter")
+        await person.sees("there is no GPU GPU-gone here", "choose others with: linftui resume", "--devices")
+
+    show(stopped.root.parent, script)
 
 
 def test_an_error_of_the_reading_thread_ends_the_dashboard(

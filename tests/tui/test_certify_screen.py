@@ -87,7 +87,7 @@ def test_mistakes_are_said(
         screen.query_one(f"#{field}", Input).value = value
         await person.sees(said)
         await person.press("enter")
-        await person.sees("mend what is said in red first")
+        await person.sees("fix what is shown in red first")
         screen.query_one(f"#{field}", Input).value = RIGHT[field]
         await person.until(lambda: said not in person.screen())
         assert person.app.screen is screen

@@ -3,6 +3,7 @@
 import errno
 import os
 import shutil
+import time
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from linftui.launch.certification import certifications
 from linftui.rundir import certificates
 from linftui.rundir.certificates import UNFINISHED
 from linftui.rundir.liveness import describe_process, this_host
-from linftui.rundir.paths import RunPaths
+from linftui.rundir.paths import CertifyLogPaths, RunPaths
 from linftui.rundir.reader import read_all, read_record
 from linftui.rundir.records import CertifyTask, ErrorRecord, MemberRecord, MetaRecord
 from linftui.rundir.writer import write_record
@@ -87,7 +88,7 @@ def standing_of(paths: RunPaths) -> Standing:
 
 def told(standing: Standing) -> list[str]:
     """What the head of the run's screen says of its certificates."""
-    return [line.plain for line in certificate_lines(standing.certifications, standing.certificates)]
+    return [line.plain for line in certificate_lines(standing.certifications, standing.certificates, 200)]
 
 
 @pytest.mark.parametrize(("forge", "reason"), FORGERIES.values(), ids=FORGERIES)
@@ -108,21 +109,32 @@ def test_a_certification_that_was_refused_leaves_the_head_as_it_was(certified_ru
     paths = RunPaths(certified_runs / "tiny-run")
     before = told(standing_of(paths))
 
-    def fails(tag: str, *, begun: bool) -> None:
-        logs = paths.certify_logs(tag)
+    def fails(tag: str, *, begun: bool, later_s: float = 1.0, words: int = 1) -> CertifyLogPaths:
+        time_of_it = time.strftime("%Y%m%d-%H%M%S", time.gmtime(time.time() + later_s))
+        logs = paths.certify_logs(f"{time_of_it}-{tag}")
         logs.root.mkdir()
         if begun:
             write_record(logs.task, CertifyTask(certificates=["a"], drafts=[".a"], done=0, warnings=[]))
         write_record(
-            logs.error, ErrorRecord(error="", message=f"{tag} failed", hint="", exit_code=1, time=0.0)
+            logs.error,
+            ErrorRecord(error="", message=f"{tag}{' failed' * words}", hint="", exit_code=1, time=0.0),
         )
+        return logs
 
-    fails("9991", begun=False)
+    fails("1", begun=False)
     assert told(standing_of(paths)) == before
-    fails("9992", begun=True)
-    assert told(standing_of(paths)) == ["certify 9992 failed", *before]
-    fails("9993", begun=False)
-    assert told(standing_of(paths)) == ["certify 9992 failed", *before]
+    fails("2", begun=True)
+    assert told(standing_of(paths)) == ["certify: 2 failed", *before]
+    fails("3", begun=False)
+    assert told(standing_of(paths)) == ["certify: 2 failed", *before]
+    # Made while a clock was a year ahead, and an hour ago: it is not the newest for ever.
+    ahead = fails("4", begun=True, later_s=365 * 86_400)
+    os.utime(ahead.root, (time.time() - 3600,) * 2)
+    assert told(standing_of(paths)) == ["certify: 2 failed", *before]
+    fails("5", begun=True, later_s=2.0, words=200)
+    head = told(standing_of(paths))
+    assert head[0].startswith("certify: 5 failed failed") and head[2].endswith(" …")
+    assert len(head) == 3 + len(before)
 
 
 def test_the_head_tells_the_certificate_that_counts_and_others_as_what_they_are(certified_runs: Path) -> None:
@@ -185,5 +197,5 @@ def test_a_certification_that_is_going_on_never_says_that_something_is_proved(ce
         [line] = told(standing_of(paths))
         assert line.startswith("certify ") and "proved" not in line
     edit(draft.summary, certified_accuracy=7.5)
-    [line] = told(standing_of(paths))
-    assert line.startswith("certify ") and "proved" not in line and "7.5" not in line
+    head = " ".join(told(standing_of(paths)))
+    assert head.startswith("certify: ") and "proved" not in head and "7.5" not in head

@@ -82,7 +82,7 @@ def test_a_later_attempt_is_told_later_though_the_clock_was_set_back(runs: Path)
         (ExitRecord(attempt=1, outcome="failed", code=1, time=1e9, message="no\x1broom", hint="free some"),
          " attempt 1 failed: no\ufffdroom; free some"),
         (ExitRecord(attempt=1, outcome="stopped", code=0, time=1e9), " attempt 1 stopped"),
-        (None, " attempt 1 crashed: its processes are gone without a word"),
+        (None, " attempt 1 crashed: its processes are gone and left no message"),
     ],
 )  # fmt: skip
 def test_the_last_line_says_how_it_ended(runs: Path, ended: ExitRecord | None, said: str) -> None:

@@ -75,7 +75,7 @@ def test_mistakes_are_said_as_one_types(runs: Path, show: Show, begun: list[Laun
         await person.sees("  optimizer.lr=[red]: optimizer.lr must be a number")
         changes.focus()
         await person.press("enter")
-        await person.sees("mend what is said in red first")
+        await person.sees("fix what is shown in red first")
         changes.value = "epochs='3"
         await person.sees("changes: no closing quotation")
         changes.value = "epochs=95 p.end_epoch=99"

@@ -1,6 +1,8 @@
 """What keys do to runs, without a screen: each says what it does, and refuses in a sentence."""
 
+import subprocess
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -9,7 +11,7 @@ import pytest
 from person import revive
 
 from linftui.devices import snapshot
-from linftui.errors import DataError, LinftuiError, RunStateError, UsageError
+from linftui.errors import CertificationError, DataError, LinftuiError, RunStateError, UsageError
 from linftui.launch.certification import certifications
 from linftui.rundir.paths import RunPaths
 from linftui.rundir.records import HostRecord, MemberRecord, ProcessRecord
@@ -17,6 +19,8 @@ from linftui.rundir.store import RunStore
 from linftui.rundir.writer import write_record
 from linftui.tui import operations
 from linftui.tui.operations import CertifyRequest, LaunchRequest
+
+Command = Callable[..., subprocess.CompletedProcess[str]]
 
 
 def test_a_stop_that_somebody_asked_for_already_is_not_asked_for_twice(runs: Path) -> None:
@@ -69,7 +73,7 @@ def test_radii_are_exact_and_asked_for_once() -> None:
 
     assert radii(" 8/255,0.1 , 0.10") == [Fraction(8, 255), Fraction(1, 10)]
     for wrong in ("", "0.1,", "1.5", "-1/2", "eps"):
-        with pytest.raises(UsageError, match="^eps "):
+        with pytest.raises(UsageError, match="^--eps "):
             radii(wrong)
 
 
@@ -112,12 +116,29 @@ def test_what_is_being_certified_is_not_begun_again(runs: Path) -> None:
     operations.certify(CertifyRequest(paths, many, devices="cpu"), lambda _: None)
     for again in (many, "0.398"):  # also a part of it
         for checkpoint in ("latest", "36"):
-            with pytest.raises(UsageError, match="being certified already, of step-00000036"):
+            with pytest.raises(UsageError, match="certification of step-00000036 is already running"):
                 operations.certify(CertifyRequest(paths, again, checkpoint, devices="cpu"), lambda _: None)
     for other in (CertifyRequest(paths, "0.5"), CertifyRequest(paths, "0.398", means="re-estimated")):
         operations.certify(replace(other, devices="cpu"), lambda _: None)
     assert len(certifications(paths)) == 3
     operations.stop_certifying(paths)
+
+
+@pytest.mark.slow
+def test_one_whose_process_dies_while_it_loads_has_not_begun(
+    runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, linftui: Command
+) -> None:
+    (tmp_path / "lib" / "torch").mkdir(parents=True)
+    dies = "import os, signal; os.kill(os.getpid(), signal.SIGSEGV)"
+    (tmp_path / "lib" / "torch" / "__init__.py").write_text(dies)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "lib"))
+    paths = RunPaths(runs / "tiny-run")
+    with pytest.raises(CertificationError, match="^it died and left no message; .*: Segmentation fault$"):
+        operations.certify(CertifyRequest(paths, "0.1", devices="cpu"), lambda _: None)
+    assert [progress.refused for progress in certifications(paths)] == [True]
+    done = linftui("certify", paths.root, "--devices", "cpu")
+    assert done.stderr.startswith("linftui: the certification was killed by SIGSEGV; its log is ")
+    assert done.stderr.endswith("which ends with: Fatal Python error: Segmentation fault\n")
 
 
 @pytest.mark.slow

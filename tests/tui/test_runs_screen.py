@@ -109,6 +109,19 @@ def test_filtering_as_one_types(runs: Path, show: Show) -> None:
     show(runs, script)
 
 
+@pytest.mark.parametrize("key", ["escape", "ctrl+c"])
+def test_a_filter_is_taken_away_and_the_dashboard_stays(runs: Path, show: Show, key: str) -> None:
+    async def script(person: Person) -> None:
+        await person.sees("tiny-run")
+        await person.press("slash", *"nothing")
+        await person.sees("No run matches the filter")
+        await person.press(key)
+        await person.sees("tiny-run")
+        assert not person.app.screen.query_one("#filter", Input).display
+
+    show(runs, script)
+
+
 def test_what_is_typed_right_after_the_filters_key_is_no_command(runs: Path, show: Show) -> None:
     paths = revive(runs / "tiny-run")
 

@@ -1,5 +1,7 @@
 """The panel beside the table: whatever a run was made from is told whole, over as many lines as it takes."""
 
+import os
+import time
 from pathlib import Path
 
 import pytest
@@ -49,6 +51,17 @@ def test_what_happened_a_long_name_and_a_path_are_told_to_their_ends(lines: list
     assert any(line.rstrip().endswith("word end") for line in lines)
     assert "".join(lines).startswith("a-name-that-is-" * 5 + "long")
     assert any(line.rstrip().endswith("recipe.yaml") for line in lines)
+
+
+@pytest.mark.parametrize(("written_s_ago", "told"), [(7200, "2h ago"), (-7200, "-")])
+def test_a_run_that_says_the_future_is_as_old_as_its_file(runs: Path, written_s_ago: int, told: str) -> None:
+    paths = RunPaths(runs / "tiny-run")
+    edit(paths.meta, created=time.time() + 1e6)
+    os.utime(paths.meta, (time.time() - written_s_ago,) * 2)
+    panel = SidePanel()
+    panel.show(look(paths), read_facts(paths))
+    [line] = [line.plain for line in panel.make_lines(60, 200) if line.plain.startswith("started")]
+    assert line.split(maxsplit=1)[1].startswith(told)
 
 
 @pytest.mark.parametrize(

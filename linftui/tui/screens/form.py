@@ -88,7 +88,7 @@ class FormScreen(Listener):
         if not self.is_active:
             return  # enter was pressed twice, and the first one has closed the form
         if self._wrong:
-            self.notify("mend what is said in red first", severity="warning", markup=False)
+            self.notify("fix what is shown in red first", severity="warning", markup=False)
             self._typed()  # it may be right by now: a checkpoint was saved, a file was mended
             return
         self._tell(self._verdict)

@@ -41,7 +41,8 @@ CERTIFY_KEYS = [
 class ConfirmScreen(ModalScreen[bool]):
     """A question that is answered yes or no.
 
-    `text` and `yes` may be set while it is asked, once more is known.
+    `text` and `yes` may be set while it is asked, once more is known; until `yes` says what a yes does, there
+    is none.
 
     Args:
         question: what is asked, in a few words.
@@ -67,11 +68,12 @@ class ConfirmScreen(ModalScreen[bool]):
         with VerticalScroll(classes="box"):
             yield Static(Content.styled(clean(self._question), "bold $bright"))
             yield Static(Content(clean(self.text)), classes="paragraph")
-            yield Static(keys_line(("enter", self.yes), ("esc", "leave it")))
+            yield Static(keys_line(*([("enter", self.yes)] if self.yes else []), ("esc", "leave it")))
 
     def action_answer(self, yes: bool) -> None:
         """Closes with the answer."""
-        self.dismiss(yes)
+        if self.yes or not yes:
+            self.dismiss(yes)
 
 
 class ProblemScreen(ModalScreen[None]):

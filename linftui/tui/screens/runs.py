@@ -143,9 +143,9 @@ class RunsScreen(CommandScreen):
         self.set_focus(self.table)
 
     def on_key(self, event: Key) -> None:
-        """Escape takes the filter away; arrows move the cursor while one types."""
+        """Escape and ctrl+c take the filter away; arrows move the cursor while one types."""
         field = self.query_one("#filter", Input)
-        if event.key == "escape" and field.display:
+        if field.display and (event.key == "escape" or (event.key == "ctrl+c" and self.focused is field)):
             event.stop()
             field.value, field.display = "", False
             self.set_focus(self.table)

@@ -122,7 +122,7 @@ class RunHead(Lines):
         if standing.bad_lines:
             many = "1 line" if standing.bad_lines == 1 else f"{standing.bad_lines:,} lines"
             lines.append(Content.styled(f"{many} of its files cannot be read", "$warning"))
-        return [*lines, *certificate_lines(standing.certifications, standing.certificates)]
+        return [*lines, *certificate_lines(standing.certifications, standing.certificates, width)]
 
     def _problem(self, width: int) -> list[Content]:
         standing = self._model.standing
@@ -133,11 +133,16 @@ class RunHead(Lines):
             (standing.row.summary.caution, "$warning"),
         )
         text, style = next((each for each in told if each[0]), ("", ""))
-        lines = wrapped(clean(text), width, style) if text else []
-        if len(lines) > PROBLEM_LINES:
-            *lines, last = lines[:PROBLEM_LINES]
-            lines.append(Content.assemble(last.truncate(width - 2), (" …", style)))
-        return lines
+        return problem_lines(text, width, style)
+
+
+def problem_lines(text: str, width: int, style: str) -> list[Content]:
+    """What went wrong, over a few lines; a longer text is cut."""
+    lines = wrapped(clean(text), width, style) if text else []
+    if len(lines) > PROBLEM_LINES:
+        *lines, last = lines[:PROBLEM_LINES]
+        lines.append(Content.assemble(last.truncate(width - 2), (" …", style)))
+    return lines
 
 
 def stop_line(stop: StopStages, width: int) -> Content:
@@ -171,7 +176,7 @@ def _stop_stages(stop: StopStages, asked: str, seen: str) -> Content:
 
 
 def certificate_lines(
-    certifications: Sequence[CertificationProgress], certificates: Sequence[Certificate]
+    certifications: Sequence[CertificationProgress], certificates: Sequence[Certificate], width: int
 ) -> list[Content]:
     """What is being certified, what went wrong with the newest certification, the certificate that counts.
 
@@ -180,7 +185,7 @@ def certificate_lines(
     begun = [progress for progress in certifications if not progress.refused]
     lines = [running_line(progress) for progress in begun if progress.state == "running"]
     if begun and begun[0].state == "failed":
-        lines.append(Content.assemble(("certify ", "bold $error"), (clean(begun[0].error), "$error")))
+        lines += problem_lines(f"certify: {begun[0].error}", width, "$error")
     if certificates:
         lines.append(certificate_line(certificates[0]))
     return lines

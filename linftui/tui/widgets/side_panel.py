@@ -40,7 +40,7 @@ class SidePanel(Lines):
             return []
         lines = [*_title(self._row, width), Content.empty(), *self._problem(width), *self._figures()]
         if self._facts is not None:
-            lines += [Content.empty(), *_made_from(self._facts, width)]
+            lines += [Content.empty(), *_made_from(self._facts, self._row.summary.created, width)]
             if height and len(lines) > height:
                 return [*lines[: height - 1], Content.styled("… the run's recipe has every value", "$faint")]
             lines.append(Content.empty())
@@ -106,14 +106,15 @@ def _title(row: RunRow, width: int) -> list[Content]:
     ]
 
 
-def _made_from(facts: RunFacts, width: int) -> list[Content]:
+def _made_from(facts: RunFacts, created: float | None, width: int) -> list[Content]:
     lines = []
     if (meta := facts.meta) is not None:
         lines += whole_fact("recipe", clean(meta.recipe), clean(meta.recipe_source), width)
         lines.append(fact("seed", str(meta.seed)))
         for place, override in enumerate(meta.overrides):
             lines += whole_fact("changed" if place == 0 else "", clean(override), "", width)
-        lines += whole_fact("started", f"{age(meta.created)} ago", clean(meta.host), width)
+        ago = "-" if created is None else f"{age(created)} ago"
+        lines += whole_fact("started", ago, clean(meta.host), width)
     if (recipe := facts.recipe) is not None:
         eps = recipe.eps
         lines.append(fact("eps", format_fraction(eps.test), f"trained at {format_fraction(eps.train)}"))
