@@ -263,7 +263,12 @@ def torture(campaign: Campaign, case: str, disturbances: int) -> Result:
         return result
     while result.disturbances < disturbances:
         before = result.disturbances
-        act(campaign, result, min(ROUND, disturbances - before))
+        try:
+            act(campaign, result, min(ROUND, disturbances - before))
+        except TortureError as error:
+            result.given_up += 1
+            result.notes.append(str(error))
+            result.disturbances += 1
         if result.disturbances == before:
             break
     return result

@@ -56,6 +56,7 @@ class Result:
     unreadable: int = 0
     orphans: int = 0
     wrong_states: int = 0
+    given_up: int = 0  # runs that could not be disturbed as planned
     unlike: int = 0  # runs or certificates that ended otherwise than undisturbed ones
     compared: int = 0
     wrong_for_s: float = 0.0  # the longest that a state was wrong at a stretch
@@ -64,7 +65,9 @@ class Result:
 
     @property
     def failed(self) -> bool:
-        return bool(self.lost_lines + self.unreadable + self.orphans + self.wrong_states + self.unlike)
+        return bool(
+            self.lost_lines + self.unreadable + self.orphans + self.wrong_states + self.given_up + self.unlike
+        )
 
 
 class TortureError(Exception):
@@ -235,13 +238,26 @@ class Tortured:
 
         if n % 3 == 0:  # in training
             enough = self.chance.randint(1, 2 * EPOCH)
-            insist(lambda: len(done()) >= enough, "a step")
+            self._insist(lambda: len(done()) >= enough, "a step")
         elif n % 3 == 1:  # while it starts
             moment = time.monotonic() + self.chance.uniform(0, self.start_up_s)
-            insist(lambda: time.monotonic() > moment or done(), "a moment while it starts")
+            self._insist(lambda: time.monotonic() > moment or done(), "a moment while it starts")
         else:  # at the end of an epoch, when it evaluates and saves
-            insist(lambda: any(step % EPOCH == 0 for step in done()), "the end of an epoch")
+            self._insist(lambda: any(step % EPOCH == 0 for step in done()), "the end of an epoch")
             time.sleep(self.chance.uniform(0, 0.3))
+
+    def _insist(self, condition: Callable[[], object], what: str) -> None:
+        """Waits for something; where it does not come, the ranks are asked what they do instead."""
+        if wait_for(condition):
+            return
+        left = processes(self.paths.root)
+        for process in left:
+            if process.role == "rank":
+                os.kill(process.pid, signal.SIGQUIT)
+        time.sleep(2.0)
+        logs = sorted(self.paths.logs(current_attempt(self.paths)).glob("*.log"))
+        told = "".join(f"\n---- {log.name}\n{log.read_text(errors='replace')[-4000:]}" for log in logs)
+        raise TortureError(f"waited in vain: {what}; it is {run_state(self.paths)}, with {left}{told}")
 
     def kill_one(self, target: str) -> float:
         """Kills a process of that kind, and returns when it was gone."""
@@ -324,10 +340,10 @@ class Tortured:
 
     def finish(self) -> None:
         """Lets the run come to its end and compares it with the undisturbed one, bit by bit."""
-        insist(lambda: run_state(self.paths) not in GOING_ON, "the end")
+        self._insist(lambda: run_state(self.paths) not in GOING_ON, "the end")
         if run_state(self.paths) != "finished":
             self.begin().communicate(timeout=PATIENCE_S)
-            insist(lambda: run_state(self.paths) not in GOING_ON, "the end")
+            self._insist(lambda: run_state(self.paths) not in GOING_ON, "the end")
         self.check_lines()
         self.result.compared += 1
         if difference := self._difference():

@@ -27,6 +27,13 @@ LAYERS = [(5120, 3072), *[(5120, 5120)] * 4, (10, 5120)]  # [M, K] of the paper'
 POWERS = [8.0, 8.5, 12.0, 25.0, 37.3, 50.0, 100.0, 300.0, 1000.0]
 EPOCHS, STEPS_AN_EPOCH, RAMP = 1300, 98, (100, 1250)
 _CHAINS, _ROUNDS = 16, 20_000
+_SOURCE = str(Path(__file__).parent / "kernels" / "limits.cu")
+LIMITS = {  # what a unit does at most: its kernel, and the elements an instruction
+    "FADD + FMNMX": (Kernel(_SOURCE, "limit_fold"), 1),
+    "HADD2 + HMNMX2": (Kernel(_SOURCE, "limit_half"), 2),
+    "LG2 + EX2": (Kernel(_SOURCE, "limit_special"), 1),
+    "issue (FFMA)": (Kernel(_SOURCE, "limit_issue"), 1),
+}
 
 
 @dataclass(frozen=True)
@@ -103,13 +110,7 @@ def measure_limits(device: torch.device, repeats: int) -> dict[str, Row]:
     blocks = launcher.multiprocessors * 4
     numbers, out = torch.rand(512, device=device), torch.empty(blocks * 256, device=device)
     rows = {}
-    for name, entry, elements in (
-        ("FADD + FMNMX", "limit_fold", 1),
-        ("HADD2 + HMNMX2", "limit_half", 2),
-        ("LG2 + EX2", "limit_special", 1),
-        ("issue (FFMA)", "limit_issue", 1),
-    ):
-        kernel = Kernel(str(Path(__file__).parent / "kernels" / "limits.cu"), entry)
+    for name, (kernel, elements) in LIMITS.items():
 
         def work(kernel: Kernel = kernel) -> None:
             launcher(kernel, (blocks, 1, 1), numbers, out, _ROUNDS)

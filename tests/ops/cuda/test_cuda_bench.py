@@ -14,7 +14,6 @@ from linftui.bench.cuda_ops import POWERS, Row, schedule_seconds, table
 from linftui.bench.rivals import Rival, compiled_broadcast, load_rival
 from linftui.errors import DeviceError, UsageError
 from linftui.ops import reference
-from linftui.ops.cuda.catalogue import Kernel
 from linftui.ops.cuda.compiler import compile_kernel
 
 
@@ -139,9 +138,8 @@ def test_what_a_user_would_compile_is_right() -> None:
         assert torch.allclose(y, reference.norm_dist_forward(x, weight, p), rtol=1e-5)
 
 
-@pytest.mark.parametrize("entry", ["limit_fold", "limit_half", "limit_special", "limit_issue"])
-def test_the_limits_compile(entry: str) -> None:
+@pytest.mark.parametrize("name", cuda_ops.LIMITS)
+def test_the_limits_compile(name: str) -> None:
     pytest.importorskip("cuda.core", reason="no cuda-core here: pip install 'linftui[cuda]'")
-    source = Path(cuda_ops.__file__).parent / "kernels" / "limits.cu"
-    code, report = compile_kernel(Kernel(str(source), entry), "sm_90")
+    code, report = compile_kernel(cuda_ops.LIMITS[name][0], "sm_90")
     assert code[:4] == b"\x7fELF" and "0 bytes spill stores" in report
