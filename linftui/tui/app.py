@@ -350,8 +350,8 @@ def open_dashboard(runs_dir: Path, open_run: RunPaths | None = None) -> int:
     _end_with_the_terminal()
     app.run()
     if going_on := sum(row.active for row in app.rows):
-        they_go, them = ("runs go", "them") if going_on > 1 else ("run goes", "it")
-        print(f"{going_on} {they_go} on; linftui shows {them} again")
+        runs_are, them = ("runs are", "them") if going_on > 1 else ("run is", "it")
+        print(f"{going_on} {runs_are} still going; run linftui to see {them}")
     return app.return_code or 0
 
 

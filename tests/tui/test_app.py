@@ -42,8 +42,8 @@ def test_it_starts_without_what_is_heavy() -> None:
     ("going_on", "said"),
     [
         (0, ""),
-        (1, "1 run goes on; linftui shows it again\n"),
-        (2, "2 runs go on; linftui shows them again\n"),
+        (1, "1 run is still going; run linftui to see it\n"),
+        (2, "2 runs are still going; run linftui to see them\n"),
     ],
 )
 def test_what_goes_on_is_said_on_leaving(

@@ -155,7 +155,7 @@ def test_a_run_is_launched_watched_left_stopped_resumed_and_certified_by_keys(
     wait_for(lambda: dots(tmux.screen()) != dots(early))  # the charts move
 
     tmux.type("q")
-    tmux.wait_for("1 run goes on", "ready>")
+    tmux.wait_for("1 run is still going", "ready>")
     attempt_goes_on(run, 1)
 
     tmux.command(linftui)
