@@ -22,7 +22,6 @@ from msgspec import structs
 
 from linftui import memory
 from linftui.errors import CheckpointError, DeviceError, LinftuiError, TrainingError, WorkerError
-from linftui.recipe.load import recipe_hash
 from linftui.recipe.schema import parse_fraction
 from linftui.rundir.fence import HeldFolder
 from linftui.rundir.liveness import describe_process, folder_identity, this_host
@@ -30,7 +29,7 @@ from linftui.rundir.paths import CertifyLogPaths, RunPaths
 from linftui.rundir.reader import read_record
 from linftui.rundir.records import CertifyTask, ErrorRecord, MemberRecord, RankReport, StateRecord, encode
 from linftui.rundir.stopping import WARNING_SIGNALS
-from linftui.rundir.store import read_meta, read_recipe
+from linftui.rundir.store import read_meta, read_resolved
 from linftui.rundir.writer import ReservedRecord, write_record
 from linftui.user_folders import temporary_folder
 
@@ -200,9 +199,9 @@ def _train_rank(options: argparse.Namespace, device_name: str, should_stop: Stop
     from linftui.train.trainer import Trainer
 
     paths, device = RunPaths(options.run), torch.device(device_name)
-    recipe = read_recipe(paths)
-    dataset = build_dataset(recipe, device)
-    trainer = Trainer(recipe, dataset, paths, options.attempt, should_stop, options.nonce)
+    resolved = read_resolved(paths)
+    dataset = build_dataset(resolved.recipe, device)
+    trainer = Trainer(resolved, dataset, paths, options.attempt, should_stop, options.nonce)
     if is_first():  # which the trainer has found to own the run
         _note_machine(paths, options.nonce, backend_name(device))
     for warning in _go_on(trainer, options):
@@ -236,7 +235,7 @@ def _go_on(trainer: "Trainer", options: argparse.Namespace) -> list[str]:
             "start another run of its recipe",
         )
     if checkpoint is not None:
-        if checkpoint.record.recipe_hash != recipe_hash(trainer.recipe):
+        if checkpoint.record.recipe_hash != trainer.recipe_hash:
             raise CheckpointError(f"checkpoint {checkpoint.paths.root.name} belongs to another recipe")
         trainer.resume_from(checkpoint)
     return skipped

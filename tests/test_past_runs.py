@@ -11,6 +11,8 @@ from platform import machine
 import pytest
 
 from linftui.ops.cpu.library import library
+from linftui.rundir.paths import RunPaths
+from linftui.rundir.store import read_meta, read_resolved
 
 FIXTURES = Path(__file__).parent / "fixtures"
 VERSIONS = sorted(path.name for path in FIXTURES.iterdir() if (path / "expected.json").exists())
@@ -39,6 +41,14 @@ def test_they_are_shown_with_all_that_is_known_of_them(past: Path, linftui: Comm
     assert (done.returncode, done.stderr) == (0, "")
     assert "step-00000330-eps-0.1: certified " in done.stdout and "unverified" not in done.stdout
     assert "re-estimated" in done.stdout
+
+
+def test_the_hash_of_their_recipes_holds(past: Path) -> None:
+    """Every checkpoint names it, and belongs to another recipe once it is another."""
+    for folder in past.iterdir():
+        if folder.is_dir():
+            paths = RunPaths(folder)
+            assert read_resolved(paths).hash == read_meta(paths).recipe_hash
 
 
 @pytest.mark.slow

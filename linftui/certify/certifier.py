@@ -27,14 +27,13 @@ from linftui.errors import CheckpointError
 from linftui.nn.bounds import certified_margin, pixel_boxes
 from linftui.nn.models import DistanceMLP
 from linftui.ops import backend_name
-from linftui.recipe.load import recipe_hash
 from linftui.recipe.schema import format_fraction
 from linftui.rundir.certificates import certificate_name
 from linftui.rundir.fence import HeldFolder
 from linftui.rundir.folders import finish_replacements, replace_folder
 from linftui.rundir.paths import CertificatePaths, RunPaths
 from linftui.rundir.records import CertificateSummary, ClassCount, SampleRecord, encode
-from linftui.rundir.store import read_recipe
+from linftui.rundir.store import read_resolved
 from linftui.rundir.writer import LineAppender, cannot_write, write_record
 from linftui.train.build import build_dataset, build_model
 from linftui.train.checkpoint import (
@@ -97,11 +96,12 @@ def load_subject(
         LinftuiError: a recipe, checkpoint or data set that cannot be used, or a condition that fails.
     """
     folder = HeldFolder(paths.root)
-    recipe = read_recipe(paths)
+    resolved = read_resolved(paths)
+    recipe = resolved.recipe
     dataset = build_dataset(recipe, device)
     model = build_model(recipe, dataset, device)
     checkpoint, warnings = find_checkpoint(paths, which, device, model)
-    if checkpoint.record.recipe_hash != recipe_hash(recipe):
+    if checkpoint.record.recipe_hash != resolved.hash:
         raise CheckpointError(f"checkpoint {checkpoint.paths.root.name} belongs to another recipe")
     restore_model(model, checkpoint)
     if means == "re-estimated":

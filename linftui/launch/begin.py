@@ -20,13 +20,13 @@ from linftui.launch.environment import START_FOLDER, inherited
 from linftui.launch.plan import LaunchPlan, plan_devices
 from linftui.launch.prepare import create_run
 from linftui.launch.removal import withdraw_run
-from linftui.recipe.load import LoadedRecipe, recipe_hash
+from linftui.recipe.load import LoadedRecipe
 from linftui.rundir.checkpoints import checkpoint_at, finish_saving
 from linftui.rundir.paths import RunPaths
 from linftui.rundir.reader import RunReader, complete_checkpoints, read_record
 from linftui.rundir.records import MetaRecord, StartRecord, StateRecord, TrainerRecord, decoder
 from linftui.rundir.state import run_state
-from linftui.rundir.store import RunStore, read_recipe
+from linftui.rundir.store import RunStore, read_resolved
 
 
 def begin_run(store: RunStore, loaded: LoadedRecipe, plan: LaunchPlan, name: str | None) -> RunPaths:
@@ -109,13 +109,13 @@ def plan_resume(
         RunStateError: the run is finished.
         LinftuiError: it cannot go on: its recipe, its metrics or its checkpoints cannot be used.
     """
-    recipe = read_recipe(paths)
+    recipe = read_resolved(paths)
     finish_saving(paths)
     if checkpoint is None and run_state(paths) == "finished":
         raise RunStateError(
             f"{paths.id} is finished", f"certify it with: linftui certify {shlex.quote(str(paths.root))}"
         )
-    _require_checkpoint(paths, recipe_hash(recipe), checkpoint)
+    _require_checkpoint(paths, recipe.hash, checkpoint)
     reader = RunReader(paths)
     for follow in (reader.metrics, reader.events, reader.devices):
         follow(1)  # what cannot be followed is not begun

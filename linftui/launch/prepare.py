@@ -10,7 +10,7 @@ from msgspec import structs
 from linftui import __version__
 from linftui.launch.plan import LaunchPlan
 from linftui.launch.programs import ask
-from linftui.recipe.load import LoadedRecipe, dump_recipe, recipe_hash
+from linftui.recipe.load import LoadedRecipe, resolved
 from linftui.recipe.schema import Recipe, format_fraction
 from linftui.rundir.liveness import this_host
 from linftui.rundir.paths import RunPaths
@@ -32,7 +32,8 @@ def create_run(store: RunStore, loaded: LoadedRecipe, plan: LaunchPlan, name: st
     recipe = _with_absolute_root(loaded.recipe)
     with store.creating(recipe.name, name) as (paths, draft):
         write_atomic(draft.recipe, loaded.text.encode())
-        write_atomic(draft.resolved, dump_recipe(recipe).encode())
+        whole = resolved(recipe)
+        write_atomic(draft.resolved, whole.text.encode())
         write_record(
             draft.meta,
             MetaRecord(
@@ -40,7 +41,7 @@ def create_run(store: RunStore, loaded: LoadedRecipe, plan: LaunchPlan, name: st
                 created=time.time(),
                 recipe=recipe.name,
                 recipe_source=loaded.source,
-                recipe_hash=recipe_hash(recipe),
+                recipe_hash=whole.hash,
                 overrides=list(loaded.overrides),
                 argv=sys.argv,
                 seed=recipe.seed,

@@ -10,7 +10,7 @@ import hashlib
 import math
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
@@ -36,12 +36,25 @@ FieldPath = tuple[str, ...]
 
 @dataclass(frozen=True)
 class LoadedRecipe:
-    """A checked recipe with what it was made from."""
+    """A checked recipe with what it was made from; `stated` are the values that stand there, by section."""
 
     recipe: Recipe
     source: str
     text: str
     overrides: tuple[str, ...] = ()
+    stated: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 (hex) of what stands there, however it is spelt; a checkpoint names its run's recipe by it.
+
+        It is asked of the resolved recipe of a run, in which every value stands that there was when the run
+        was made: a later version's new fields with defaults change nothing. `data.root` is left out: where
+        the same data lie differs from machine to machine.
+        """
+        recipe = structs.replace(self.recipe, data=structs.replace(self.recipe.data, root=None))
+        values = _restricted(to_builtins(recipe), self.stated)
+        return hashlib.sha256(msgspec.json.encode(values, order="deterministic")).hexdigest()
 
 
 class _Loader(yaml.SafeLoader):
@@ -189,7 +202,7 @@ def parse_recipe(text: str, source: str, overrides: Iterable[str] = ()) -> Loade
         recipe = msgspec.convert(values, Recipe, dec_hook=decode_custom)
     except msgspec.ValidationError as error:
         raise _explain(str(error), values, document) from error
-    return LoadedRecipe(recipe, source, text, kept)
+    return LoadedRecipe(recipe, source, text, kept, values)
 
 
 def _apply_override(values: dict[str, Any], document: _Document, override: str) -> None:
@@ -358,10 +371,13 @@ def to_builtins(recipe: Recipe) -> Any:
     return msgspec.to_builtins(recipe, enc_hook=encode_custom)
 
 
-def recipe_hash(recipe: Recipe) -> str:
-    """SHA-256 (hex) of the resolved recipe; a checkpoint names the recipe it belongs to by it.
+def _restricted(values: Any, stated: Any) -> Any:
+    """Of nested sections, the values whose keys are stated."""
+    if not isinstance(values, dict) or not isinstance(stated, dict):
+        return values
+    return {key: _restricted(value, stated[key]) for key, value in values.items() if key in stated}
 
-    `data.root` is left out: where the same data lie differs from machine to machine.
-    """
-    values = to_builtins(structs.replace(recipe, data=structs.replace(recipe.data, root=None)))
-    return hashlib.sha256(msgspec.json.encode(values, order="deterministic")).hexdigest()
+
+def resolved(recipe: Recipe) -> LoadedRecipe:
+    """The recipe as a run keeps it, with every value written out."""
+    return parse_recipe(dump_recipe(recipe), recipe.name)

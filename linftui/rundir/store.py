@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from linftui.errors import LinftuiError, RecipeError, RunDirectoryError, RunNotFoundError, UsageError
 from linftui.files import open_lock, open_regular
@@ -22,6 +23,9 @@ from linftui.rundir.records import MetaRecord, StateRecord
 from linftui.rundir.state import State, run_state
 from linftui.rundir.writer import cannot_write
 from linftui.user_folders import from_home
+
+if TYPE_CHECKING:
+    from linftui.recipe.load import LoadedRecipe
 
 PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
@@ -222,13 +226,18 @@ def read_meta(paths: RunPaths) -> MetaRecord:
 
 
 def read_recipe(paths: RunPaths) -> Recipe:
-    """The resolved recipe of a run. Raises LinftuiError where it is missing or damaged."""
+    """The recipe of a run. Raises LinftuiError where it is missing or damaged."""
+    return read_resolved(paths).recipe
+
+
+def read_resolved(paths: RunPaths) -> "LoadedRecipe":
+    """The same, as it stands in resolved.yaml."""
     from linftui.recipe.load import MAX_BYTES, parse_recipe  # YAML, which a listing of runs can do without
 
     try:
         with open_regular(paths.resolved) as file:
             text = file.read(MAX_BYTES).decode()
-        return parse_recipe(text, str(paths.resolved)).recipe
+        return parse_recipe(text, str(paths.resolved))
     except OSError as error:
         reason = f"{paths.resolved} cannot be read: {error.strerror or error}"
     except UnicodeDecodeError:

@@ -19,9 +19,8 @@ from linftui.errors import CheckpointError, TrainingError
 from linftui.nn.models import to_pixels
 from linftui.nn.ranks import world_size
 from linftui.ops.backends import kernels_at
-from linftui.recipe.load import recipe_hash
+from linftui.recipe.load import LoadedRecipe
 from linftui.recipe.schedule import PSchedule, cosine_lr
-from linftui.recipe.schema import Recipe
 from linftui.rundir.paths import RunPaths
 from linftui.rundir.records import (
     BestRecord,
@@ -58,7 +57,7 @@ class Trainer:
     All ranks hold the same network and the same figures at every step boundary; rank 0 writes them down.
 
     Args:
-        recipe: what to do.
+        resolved: what to do, as the run keeps it.
         dataset: on the device to train on.
         paths: the run directory.
         attempt: this attempt's number; the writer refuses once it is not the current one.
@@ -68,14 +67,15 @@ class Trainer:
 
     def __init__(
         self,
-        recipe: Recipe,
+        resolved: LoadedRecipe,
         dataset: Dataset,
         paths: RunPaths,
         attempt: int,
         should_stop: Callable[[], bool],
         nonce: str = "",
     ) -> None:
-        self.recipe, self.dataset, self.paths, self.attempt = recipe, dataset, paths, attempt
+        self.recipe, self.dataset, self.paths, self.attempt = resolved.recipe, dataset, paths, attempt
+        self.recipe_hash, recipe = resolved.hash, resolved.recipe
         self.should_stop = lambda: any_rank(should_stop())
         self.device = dataset.train.images.device
         self.writer = RunWriter(paths, attempt, nonce) if is_first() else None
@@ -349,7 +349,7 @@ class Trainer:
             epoch=self.epoch,
             seed=self.recipe.seed,
             steps_per_epoch=self.steps_per_epoch,
-            recipe_hash=recipe_hash(self.recipe),
+            recipe_hash=self.recipe_hash,
             window=WindowSums(
                 images=self.window_images,
                 loss=loss,

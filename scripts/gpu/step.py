@@ -14,7 +14,7 @@ from rows import arguments, conclude, tell
 
 from linftui.data.datasets import Dataset, ImageSet
 from linftui.ops.cuda.catalogue import every_kernel
-from linftui.recipe.load import load_recipe
+from linftui.recipe.load import load_recipe, resolved
 from linftui.rundir.liveness import folder_identity, this_host
 from linftui.rundir.paths import RunPaths
 from linftui.rundir.records import StateRecord
@@ -97,7 +97,7 @@ def measure(
         )  # fmt: skip
         write_record(paths.state, state)  # whose attempt it is, which the trainer looks for
         profile = Profile(first, on_gpu)
-        trainer = Trainer(recipe, dataset, paths, attempt=1, should_stop=profile)
+        trainer = Trainer(resolved(recipe), dataset, paths, attempt=1, should_stop=profile)
         weights = sum(parameter.nbytes for parameter in trainer.model.parameters())
         began = time.perf_counter()
         trainer.fit()

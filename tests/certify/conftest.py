@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from linftui.certify.certifier import Subject, load_subject
-from linftui.recipe.load import dump_recipe, parse_recipe
+from linftui.recipe.load import dump_recipe, parse_recipe, resolved
 from linftui.rundir.liveness import this_host
 from linftui.rundir.paths import RunPaths
 from linftui.rundir.records import StateRecord
@@ -62,7 +62,7 @@ def trained_run(tmp_path_factory: pytest.TempPathFactory) -> RunPaths:
             attempt=1, phase="running", host=this_host(), members=[], devices=["cpu"], threads=1, time=0.0
         ),
     )
-    trainer = Trainer(recipe, build_dataset(recipe, CPU), paths, 1, should_stop=lambda: False)
+    trainer = Trainer(resolved(recipe), build_dataset(recipe, CPU), paths, 1, should_stop=lambda: False)
     with one_thread():
         assert trainer.fit() == "finished"
     return paths

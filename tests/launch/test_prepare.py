@@ -14,7 +14,7 @@ from linftui.errors import LinftuiError, RunDirectoryError, UsageError
 from linftui.launch import prepare
 from linftui.launch.plan import LaunchPlan
 from linftui.launch.prepare import create_run
-from linftui.recipe.load import load_recipe, recipe_hash
+from linftui.recipe.load import load_recipe, resolved
 from linftui.rundir.paths import RunPaths
 from linftui.rundir.state import run_state
 from linftui.rundir.store import RunStore, read_meta, read_recipe
@@ -48,8 +48,8 @@ def test_meta_json_says_where_the_run_comes_from(create: Callable[..., RunPaths]
     assert (meta.id, meta.recipe, meta.recipe_source) == ("mine", "tiny", str(tiny_recipe))
     assert (meta.seed, meta.epochs, meta.eps_test) == (7, 3, "8/255")
     assert (meta.overrides, meta.argv) == (["seed=7", "eps.test=8/255"], sys.argv)
-    assert meta.recipe_hash == recipe_hash(load_recipe(tiny_recipe, ["seed=7", "eps.test=8/255"]).recipe)
-    assert meta.recipe_hash != recipe_hash(load_recipe(tiny_recipe).recipe)
+    assert meta.recipe_hash == resolved(load_recipe(tiny_recipe, ["seed=7", "eps.test=8/255"]).recipe).hash
+    assert meta.recipe_hash != resolved(load_recipe(tiny_recipe).recipe).hash
     assert (meta.devices, meta.host, meta.kernel_backend) == (["cpu"], os.uname().nodename, None)
     assert meta.versions["linftui"] == __version__ and {"python", "torch", "numpy"} < set(meta.versions)
 

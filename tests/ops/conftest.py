@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from linftui.data.datasets import load_dataset
-from linftui.recipe.load import parse_recipe
+from linftui.recipe.load import parse_recipe, resolved
 from linftui.rundir.liveness import this_host
 from linftui.rundir.paths import RunPaths
 from linftui.rundir.records import StateRecord
@@ -48,7 +48,7 @@ def train_slice(tmp_path: Path) -> TrainSlice:
         few = replace(
             digits, train=digits.train.subset(torch.arange(128)), test=digits.test.subset(torch.arange(32))
         )
-        trainer = Trainer(recipe, few, paths, 1, lambda: False)
+        trainer = Trainer(resolved(recipe), few, paths, 1, lambda: False)
         assert trainer.fit() == "finished" and trainer.writer is not None
         trainer.writer.close()
         return paths

@@ -6,9 +6,12 @@ import subprocess
 import sys
 from collections.abc import Callable
 from fractions import Fraction
+from hashlib import sha256
 from pathlib import Path
 
+import msgspec
 import pytest
+import yaml
 from example import TEXT, error_of, parse
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
@@ -21,7 +24,8 @@ from linftui.recipe.load import (
     dump_recipe,
     find_recipe,
     load_recipe,
-    recipe_hash,
+    parse_recipe,
+    resolved,
     to_builtins,
 )
 from linftui.recipe.schema import (
@@ -346,7 +350,7 @@ class TestThereAndBack:
     def test_any_recipe_written_out_reads_back_equal(self, recipe: Recipe) -> None:
         again = parse(dump_recipe(recipe))
         assert again == recipe
-        assert recipe_hash(again) == recipe_hash(recipe)
+        assert hash_of(again) == hash_of(recipe)
 
     def test_every_value_is_written_out(self) -> None:
         values = to_builtins(parse(TEXT))
@@ -355,24 +359,29 @@ class TestThereAndBack:
         assert values["checkpoint"] == {"every_epochs": 1, "keep": 2}
 
 
+def hash_of(recipe: Recipe) -> str:
+    """That of the resolved recipe which a run would keep."""
+    return resolved(recipe).hash
+
+
 class TestHash:
     def test_it_does_not_depend_on_how_the_file_is_written(self) -> None:
         head, body = TEXT.split("epochs: 10\n")
         moved = head + body + "epochs: 10\n"
         spelt = TEXT.replace("8/255", "0.0313725490196078431372549019607843").replace("0.03\n", "3e-2 # x\n")
-        assert recipe_hash(parse(moved)) == recipe_hash(parse(TEXT))
-        assert recipe_hash(parse(spelt, "eps.test=8/255")) == recipe_hash(parse(TEXT))
-        assert recipe_hash(parse(TEXT, "optimizer.beta1=0.9")) == recipe_hash(parse(TEXT))  # the default
+        assert hash_of(parse(moved)) == hash_of(parse(TEXT))
+        assert hash_of(parse(spelt, "eps.test=8/255")) == hash_of(parse(TEXT))
+        assert hash_of(parse(TEXT, "optimizer.beta1=0.9")) == hash_of(parse(TEXT))  # the default
 
     def test_it_is_the_same_in_another_process(self) -> None:
         program = (
             "import sys; from linftui.recipe.load import *;"
-            "print(recipe_hash(parse_recipe(sys.stdin.read(), 'x').recipe))"
+            "print(resolved(parse_recipe(sys.stdin.read(), 'x').recipe).hash)"
         )
         other = subprocess.run(
             [sys.executable, "-c", program], input=TEXT, capture_output=True, text=True, check=True
         )
-        assert other.stdout.strip() == recipe_hash(parse(TEXT))
+        assert other.stdout.strip() == hash_of(parse(TEXT))
 
     def test_every_change_of_a_value_changes_it(self) -> None:
         changes = ["name=b", "description=b", "seed=1", "epochs=11", "batch_size=33", "data.dataset=mnist"]
@@ -390,9 +399,28 @@ class TestHash:
             "objective.lam.end=0.002",
         ]
         changes += ["optimizer.lr=0.031", "optimizer.adam_eps=1e-11", "evaluation.reestimate_means=true"]
-        hashes = {recipe_hash(parse(TEXT, *change)) for change in [(), *((change,) for change in changes)]}
+        hashes = {hash_of(parse(TEXT, *change)) for change in [(), *((change,) for change in changes)]}
         assert len(hashes) == len(changes) + 1
         assert all(len(value) == 64 for value in hashes)
 
+    def test_it_is_what_it_has_always_been(self) -> None:
+        """Checkpoints of every run that people have kept name it."""
+        assert hash_of(parse(TEXT)) == "c429dcd47205e7401ae7291c4693cbc9a2b8213eeabab9f5d200ecdb5508b7ad"
+
+    @pytest.mark.parametrize(
+        ("section", "newer"),
+        [("checkpoint", "keep"), ("model", "identity"), ("p", "start"), ("optimizer", "beta2"), ("", "seed")],
+    )
+    def test_fields_that_were_not_there_when_a_run_was_made_do_not_count(
+        self, section: str, newer: str
+    ) -> None:
+        """As if a later version had brought one, with its default, in any section."""
+        values = to_builtins(parse(TEXT))
+        del (values[section] if section else values)[newer]
+        old = parse_recipe(yaml.safe_dump(values), "x")
+        assert old.recipe == parse(TEXT)
+        assert old.hash == sha256(msgspec.json.encode(values, order="deterministic")).hexdigest()
+        assert old.hash != hash_of(parse(TEXT))
+
     def test_where_the_data_lie_does_not_change_it(self) -> None:
-        assert recipe_hash(parse(TEXT, "data.root=x")) == recipe_hash(parse(TEXT))
+        assert hash_of(parse(TEXT, "data.root=x")) == hash_of(parse(TEXT))

@@ -21,7 +21,7 @@ from poor_file_systems import overlaid
 from torch import Tensor
 
 from linftui.errors import CheckpointError, RunDirectoryError
-from linftui.recipe.load import load_recipe
+from linftui.recipe.load import load_recipe, resolved
 from linftui.rundir.liveness import this_host
 from linftui.rundir.paths import CheckpointPaths, RunPaths
 from linftui.rundir.records import StateRecord, encode
@@ -114,7 +114,7 @@ def trainer_at(paths: RunPaths, recipe: Path, step: int) -> Trainer:
         attempt=1, phase="running", host=this_host(), members=[], devices=["cpu"], threads=1, time=0.0
     )
     write_record(paths.state, state)
-    trainer = Trainer(loaded, build_dataset(loaded, CPU), paths, 1, lambda: trainer.step >= step)
+    trainer = Trainer(resolved(loaded), build_dataset(loaded, CPU), paths, 1, lambda: trainer.step >= step)
     assert trainer.fit() == "stopped"
     return trainer
 
@@ -147,10 +147,10 @@ class TestRoundTrip:
             attempt=1, phase="running", host=this_host(), members=[], devices=["cpu"], threads=1, time=0.0
         )
         write_record(paths.state, state)
-        first = Trainer(recipe, dataset, paths, 1, lambda: first.step >= 17)
+        first = Trainer(resolved(recipe), dataset, paths, 1, lambda: first.step >= 17)
         assert first.fit() == "stopped"
 
-        second = Trainer(recipe, dataset, paths, 1, lambda: False)
+        second = Trainer(resolved(recipe), dataset, paths, 1, lambda: False)
         loaded, skipped = load_latest(paths, CPU, second.model)
         assert loaded is not None and skipped == []
         assert bits(second.model.state_dict()) != bits(first.model.state_dict())

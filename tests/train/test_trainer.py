@@ -19,7 +19,7 @@ from linftui.data.datasets import Dataset, load_dataset
 from linftui.data.loader import augment, batch_indices, epoch_order
 from linftui.errors import CheckpointError, StaleAttemptError, TrainingError
 from linftui.nn.models import to_pixels
-from linftui.recipe.load import parse_recipe
+from linftui.recipe.load import parse_recipe, resolved
 from linftui.recipe.schema import Recipe
 from linftui.rundir.liveness import this_host
 from linftui.rundir.paths import RunPaths
@@ -99,7 +99,7 @@ class Run:
             time=0.0,
         )  # fmt: skip
         write_record(self.paths.state, state)
-        trainer = Trainer(self.recipe, self.dataset, self.paths, self.attempt, should_stop)
+        trainer = Trainer(resolved(self.recipe), self.dataset, self.paths, self.attempt, should_stop)
         self.writers.append(trainer.writer)
         checkpoint, _ = load_latest(self.paths, CPU)
         if checkpoint is not None:
