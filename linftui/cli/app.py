@@ -10,7 +10,7 @@ import typer
 from typer.exceptions import TyperException
 
 from linftui import __version__
-from linftui.cli import bench, certify, control, data, doctor, recipe, run, runs
+from linftui.cli import bench, certify, completion, control, data, doctor, recipe, run, runs
 from linftui.cli.options import RunsDir
 from linftui.cli.render import fail, warn
 from linftui.cli.screen import has_screen, why_no_screen
@@ -75,6 +75,7 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal that has no "∞" shows "?"
+    completion.rejoin_words(os.environ)
     sys.exit(_run())
 
 

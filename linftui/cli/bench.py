@@ -3,6 +3,7 @@
 import os
 import platform
 import re
+import signal
 import sys
 from dataclasses import asdict
 from typing import Annotated, Literal
@@ -128,6 +129,7 @@ def dashboard(
     """Measure the dashboard in a terminal of 160 x 45: first paint, redraw, idle and live traffic."""
     from linftui.bench.dashboard import measure
 
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that its thousand runs are removed
     figures = measure(repeats, _say)
     machine = _machine()
     if as_json:

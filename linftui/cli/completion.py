@@ -5,15 +5,21 @@ the word into the line as it is. So only plain words are offered, whatever lies 
 """
 
 import contextlib
+import json
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, MutableMapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from linftui.rundir.paths import DEFAULT_ROOT, RunPaths
+
+if TYPE_CHECKING:
+    from linftui.recipe.schema import Recipe
+
+COMPLETE, BASH = "_LINFTUI_COMPLETE", "complete_bash"  # how typer's script for bash asks
 
 _PLAIN = re.compile(r"(~/)?[A-Za-z0-9._/][A-Za-z0-9._/=-]*|~/")
 
@@ -27,7 +33,11 @@ def recipes(incomplete: str) -> list[str]:
     from linftui.recipe.load import recipe_folders
 
     names = (path.stem for folder in recipe_folders() for path in folder.glob("*.yaml"))
-    return _offered([*names, *_recipe_files(incomplete)], incomplete)
+    offered = _offered([*names, *_recipe_files(incomplete)], incomplete)
+    if len(offered) == 1 and os.path.isdir(os.path.expanduser(offered[0])):
+        # A shell puts a blank behind a word that is the only one: what lies in the folder may be meant.
+        return _offered(_recipe_files(os.path.join(offered[0], "")), "") or offered
+    return offered
 
 
 def _recipe_files(incomplete: str) -> Iterator[str]:
@@ -69,11 +79,50 @@ def _is_given(context: Any) -> bool:  # typer has no type of its own for the out
     return source is not None and source.name in ("COMMANDLINE", "ENVIRONMENT")
 
 
-def fields(incomplete: str) -> list[str]:
-    """Paths of a recipe's values, as `--set` takes them."""
+def fields(context: typer.Context, incomplete: str) -> list[str]:
+    """What `--set` takes, with the values of the recipe that this line names so far, or those of digits."""
+    from linftui.errors import LinftuiError
+    from linftui.recipe.load import load_recipe
+
+    offered = list[str]()
+    named = context.params.get("recipe") or next(iter(context.args), None)  # as for `checkpoints`
+    for name in ("digits", named):
+        with contextlib.suppress(LinftuiError):
+            if name:
+                offered = _offered(_assignments(load_recipe(name).recipe), incomplete)
+    return offered
+
+
+def _assignments(recipe: "Recipe") -> Iterator[str]:
+    from linftui.recipe.load import to_builtins
     from linftui.recipe.schema import field_paths
 
-    return _offered((f"{path}=" for path in field_paths()), incomplete)
+    values = to_builtins(recipe)
+    for path in field_paths():
+        value = values
+        for key in path.split("."):
+            value = value[key]
+        yield f"{path}={value if isinstance(value, str) else json.dumps(value)}"
+
+
+def rejoin_words(environment: MutableMapping[str, str]) -> None:
+    """Puts words together again that bash takes apart at = and :, before they are completed.
+
+    The last one only where it is an option's value, which is offered as such: of another, bash keeps what
+    comes before its last part.
+    """
+    if environment.get(COMPLETE) != BASH:
+        return
+    words, at = environment.get("COMP_WORDS", "").split("\n"), int(environment.get("COMP_CWORD", 0))
+    joined, glued = list[str](), False
+    for place, word in enumerate(words[: at + 1]):
+        breaks = word in ("=", ":")
+        if joined and (breaks or glued) and (place < at or joined[-1].startswith("-")):
+            joined[-1] += word
+        else:
+            joined.append(word)
+        glued = breaks
+    environment.update(COMP_WORDS="\n".join(joined), COMP_CWORD=str(len(joined) - 1))
 
 
 def devices(incomplete: str) -> list[str]:

@@ -73,7 +73,11 @@ def _gpu_line(gpu: "Gpu") -> str:
 
 
 def _kernels() -> dict[str, Any]:
-    import torch
+    try:
+        import torch
+    except Exception as error:  # whatever it is, it is what a doctor is asked about
+        first = next(iter(str(error).splitlines()), "")
+        return {"backend": f"none: torch cannot be imported ({type(error).__name__}: {first})"}
 
     from linftui.certify.interval import check_arithmetic
     from linftui.errors import CertificationError

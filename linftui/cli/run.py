@@ -50,13 +50,17 @@ def run(
     for caution in loaded.recipe.cautions():
         warn(caution)
     plan = plan_devices(devices, snapshot(), threads)
+    store = RunStore(runs_dir)
+    store.require(new=True)
+    if name is not None:
+        store.named(name)
     if dry_run:
         _show_plan(loaded, plan, runs_dir, as_json)
         return 0
     if warning := logout_warning():
         warn(warning)
     fetch_with_progress(loaded.recipe.data.dataset, loaded.recipe.data.root)
-    paths = begin_run(RunStore(runs_dir), loaded, plan, name)
+    paths = begin_run(store, loaded, plan, name)
     return _watch(paths, 1, detach=detach, no_tui=no_tui, as_json=as_json)
 
 

@@ -281,6 +281,7 @@ def _cause(error: BaseException) -> str:
     while (earlier := error.__cause__ or error.__context__) is not None:
         error = earlier
     words = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    words = re.sub(r"^(Failed to parse).*", r"\1 its address", words)  # which may hold a password
     words = re.sub(r"^\[\w+: \w+\] | \(_ssl\.c:\d+\)$", "", words)  # what OpenSSL and Python add to it
     words = re.sub(r"//[^/\s]*@", "//", " ".join(words.split()))
     return words if len(words) <= _LONGEST_CAUSE else words[: _LONGEST_CAUSE - 3] + "..."

@@ -1,6 +1,7 @@
 """How a process ended that told nobody why: by its exit code, its log, and what the kernel did meanwhile."""
 
 import re
+import resource
 import signal
 from pathlib import Path
 
@@ -27,7 +28,12 @@ def how_it_ended(code: int | None, log: Path, *, starved: bool) -> str:
     how = f"was killed by {_signal(-code)}"
     if code != -signal.SIGKILL:
         return how
-    return f"{how} because memory ran out" if starved else f"{how}, perhaps because it used too much memory"
+    if starved:
+        return f"{how} because memory ran out"
+    seconds = resource.getrlimit(resource.RLIMIT_CPU)[1]
+    if seconds != resource.RLIM_INFINITY:
+        return f"{how}, perhaps because ulimit -t limits a process to {seconds} s of a processor"
+    return f"{how}, perhaps because it used too much memory"
 
 
 def _signal(number: int) -> str:

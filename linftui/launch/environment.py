@@ -15,7 +15,7 @@ START_FOLDER = "/"  # no folder of a user's is kept busy by that
 # some of it ends them.
 _OTHERS = re.compile(
     r"PET_.*|TORCH_?ELASTIC_.*|((LOCAL|GROUP|ROLE)_)?(WORLD_SIZE|RANK)|ROLE_NAME|MASTER_(ADDR|PORT)"
-    r"|LOGLEVEL|TORCH_DISTRIBUTED_DEBUG"
+    r"|LOGLEVEL|TORCH_DISTRIBUTED_DEBUG|TORCH_LOGS(_OUT)?"
 )
 _PATHS = ("HOME", "TMPDIR", "TEMP", "TMP", "XDG_CACHE_HOME", "LINFTUI_CACHE", "MPLCONFIGDIR")
 _PATH_LISTS = ("PYTHONPATH", "LD_LIBRARY_PATH")  # in which an empty entry is the current folder

@@ -21,7 +21,7 @@ from typing import Literal
 from msgspec import structs
 
 from linftui import memory
-from linftui.errors import LinftuiError, RunStateError, StaleAttemptError
+from linftui.errors import LinftuiError, RunStateError, StaleAttemptError, WorkerError
 from linftui.launch.control import (
     announced_ranks,
     clear_for_next_attempt,
@@ -333,7 +333,7 @@ def main(arguments: list[str]) -> int:
     for number in WARNING_SIGNALS:  # workers begin with this too: torchrun would die of them
         signal.signal(number, signal.SIG_IGN)
     try:
-        temporary_folder()  # asked here, where the workers will stand too
+        _check_temporary_folder(plan.ranks)  # asked here, where the workers will stand too
         supervisor = Supervisor(RunPaths(options.run), plan, options.checkpoint)
     except LinftuiError as error:
         _reply(StartRecord(message=error.message, hint=error.hint, exit_code=error.exit_code))
@@ -348,6 +348,19 @@ def main(arguments: list[str]) -> int:
         pass
     print(f"{ended.outcome}, exit code {ended.code}", ended.message, ended.hint)
     return 0
+
+
+def _check_temporary_folder(ranks: int) -> None:
+    """Raises WorkerError where there is none, or several ranks would not find each other in it."""
+    folder = temporary_folder()
+    try:
+        str(folder).encode()
+    except UnicodeEncodeError as error:
+        if ranks > 1:
+            raise WorkerError(
+                f"ranks meet in files, and torch cannot open them in {folder}, which is not UTF-8",
+                "set TMPDIR to another folder",
+            ) from error
 
 
 def _rendezvous(paths: RunPaths) -> Path:

@@ -26,6 +26,7 @@ from linftui.user_folders import from_home
 MAX_BYTES = 256 * 1024
 MAX_NODES = 10_000
 MAX_DEPTH = 20
+MAX_DIGITS = 60  # of a whole number
 
 _INT = re.compile(r"[-+]?\d+", re.ASCII)
 _FLOAT = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?", re.ASCII)
@@ -132,7 +133,7 @@ def _scalar(text: str, *, plain: bool) -> Any:
         return text
     if text.lower() in _CONSTANTS:
         return _CONSTANTS[text.lower()]
-    if _INT.fullmatch(text) and len(text) <= 20:
+    if _INT.fullmatch(text) and len(text) <= MAX_DIGITS:
         return int(text)
     if _FLOAT.fullmatch(text) and math.isfinite(float(text)):
         return float(text)
@@ -169,6 +170,8 @@ def load_recipe(name: str | Path, overrides: Iterable[str] = ()) -> LoadedRecipe
         RecipeError: the file is missing, malformed, or says something impossible; the message starts
             with `file:line:column` (or with the override at fault).
     """
+    if not str(name).strip():
+        raise RecipeError("a recipe has no name", "give one that is known by name, or a path of a YAML file")
     try:
         path = find_recipe(str(name))
         with open_regular(path, follow_links=True) as file:
@@ -253,7 +256,7 @@ def _refuse_unknown_keys(
             near = difflib.get_close_matches(key, types, n=1, cutoff=0.5)
             hint = f"did you mean {_dotted((*path, near[0]))}?" if near else f"known here: {', '.join(types)}"
             place = places.get((*path, key, "<key>"), "")
-            raise RecipeError(f"{place}: unknown key {_dotted((*path, key))}", hint)
+            raise RecipeError(f"{place}: unknown key {_dotted((*path, key)) if key else repr(key)}", hint)
         if is_section(types[key]):
             _refuse_unknown_keys(value, types[key], (*path, key), places)
 

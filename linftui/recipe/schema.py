@@ -25,6 +25,9 @@ GREATEST_EPOCHS = 2**32
 # A seed is not computed with, and the clock's nanoseconds make a good one: whatever torch takes is allowed.
 GREATEST_SEED = 2**63 - 1
 
+# In float32 there is room above them for what is computed from them.
+GREATEST_WEIGHT, GREATEST_LR = 1e30, 1e6
+
 # Bounded, so that no recipe makes us compute 10 ** 999999999 exactly; every decimal fits as N/D too.
 FRACTION = re.compile(r"-?\d{1,18}(\.\d{1,30})?(e-?[0-2]?\d)?|-?\d{1,60}\s*/\s*\d{1,60}", re.ASCII)
 
@@ -65,7 +68,11 @@ class Model(Section, frozen=True, kw_only=True):
     depth: Annotated[int, Meta(ge=1, le=GREATEST_COUNT, description="Layers in all, the last one included.")]
     identity: Annotated[
         float,
-        Meta(ge=0, description="Hidden layers start with w[i, i mod n_in] = -identity where n_in <= n_out."),
+        Meta(
+            ge=0,
+            le=GREATEST_WEIGHT,
+            description="Hidden layers start with w[i, i mod n_in] = -identity where n_in <= n_out.",
+        ),
     ] = 10.0
 
 
@@ -121,10 +128,12 @@ class Objective(Section, frozen=True, kw_only=True):
 
 class Optimizer(Section, frozen=True, kw_only=True):
     kind: Annotated[Literal["adam"], Meta(description="Adam without weight decay.")] = "adam"
-    lr: Annotated[float, Meta(gt=0, le=1e38, description="Of the weights; cosine over all epochs.")] = 0.03
+    lr: Annotated[
+        float, Meta(gt=0, le=GREATEST_LR, description="Of the weights; cosine over all epochs.")
+    ] = 0.03
     scalar_lr: Annotated[
         float,
-        Meta(gt=0, le=1e38, description="Of the scalar that scales the cross-entropy's logits."),
+        Meta(gt=0, le=GREATEST_LR, description="Of the scalar that scales the cross-entropy's logits."),
     ] = 0.006
     beta1: Annotated[float, Meta(ge=0, lt=1, description="Decay of Adam's first moment.")] = 0.9
     beta2: Annotated[float, Meta(ge=0, lt=1, description="Decay of Adam's second moment.")] = 0.99

@@ -21,6 +21,7 @@ import msgspec
 from linftui.errors import RunDirectoryError
 from linftui.files import open_regular
 from linftui.recipe.schema import Recipe, format_fraction, parse_radius
+from linftui.rundir.checkpoints import age_of
 from linftui.rundir.digits_order import TEST_DIGITS
 from linftui.rundir.moments import when_made
 from linftui.rundir.paths import CertificatePaths, RunPaths
@@ -59,6 +60,7 @@ class Certificate:
     summary: CertificateSummary | None  # None: it cannot be read
     problem: str
     eps_test: Fraction | None = None  # what its run's recipe tests at, as far as that can be read
+    age: tuple[int, int] = 0, 0  # attempt and step of its checkpoint
 
     @property
     def caveats(self) -> tuple[str, ...]:
@@ -74,7 +76,8 @@ class Certificate:
         if summary.total < len(_test_images(summary)):
             partial = f"{images_of(summary)} images"
         if self.eps_test not in (None, _exact(summary.eps_exact)):
-            elsewhere = f"not at the recipe's eps {format_fraction(self.eps_test)}"
+            own, recipes = summary.eps_exact, format_fraction(self.eps_test)
+            elsewhere = f"at eps {own}, not the recipe's {recipes}"
         return partial, elsewhere, "re-estimated means" if summary.means == "re-estimated" else ""
 
     @property
@@ -116,7 +119,8 @@ class Certificates:
         """All of them, the one that counts first.
 
         That is a verified one; of these one of the whole test set; of these one at the recipe's `eps.test`;
-        of these one of the run's own network, whose means are not re-estimated; of these the newest.
+        of these one of the run's own network, whose means are not re-estimated; of these one of the newest
+        checkpoint; of these the newest.
 
         Works for about so many seconds; what is not checked by then is `UNFINISHED`, and the next look goes
         on with it.
@@ -238,11 +242,13 @@ def _identity_of(status: os.stat_result) -> Identity:
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
-def _place(certificate: Certificate) -> tuple[bool, list[bool], float]:
+def _place(certificate: Certificate) -> tuple[bool, list[bool], tuple[int, int], float]:
     """Sorts the one that counts first, see `Certificates.look`."""
     summary = certificate.summary
     created = None if summary is None else when_made(summary.created, certificate.paths.summary)
-    return bool(certificate.problem), list(map(bool, certificate.weighed_caveats)), -(created or 0.0)
+    attempt, step = certificate.age
+    caveats = list(map(bool, certificate.weighed_caveats))
+    return bool(certificate.problem), caveats, (-attempt, -step), -(created or 0.0)
 
 
 def _test_images(summary: CertificateSummary) -> Sequence[int]:
@@ -263,7 +269,8 @@ def _examine(paths: RunPaths, certificate: CertificatePaths) -> Certificate:
     except RunDirectoryError:
         recipe = None
     problem = next(_doubts(paths, recipe, certificate, summary), "")
-    return Certificate(certificate, summary, problem, recipe.eps.test if recipe is not None else None)
+    eps_test = recipe.eps.test if recipe is not None else None
+    return Certificate(certificate, summary, problem, eps_test, age_of(paths.checkpoint(summary.step)))
 
 
 def _doubts(

@@ -62,8 +62,10 @@ def fsync_directory(path: Path) -> None:
 
 def cannot_write(path: Path, error: OSError) -> RunDirectoryError:
     """One sentence for a write that failed."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
         hint = "free some space"
+    elif error.errno == errno.EFBIG:
+        hint = "ulimit -f limits the size of a file"
     elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         hint = "check the permissions"
     elif error.errno == errno.ENOENT and current_folder_is_gone():

@@ -168,10 +168,12 @@ class Dashboard(BackgroundApp):
         """A key that is bound acts before the next one is looked at, which may be meant for what it opens.
 
         Textual hands a key to the widget in focus first, and asks for bindings once it has come back; by then
-        other keys may be on their way to that widget too. Where text is typed, it has to be so.
+        other keys may be on their way to that widget too. Where text is typed, it has to be so, but for the
+        keys that lead out of a field: what is typed after them is meant for the next one.
         """
-        if isinstance(event, Key) and not event.is_forwarded and not isinstance(self.focused, Input):
-            if await self._check_bindings(event.key):
+        if isinstance(event, Key) and not event.is_forwarded:
+            leaves = event.key in ("tab", "shift+tab")
+            if (leaves or not isinstance(self.focused, Input)) and await self._check_bindings(event.key):
                 return
         await super().on_event(event)
 
@@ -362,8 +364,8 @@ def _end_with_the_terminal() -> None:
     Then what is to be shown blocks, and the input is read, empty, for ever.
     """
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
-    if os.isatty(0):
-        threading.Thread(target=_watch_terminal, daemon=True).start()
+    # Not asked whether it is one: of a terminal that was closed while we were loading, isatty says no.
+    threading.Thread(target=_watch_terminal, daemon=True).start()
 
 
 def _watch_terminal() -> None:

@@ -101,10 +101,11 @@ def test_below_a_home_that_is_not_there_nothing_is_offered(folder: Path) -> None
 
 def test_values_of_options_are_completed(copied_run: Path) -> None:
     folder = copied_run.parents[1]
-    assert offered("bash", "run digits --set p.", folder) == sorted(
-        f"p.{name}=" for name in ("start", "final", "begin_epoch", "end_epoch")
-    )
-    assert "optimizer.lr=" in offered("zsh", "run digits --set ", folder)
+    plan = ["p.begin_epoch=35.0", "p.end_epoch=315.0", "p.final=1000.0", "p.start=8.0"]
+    assert offered("bash", "run digits --set p.", folder) == plan
+    assert offered("fish", "run --set p.b", folder) == plan[:1]  # whichever recipe it will be
+    assert offered("zsh", "run mnist-small --set eps.t", folder) == ["eps.test=0.3", "eps.train=0.45"]
+    assert offered("fish", "run digits --set optimizer.lr=0.0", folder) == ["optimizer.lr=0.03"]
     assert offered("bash", "run digits --devices ", folder)[-2:] == ["auto", "cpu"]
     assert offered("bash", "resume tiny-run --checkpoint ", folder) == ["24", "36"]
     assert offered("bash", "resume nosuch --checkpoint ", folder) == []
@@ -190,6 +191,23 @@ def test_a_tab_runs_nothing_and_puts_nothing_in_the_line_that_does(tmp_path: Pat
 def test_a_tab_completes_a_plain_name(copied_run: Path, shell: str) -> None:
     shown = press_tab(shell, copied_run.parents[1], "echo linftui", "linftui show ti\t")
     assert "tiny-run" in shown and "finished" in shown and "No such" not in shown
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh"])
+def test_a_tab_understands_what_stands_before_it(copied_run: Path, tiny_recipe: Path, shell: str) -> None:
+    folder = copied_run.parents[1]
+    (folder / "below").mkdir()
+    shutil.copy(tiny_recipe, folder / "below" / "only.yaml")
+    shown = press_tab(
+        shell, folder,
+        "linftui show --runs-dir=runs ti\t", "linftui --runs-dir=runs show ti\t",
+        "linftui recipe check bel\t",
+        "linftui run digits --dry-run --set optimizer.lr\t",
+        "linftui run --set optimizer.lr=0.5 --dry-run digit\t",
+    )  # fmt: skip
+    assert shown.count("finished") == 2 and "No such" not in shown, shown
+    assert "below/only.yaml" in shown and "optimizer.lr=0.03" in shown, shown
+    assert len(re.findall(r"overrides +optimizer\.lr=", shown)) == 2, shown
 
 
 def test_fish_lists_plain_names_alone(folder: Path) -> None:

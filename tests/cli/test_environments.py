@@ -55,6 +55,31 @@ def test_the_doctor_looks_from_a_folder_that_is_gone(tmp_path: Path) -> None:
     assert "backend" in done.stdout
 
 
+@pytest.mark.skipif(usable_cores() < 2, reason="two ranks need two cores")
+def test_several_ranks_are_refused_a_temporary_folder_whose_name_is_no_text(
+    tiny_recipe: Path, tmp_path: Path
+) -> None:
+    odd = tmp_path / os.fsdecode(b"t\xff")
+    odd.mkdir()
+    done = subprocess.run(
+        [sys.executable, "-m", "linftui", "run", tiny_recipe, "--devices", "cpu:2"],
+        cwd=tmp_path, env={**os.environ, "TMPDIR": str(odd)},
+        capture_output=True, text=True, errors="replace",
+    )  # fmt: skip
+    assert done.returncode == 1 and list((tmp_path / "runs").iterdir()) == []
+    assert "which is not UTF-8; set TMPDIR to another folder" in done.stderr
+
+
+@pytest.mark.slow
+def test_the_doctor_says_that_torch_cannot_be_imported(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "linftui", "doctor"],
+        cwd=tmp_path, env={**os.environ, "TORCH_LOGS": "nonsense"}, capture_output=True, text=True,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "none: torch cannot be imported (ValueError: " in done.stdout
+
+
 @pytest.mark.slow
 def test_a_folder_whose_name_is_no_text_holds_runs_like_any_other(copied_run: Path) -> None:
     folder = copied_run.parent.rename(copied_run.parents[1] / os.fsdecode(b"r\xff\xfe"))

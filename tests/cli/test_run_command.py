@@ -86,7 +86,19 @@ class TestDryRun:
 
     def test_what_could_not_be_started_is_refused(self, fails: Fails, tiny_recipe: Path) -> None:
         sentence = fails(2, "run", tiny_recipe, "--dry-run", "--devices", "cpu:9999")
-        assert sentence.startswith("--devices cpu:9999 asks for 9999 ranks, but this machine has ")
+        assert sentence.startswith("--devices cpu:9999 asks for 9999 ranks, but linftui may use ")
+
+    @pytest.mark.parametrize("dry", [["--dry-run"], []])
+    def test_a_name_and_a_folder_that_cannot_be_are_refused(
+        self, fails: Fails, tiny_recipe: Path, tmp_path: Path, dry: list[str]
+    ) -> None:
+        (tmp_path / "runs" / "taken").mkdir(parents=True)
+        taken = fails(2, "run", tiny_recipe, *dry, "--name", "taken")
+        assert taken == "runs/taken exists already; choose another --name"
+        assert fails(2, "run", tiny_recipe, *dry, "--name", "../x").startswith("--name '../x' is not a plain")
+        (tmp_path / "file").touch()
+        folder = fails(2, "run", tiny_recipe, *dry, "--runs-dir", "file")
+        assert folder == "file is a file, not a folder of runs"
 
 
 class TestDetached:

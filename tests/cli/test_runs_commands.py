@@ -268,7 +268,7 @@ class TestCertificates:
         first, elsewhere, partial = self.shown(run, capsys)
         assert re.fullmatch(rf"{NAME}: certified 0\.\d{{4}}", first)
         assert elsewhere.startswith(f"{NAME[:-3]}8_255: certified 0.")
-        assert elsewhere.endswith(", not at the recipe's eps 0.1")
+        assert elsewhere.endswith(", at eps 8/255, not the recipe's 0.1")
         assert partial.endswith(", first 50 of 360 images, re-estimated means")
 
     @pytest.mark.parametrize(("forge", "reason"), FORGERIES.values(), ids=FORGERIES)

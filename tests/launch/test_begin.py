@@ -116,6 +116,7 @@ def test_whoever_started_and_follows_a_run_may_die(
     follower = subprocess.Popen(
         [sys.executable, "-m", "linftui", "run", tiny_recipe, "--name", "run", "--devices", "cpu", *settings],
         cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),  # these tests may run under nohup
     )  # fmt: skip
     paths = RunPaths(tmp_path / "runs" / "run")
     wait_for(lambda: step_of(paths) >= 12 and run_state(paths) == "running")

@@ -1,5 +1,7 @@
 """How a process ended that told nobody why: what its log and the kernel say comes before a guess."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -47,6 +49,18 @@ def test_without_them_the_exit_code_is_told(log: Path, code: int, starved: bool,
     assert how_it_ended(code, log, starved=starved) == words  # there is no log
     log.write_bytes(b"\xff something else\n")
     assert how_it_ended(code, log, starved=starved) == words
+
+
+def test_a_limit_of_computing_time_is_named(tmp_path: Path) -> None:
+    program = "from linftui.launch.ending import how_it_ended; from pathlib import Path; "
+    program += "print(how_it_ended(-9, Path('none'), starved=False))"
+    done = subprocess.run(
+        ["sh", "-c", 'ulimit -t 100; exec "$0" -c "$1"', sys.executable, program],
+        capture_output=True,
+        text=True,
+    )
+    why = "perhaps because ulimit -t limits a process to 100 s of a processor"
+    assert done.stdout == f"was killed by SIGKILL, {why}\n", done.stderr
 
 
 def test_a_rank_that_the_kernel_killed_is_not_guessed_about(log: Path) -> None:

@@ -13,6 +13,7 @@ from linftui.launch.environment import inherited
 def test_what_would_reconfigure_torchrun_is_left_out() -> None:
     others = {
         "PET_MODULE": "1", "PET_NNODES": "2", "LOGLEVEL": "debug", "TORCH_DISTRIBUTED_DEBUG": "DETAIL",
+        "TORCH_LOGS": "nonsense", "TORCH_LOGS_OUT": "/no/where", "TORCH_ELASTIC_WORKER_IDENTICAL": "1",
         "TORCHELASTIC_RUN_ID": "x", "WORLD_SIZE": "8", "RANK": "3", "LOCAL_RANK": "3", "MASTER_PORT": "1",
     }  # fmt: skip
     kept = {"PETS": "1", "LOG_LEVEL": "debug", "NCCL_DEBUG": "INFO", "RANKS": "2", "MASTER": "me"}

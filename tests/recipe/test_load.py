@@ -312,7 +312,7 @@ def recipes(draw: st.DrawFn) -> Recipe:
             holdout=draw(st.integers(0, 1000)),
             augment=Augment(crop_padding=draw(st.integers(0, 16)), flip=draw(st.booleans())),
         ),
-        model=Model(width=draw(COUNTS), depth=draw(COUNTS), identity=draw(st.floats(0, 1e300))),
+        model=Model(width=draw(COUNTS), depth=draw(COUNTS), identity=draw(st.floats(0, 1e30))),
         eps=Eps(train=draw(RADII), test=draw(RADII)),
         p=P(
             start=start,
@@ -322,8 +322,8 @@ def recipes(draw: st.DrawFn) -> Recipe:
         ),
         objective=Objective(lam=Lam(start=begin, end=end)),
         optimizer=Optimizer(
-            lr=draw(st.floats(1e-300, 1e38)),
-            scalar_lr=draw(st.floats(1e-300, 1e38)),
+            lr=draw(st.floats(1e-300, 1e6)),
+            scalar_lr=draw(st.floats(1e-300, 1e6)),
             beta1=draw(BELOW_1),
             beta2=draw(BELOW_1),
             adam_eps=draw(POSITIVE),

@@ -1,5 +1,6 @@
 """Certificates as they are on disk: those that nobody touched hold, and each way to edit one is noticed."""
 
+import hashlib
 import json
 import os
 import re
@@ -47,12 +48,23 @@ class TestVerified:
         run.resolved.write_text(re.sub(r"test: .*", f"test: {eps_test}", run.resolved.read_text()))
         edit(run.certificate(newest).summary, created=time.time())
         assert list(problems(run)) == order
-        partial = ("first 50 of 360 images", f"not at the recipe's eps {eps_test}", "re-estimated means")
+        not_it = f"not the recipe's {eps_test}"
+        partial = ("first 50 of 360 images", f"at eps 0.1, {not_it}", "re-estimated means")
         assert {found.paths.root.name: found.caveats for found in Certificates(run).look()} == {
-            NAME: () if eps_test == "0.1" else (f"not at the recipe's eps {eps_test}",),
-            NEWER: () if eps_test == "8/255" else (f"not at the recipe's eps {eps_test}",),
+            NAME: () if eps_test == "0.1" else (f"at eps 0.1, {not_it}",),
+            NEWER: () if eps_test == "8/255" else (f"at eps 8/255, {not_it}",),
             OLDEST: partial if eps_test != "0.1" else (partial[0], partial[2]),
         }
+
+    def test_one_of_an_older_checkpoint_counts_after_one_of_the_newest(self, run: RunPaths) -> None:
+        """Whenever either was made: by attempt, then by step."""
+        older = run.certificate(NAME.replace("36", "24"))
+        shutil.copytree(run.certificate(NAME).root, older.root)
+        model = hashlib.sha256(run.checkpoint(24).model.read_bytes()).hexdigest()
+        edit(older.summary, step=24, checkpoint="step-00000024", model_sha256=model, created=time.time())
+        assert list(problems(run).items())[:2] == [(NAME, ""), (older.root.name, "")]
+        edit(run.checkpoint(24).trainer, attempt=2)  # it was resumed from an earlier one
+        assert list(problems(run).items())[:2] == [(older.root.name, ""), (NAME, "")]
 
     def test_of_equals_one_from_the_future_is_as_old_as_its_file(self, run: RunPaths) -> None:
         run.resolved.write_text(re.sub(r"test: .*", "test: 0.2", run.resolved.read_text()))

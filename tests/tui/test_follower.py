@@ -145,7 +145,7 @@ def test_the_head_tells_the_certificate_that_counts_and_others_as_what_they_are(
     assert whole.startswith("proved  certified .") and "eps 0.1  step 36  360 images" in whole
     edit(paths.certificate(NAME).summary, certified_accuracy=1.0)
     [elsewhere] = told(standing_of(paths))
-    assert elsewhere.startswith("proved  not at the recipe's eps 0.1  certified .")
+    assert elsewhere.startswith("proved  at eps 8/255, not the recipe's 0.1  certified .")
     assert "eps 8/255" in elsewhere
     edit(paths.certificate("step-00000036-eps-8_255").summary, certified_accuracy=1.0)
     [partial] = told(standing_of(paths))

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from person import Person
+from textual.events import Key
 from textual.screen import Screen
 from textual.widgets import Input
 
@@ -65,6 +66,25 @@ def test_a_recipe_is_chosen_changed_and_begun(tmp_path: Path, show: Show, begun:
 
     show(tmp_path / "runs", script)
     assert begun == [LaunchRequest("digits", ("epochs=120", "optimizer.lr=0.02"), "auto", "mine")]
+
+
+def test_what_is_typed_ahead_lands_in_the_field_it_is_meant_for(
+    tmp_path: Path, show: Show, begun: list[LaunchRequest]
+) -> None:
+    async def script(person: Person) -> None:
+        await form(person)
+        await person.press("tab", "tab")
+        for key in [*"seed=5", "tab", *":2", "tab", *"mine"]:
+            names = {"=": "equals_sign", ":": "colon"}
+            key_event = Key(names.get(key, key), "\t" if key == "tab" else key)
+            person.app.post_message(key_event)  # nobody waits for what comes of the one before
+        fields = ("changes", "devices", "name")
+        wanted = ["seed=5", "auto:2", "mine"]
+        await person.until(
+            lambda: [person.app.screen.query_one(f"#{field}", Input).value for field in fields] == wanted
+        )
+
+    show(tmp_path / "runs", script)
 
 
 def test_mistakes_are_said_as_one_types(runs: Path, show: Show, begun: list[LaunchRequest]) -> None:

@@ -248,6 +248,30 @@ def read_until(terminal: int, text: bytes) -> None:
         shown = shown[-4096:] + os.read(terminal, 4096)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("seconds", [0.6, 1.2, 1.8])
+def test_a_terminal_that_closes_while_the_dashboard_is_loading_leaves_nobody_behind(
+    tmp_path: Path, seconds: float
+) -> None:
+    """With SIGHUP ignored, as under nohup, nobody says that it is gone."""
+    (tmp_path / "runs").mkdir()
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.chdir(tmp_path)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        os.environ["TERM"] = "xterm-256color"
+        os.execv(sys.executable, [sys.executable, "-m", "linftui"])
+    time.sleep(seconds)
+    os.close(terminal)
+    deadline = time.monotonic() + 60
+    while os.waitpid(pid, os.WNOHANG)[0] == 0:
+        if time.monotonic() > deadline:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+            pytest.fail("it is still there")
+        time.sleep(0.05)
+
+
 def test_where_no_shell_could_come_back_to_it_it_is_not_suspended(tmp_path: Path) -> None:
     with dashboard(tmp_path) as (process, terminal):
         os.write(terminal, b"\x1a")

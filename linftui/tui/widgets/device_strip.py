@@ -50,7 +50,7 @@ def _processor(machine: DeviceSnapshot) -> Content:
     share = machine.cpu or 0.0
     return Content.assemble(
         ("cpu ", "$muted"), bar(share, 10, "$success"), f"{share:5.0%}",
-        (f" of {machine.cores} cores   ", "$muted"),
+        (f" of {machine.cores} core{'' if machine.cores == 1 else 's'}   ", "$muted"),
         ("memory ", "$muted"), bar(used / max(machine.memory_total, 1), 10, "$primary"),
         f" {size(used)}", (f" of {size(machine.memory_total)}   ", "$muted"),
         ("no GPU", "$faint"),
