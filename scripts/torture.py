@@ -172,9 +172,12 @@ def move_folders(campaign: Campaign, result: Result, n: int) -> None:
                 result.unlike += 1
                 result.notes.append("something was written where the run had been")
                 shutil.rmtree(run.paths.root)
-            if run_state(away) != "failed":
+            ended = read_record(away.exit, ExitRecord)
+            # A rank that was only starting dies of it in words of its own; its supervisor knows better.
+            moved_away = f"{run.paths.root} was moved or removed while it trained"
+            if run_state(away) != "failed" and (ended is None or ended.message != moved_away):
                 result.wrong_states += 1
-                result.notes.append(f"a run that was moved away has {run_state(away)}")
+                result.notes.append(f"a run that was moved away has {run_state(away)}: {ended}")
             away.root.rename(run.paths.root)
             since = current_attempt(run.paths)
             begun = run.begin()
