@@ -25,8 +25,8 @@ GREATEST_EPOCHS = 2**32
 # A seed is not computed with, and the clock's nanoseconds make a good one: whatever torch takes is allowed.
 GREATEST_SEED = 2**63 - 1
 
-# In float32 there is room above them for what is computed from them.
-GREATEST_WEIGHT, GREATEST_LR = 1e30, 1e6
+# float32 has room above it for what is computed from such weights; and Adam's first step is lr / (1 - beta1).
+GREATEST_WEIGHT, GREATEST_STEP = 1e30, 3e38
 
 # Bounded, so that no recipe makes us compute 10 ** 999999999 exactly; every decimal fits as N/D too.
 FRACTION = re.compile(r"-?\d{1,18}(\.\d{1,30})?(e-?[0-2]?\d)?|-?\d{1,60}\s*/\s*\d{1,60}", re.ASCII)
@@ -129,15 +129,21 @@ class Objective(Section, frozen=True, kw_only=True):
 class Optimizer(Section, frozen=True, kw_only=True):
     kind: Annotated[Literal["adam"], Meta(description="Adam without weight decay.")] = "adam"
     lr: Annotated[
-        float, Meta(gt=0, le=GREATEST_LR, description="Of the weights; cosine over all epochs.")
+        float, Meta(gt=0, le=GREATEST_STEP, description="Of the weights; cosine over all epochs.")
     ] = 0.03
     scalar_lr: Annotated[
         float,
-        Meta(gt=0, le=GREATEST_LR, description="Of the scalar that scales the cross-entropy's logits."),
+        Meta(gt=0, le=GREATEST_STEP, description="Of the scalar that scales the cross-entropy's logits."),
     ] = 0.006
     beta1: Annotated[float, Meta(ge=0, lt=1, description="Decay of Adam's first moment.")] = 0.9
     beta2: Annotated[float, Meta(ge=0, lt=1, description="Decay of Adam's second moment.")] = 0.99
     adam_eps: Annotated[float, Meta(gt=0, description="Added to the root of Adam's second moment.")] = 1e-10
+
+    def __post_init__(self) -> None:
+        for name in ("lr", "scalar_lr"):
+            value, most = getattr(self, name), GREATEST_STEP * (1 - self.beta1)
+            if value > most:
+                raise ValueError(f"{name} must be <= 3e38 * (1 - beta1), which is {most:g}, got {value:g}")
 
 
 class Evaluation(Section, frozen=True, kw_only=True):

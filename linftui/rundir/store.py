@@ -74,7 +74,8 @@ class RunStore:
                 hint = "--runs-dir and LINFTUI_RUNS_DIR name the folder of runs"
                 raise UsageError(f"there is no folder {self.root}", hint) from error
         except NotADirectoryError as error:
-            raise UsageError(f"{self.root} is a file, not a folder of runs") from error
+            file = next((path for path in (self.root, *self.root.parents) if path.is_file()), self.root)
+            raise UsageError(f"{file} is a file, not a folder of runs") from error
         except OSError as error:
             raise RunDirectoryError(f"{self.root}: cannot be listed: {error.strerror or error}") from error
 

@@ -165,7 +165,7 @@ class TestLineAppender:
         log = LineAppender(tmp_path / "log")
         with (
             files_of_at_most(2),
-            pytest.raises(RunDirectoryError, match="log: cannot be written: File too large; free some space"),
+            pytest.raises(RunDirectoryError, match="log: cannot be written: File too large; ulimit -f"),
         ):
             log.append(b"line")
         log.close()

@@ -21,6 +21,7 @@ from linftui.rundir.reader import read_record
 from linftui.rundir.records import CertificateSummary, ExitRecord, StateRecord, TrainerRecord
 from linftui.rundir.state import run_state
 from linftui.rundir.writer import write_record
+from linftui.tui import app as dashboard_app
 from linftui.tui import operations
 from linftui.tui.app import Dashboard, open_dashboard
 from linftui.tui.run_list import look
@@ -56,6 +57,7 @@ def test_what_goes_on_is_said_on_leaving(
         dashboard.rows = (*[running] * going_on, finished)
 
     monkeypatch.setattr(Dashboard, "run", leave)
+    monkeypatch.setattr(dashboard_app, "_end_with_the_terminal", lambda: None)  # there is none here
     assert open_dashboard(runs) == 0
     assert capsys.readouterr().out == said
 

@@ -132,7 +132,9 @@ def test_what_was_proved_is_listed(certified_runs: Path, show: Show) -> None:
 
     async def script(person: Person) -> None:
         await form(person)
-        await person.sees(f"proved  {said[NAME]}  step 36  360 images", "eps 8/255  step 36  360")
+        await person.sees(
+            f"proved  {said[NAME]}  step 36  360 images", "at eps 8/255, not the recipe's 0.1  certified "
+        )
         await person.sees(f"proved  first 50 of 360 images, re-estimated means  {said[OLDEST]}")
         assert "unverified" not in person.screen()
         await person.press("escape")
