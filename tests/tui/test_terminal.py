@@ -249,7 +249,7 @@ def read_until(terminal: int, text: bytes) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seconds", [0.6, 1.2, 1.8])
+@pytest.mark.parametrize("seconds", [0.6, *(pytest.param(s, marks=pytest.mark.thorough) for s in (1.2, 1.8))])
 def test_a_terminal_that_closes_while_the_dashboard_is_loading_leaves_nobody_behind(
     tmp_path: Path, seconds: float
 ) -> None:
