@@ -67,8 +67,6 @@ _AUTOCAST_DEVICES = ("cpu", "cuda")
 for _name, (_schema, _implementation) in _SCHEMAS.items():
     torch.library.define(f"linftui::{_name}", _schema)
     torch.library.impl(f"linftui::{_name}", "default", _implementation)
-    for _device in _AUTOCAST_DEVICES:
-        torch.library.register_autocast(f"linftui::{_name}", _device, torch.float32)
 
 _OPERATORS = torch.ops.linftui
 
@@ -166,6 +164,7 @@ def norm_dist(
     Source: Zhang et al., "Towards Certifying l-infinity Robustness using Neural Networks with
     l-inf-dist Neurons", ICML 2021; normalised by the largest difference so that no p overflows.
     """
+    x, weight = _as_autocast_wants(x, weight)
     _check("x", x, weight)
     _refuse_tangents(x, weight)
     if isinstance(p, Tensor) and torch.compiler.is_compiling():
@@ -201,6 +200,7 @@ def inf_dist_bounds(
     Raises:
         ValueError: shapes, dtypes or devices do not fit.
     """
+    lower, upper, weight = _as_autocast_wants(lower, upper, weight)
     _check("lower", lower, weight)
     _check("upper", upper, weight)
     if lower.shape != upper.shape:
@@ -228,18 +228,20 @@ def _check(name: str, x: Tensor, weight: Tensor) -> None:
             f"{name} must be [N, K] and weight [M, K] with the same K, "
             f"got {tuple(x.shape)} and {tuple(weight.shape)}"
         )
-    fits = x.dtype == weight.dtype or _both_are_cast(x, weight)
-    if not fits or not x.is_floating_point() or x.device != weight.device:
+    if x.dtype != weight.dtype or not x.is_floating_point() or x.device != weight.device:
         raise ValueError(
             f"{name} and weight must share one floating dtype and device, "
             f"got {x.dtype} on {x.device} and {weight.dtype} on {weight.device}"
         )
 
 
-def _both_are_cast(x: Tensor, weight: Tensor) -> bool:
-    """Whether autocast makes float32 of both before an operator sees them."""
-    return (
-        x.device.type in _AUTOCAST_DEVICES
-        and torch.is_autocast_enabled(x.device.type)
-        and all(t.is_floating_point() and t.dtype != torch.float64 for t in (x, weight))
-    )
+def _as_autocast_wants(*tensors: Tensor) -> tuple[Tensor, ...]:
+    """In float32 under torch.autocast, but for float64.
+
+    Done here, where a compiler sees it: of an operator that casts behind its back, torch 2.11 rounds what it
+    returns to the inputs' type.
+    """
+    device = tensors[0].device.type
+    if device not in _AUTOCAST_DEVICES or not torch.is_autocast_enabled(device):
+        return tensors
+    return tuple(t.float() if t.is_floating_point() and t.dtype != torch.float64 else t for t in tensors)
