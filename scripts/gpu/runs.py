@@ -32,12 +32,13 @@ def main() -> None:
     parser.add_argument("what", choices=("digits", "paper"))
     parser.add_argument("folder", type=Path, help="where runs are kept")
     options = parser.parse_args()
-    device = "cpu" if options.rehearse else "gpu:1"
+    # One thread in a rehearsal: several wait for each other where a machine has other work.
+    where = ["--devices", "cpu", "--threads", "1"] if options.rehearse else ["--devices", "gpu:1"]
     paths = RunPaths((options.folder / options.what).absolute())
     shutil.rmtree(paths.root, ignore_errors=True)
     recipe, sets, train_s = (digits if options.what == "digits" else paper)(options.rehearse)
 
-    linftui("run", recipe, "--name", paths.id, "--devices", device, *sets, *SHORT, "--detach", folder=paths)
+    linftui("run", recipe, "--name", paths.id, *where, *sets, *SHORT, "--detach", folder=paths)
     wait(lambda: trained(paths), "the first step")
     time.sleep(train_s)
     if run_state(paths) in GOING_ON:
@@ -55,7 +56,7 @@ def main() -> None:
     tell("ended", step=trained(paths)[-1].step, state=run_state(paths))
     tell_speed(paths)
     tell_devices(paths)
-    conclude(compare_certificates(paths, device))
+    conclude(compare_certificates(paths, where))
 
 
 def digits(rehearse: bool) -> tuple[str, list[str], float]:
@@ -153,18 +154,18 @@ def tell_devices(paths: RunPaths) -> None:
     )
 
 
-def compare_certificates(paths: RunPaths, device: str) -> str:
+def compare_certificates(paths: RunPaths, where: list[str]) -> str:
     """Certifies where the run was trained and, of a copy, on the CPU."""
     twin = RunPaths(paths.root.with_name(f"{paths.id}-on-cpu"))
     shutil.rmtree(twin.root, ignore_errors=True)
     shutil.copytree(paths.root, twin.root)
     found = []
-    for run, where in ((paths, device), (twin, "cpu")):
-        linftui("certify", str(run.root), "--devices", where, "--limit", "1000", folder=run)
+    for run, devices in ((paths, where), (twin, ["--devices", "cpu"])):
+        linftui("certify", str(run.root), *devices, "--limit", "1000", folder=run)
         [folder] = run.certificates.glob("step-*")
         summary = json.loads((folder / "summary.json").read_text())
         tell(
-            f"certificate on {where}",
+            f"certificate on {devices[1]}",
             backend=summary["backend"],
             n=summary["n"],
             clean=summary["clean_accuracy"],
