@@ -44,7 +44,7 @@ def shortage(error: BaseException, instead: str = "") -> LinftuiError | None:
 
 
 def words_in(log: Path) -> str:
-    """The last line near a log's end that tells of a shortage; "" where none does."""
+    """The last line near a log's end that reports a shortage; "" where none does."""
     lines = last_lines(log, _TAIL)
     return next((line.strip().rstrip(".") for line in reversed(lines) if _WORDS.search(line)), "")
 

@@ -1,4 +1,4 @@
-"""GPUs through NVML, the library of NVIDIA's driver: what each of them tells of itself at a moment.
+"""GPUs through NVML, the library of NVIDIA's driver: what each of them reports at a moment.
 
 A driver may be absent, be replaced while we run, lose one GPU of several, or refuse a figure. None of that
 is an error here: what is not told is None, and why is a sentence beside it.

@@ -66,7 +66,7 @@ def _judged(
     if paths.kill_request(attempt).exists():
         return structs.replace(ended, outcome="stopped", message="ended without saving")
     errors = {**_errors(paths, attempt, ranks), **reported}
-    # The first failure is the cause; one that only tells of a lost connection points at another rank.
+    # The first failure is the cause; one that only reports a lost connection points at another rank.
     causes = [error for error in errors.values() if error.error != RankLostError.__name__]
     if causes:
         cause = min(causes, key=lambda error: error.time)

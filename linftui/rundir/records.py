@@ -202,7 +202,7 @@ class DeviceRecord(Record, frozen=True, kw_only=True):
     run_cpu: float  # cores that the run's own processes used since the record before
     run_memory: Int  # bytes that they hold
     gpus: list[Gpu]  # the run's own
-    gpu_problem: str = ""  # why there are none to tell of
+    gpu_problem: str = ""  # why none are reported
 
 
 class StopRequest(Record, frozen=True, kw_only=True):

@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 
 class Worked(Message):
-    """Something done in the background is through; `finish` shows what came of it."""
+    """Something done in the background is finished; `finish` shows the result."""
 
     def __init__(self, finish: Callable[[], None]) -> None:
         super().__init__()
@@ -136,7 +136,7 @@ class BackgroundApp(App[None]):
         threading.Thread(target=run, name="linftui-work", daemon=True).start()
 
     def _say(self, deed: str, text: str | None) -> None:
-        """Notes how far a deed is; None: it is through."""
+        """Notes how far something is; None: it is finished."""
         if text is None:
             del self._under_way[deed]
         else:

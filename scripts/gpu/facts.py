@@ -6,10 +6,9 @@ import platform
 from importlib.metadata import version
 
 import torch
-from rows import arguments, conclude, tell
+from rows import arguments, conclude, gpu, tell
 
-from linftui.bench.cuda_ops import measure_limits, this_gpu
-from linftui.errors import DeviceError
+from linftui.bench.cuda_ops import measure_limits
 from linftui.ops.cuda.compiler import driver_version, nvrtc_version
 from linftui.ops.cuda.launcher import architecture
 from linftui.user_folders import cache_folder
@@ -18,12 +17,7 @@ from linftui.user_folders import cache_folder
 def main() -> None:
     rehearse = arguments(__doc__).parse_args().rehearse
     tell("software", python=platform.python_version(), torch=torch.__version__, cores=os.cpu_count())
-    try:
-        device = this_gpu()
-    except DeviceError as error:
-        tell("refused", sentence=str(error))
-        conclude(str(error))
-        raise SystemExit(0 if rehearse else 1) from None
+    device = gpu(rehearse)
     properties = torch.cuda.get_device_properties(device)
     tell(
         "card",

@@ -3,11 +3,10 @@
 from dataclasses import asdict
 from pathlib import Path
 
-from rows import arguments, conclude, tell
+from rows import arguments, conclude, gpu, tell
 
-from linftui.bench.cuda_ops import Row, measure, this_gpu
+from linftui.bench.cuda_ops import Row, measure
 from linftui.bench.rivals import load_rival
-from linftui.errors import DeviceError
 
 SIZES = [(512, 5120, 5120), (512, 5120, 3072), (512, 10, 5120)]
 # Shares of limits at the first size.
@@ -25,12 +24,7 @@ def main() -> None:
     parser = arguments(__doc__)
     parser.add_argument("--rival", type=Path, help="a Python file with forward(x, weight, p) and backward")
     options = parser.parse_args()
-    try:
-        device = this_gpu()
-    except DeviceError as error:
-        tell("refused", sentence=str(error))
-        conclude(str(error))
-        raise SystemExit(0 if options.rehearse else 1) from None
+    device = gpu(options.rehearse)
     rivals = [load_rival(options.rival)] if options.rival else []
     found: dict[str, Row] = {}
     for row in measure(device, SIZES, 5, lambda what: print(what, flush=True), rivals):

@@ -6,10 +6,8 @@ from contextlib import contextmanager
 from functools import partial
 
 import torch
-from rows import arguments, conclude, tell
+from rows import arguments, conclude, gpu, tell
 
-from linftui.bench.cuda_ops import this_gpu
-from linftui.errors import DeviceError
 from linftui.ops import cuda
 from linftui.ops.cuda import backward, forward
 
@@ -34,12 +32,7 @@ def split_into(parts: int | None) -> Iterator[None]:
 
 def main() -> None:
     options = arguments(__doc__).parse_args()
-    try:
-        device = this_gpu()
-    except DeviceError as error:
-        tell("refused", sentence=str(error))
-        conclude(str(error))
-        raise SystemExit(0 if options.rehearse else 1) from None
+    device = gpu(options.rehearse)
     better = list[str]()
     for operation, works in operations(device):
         times = {}

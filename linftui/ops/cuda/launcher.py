@@ -40,7 +40,7 @@ class CudaLauncher:
         self._arch = architecture(device)
         self.multiprocessors = torch.cuda.get_device_properties(device).multi_processor_count
         self._kernels: dict[Kernel, Any] = {}
-        survivors_of(device)  # now, lest they become part of a captured graph
+        survivors_of(device)  # now, so that they do not become part of a captured graph
 
     def __call__(self, kernel: Kernel, grid: Grid, *arguments: Argument) -> None:
         with torch.cuda.device(self._device):
