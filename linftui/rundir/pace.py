@@ -12,8 +12,7 @@ from linftui.files import open_regular
 from linftui.rundir.reader import CHUNK
 from linftui.rundir.records import Metric, TrainRecord, decoder
 
-# The pace is that over the last quarter of the metrics, but at least and at most this many bytes: about 100 to
-# 3,500 records.
+# The pace is that over the last quarter of the metrics, within bounds: about 100 to 3,500 records.
 LEAST = 1 << 15
 
 
