@@ -21,13 +21,28 @@ from typing import TYPE_CHECKING
 from msgspec import structs
 
 from linftui import memory
-from linftui.errors import CheckpointError, DeviceError, LinftuiError, TrainingError, WorkerError
-from linftui.recipe.schema import parse_fraction
+from linftui.errors import (
+    CheckpointError,
+    DeviceError,
+    LinftuiError,
+    RunDirectoryError,
+    TrainingError,
+    WorkerError,
+)
+from linftui.recipe.schema import parse_radius
 from linftui.rundir.fence import HeldFolder
 from linftui.rundir.liveness import describe_process, folder_identity, this_host
 from linftui.rundir.paths import CertifyLogPaths, RunPaths
 from linftui.rundir.reader import read_record
-from linftui.rundir.records import CertifyTask, ErrorRecord, MemberRecord, RankReport, StateRecord, encode
+from linftui.rundir.records import (
+    CertifyRequest,
+    CertifyTask,
+    ErrorRecord,
+    MemberRecord,
+    RankReport,
+    StateRecord,
+    encode,
+)
 from linftui.rundir.stopping import WARNING_SIGNALS
 from linftui.rundir.store import read_meta, read_resolved
 from linftui.rundir.writer import ReservedRecord, write_record
@@ -259,8 +274,9 @@ def certify_run(options: argparse.Namespace, pipe: SupervisorPipe | None, report
 
     paths, device = RunPaths(options.run), torch.device(options.device)
     should_stop = StopFlag(pipe, None, reporter)
-    radii = [parse_fraction(text) for text in options.eps.split(",")]
-    subject, skipped = load_subject(paths, options.checkpoint, options.means, options.limit, device)
+    request = _request(options.request)
+    radii = [parse_radius(text) for text in request.eps]
+    subject, skipped = load_subject(paths, request.checkpoint, request.means, request.limit, device)
     warnings = list[str]()
 
     def warn(warning: str) -> None:
@@ -269,7 +285,7 @@ def certify_run(options: argparse.Namespace, pipe: SupervisorPipe | None, report
 
     for warning in skipped:
         warn(warning)
-    task_file = CertifyLogPaths(options.logs).task
+    task_file = CertifyLogPaths(options.request.parent).task
     task = CertifyTask(
         certificates=[subject.certificate(eps).root.name for eps in radii],
         drafts=[subject.draft(eps).root.name for eps in radii],
@@ -287,13 +303,20 @@ def certify_run(options: argparse.Namespace, pipe: SupervisorPipe | None, report
         _log(str(stopped))
 
 
+def _request(path: Path) -> CertifyRequest:
+    request = read_record(path, CertifyRequest)
+    if request is None:
+        raise RunDirectoryError(f"{path} is missing")
+    return request
+
+
 def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     """The command line that `linftui.launch` writes."""
     parser = argparse.ArgumentParser(prog="python -m linftui.worker", description=__doc__)
     commands = parser.add_subparsers(required=True)
     for name, action in (("train", train), ("certify", certify_run)):
         command = commands.add_parser(name)
-        command.set_defaults(action=action, logs=None, attempt=None, rendezvous=None)
+        command.set_defaults(action=action, request=None, attempt=None, rendezvous=None)
         command.add_argument("run", type=Path)
         command.add_argument("--device", required=True)
         command.add_argument("--threads", type=int, required=True)
@@ -305,11 +328,7 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
             command.add_argument("--checkpoint")
             command.add_argument("--rendezvous", type=Path)
         else:
-            command.add_argument("--logs", type=Path, required=True)
-            command.add_argument("--checkpoint", required=True)
-            command.add_argument("--means", required=True)
-            command.add_argument("--eps", required=True)
-            command.add_argument("--limit", type=int)
+            command.add_argument("--request", type=Path, required=True)
     return parser.parse_args(arguments)
 
 
@@ -324,15 +343,15 @@ def main(arguments: list[str]) -> int:
         folder = HeldFolder(options.run)
         pipe = None if options.supervisor_pipe is None else SupervisorPipe(options.supervisor_pipe)
         reporter = Reporter(options.report_pipe, rank)
-        if options.logs is not None:
-            _announce_certification(options.run, CertifyLogPaths(options.logs), alone=pipe is None)
+        if options.request is not None:
+            _announce_certification(options.run, CertifyLogPaths(options.request.parent), alone=pipe is None)
         elif options.rendezvous is not None:
             _announce_rank(RunPaths(options.run), options.attempt, rank)
         failure = ReservedRecord(_error_file(options, rank))
         faulthandler.enable()
         faulthandler.register(signal.SIGQUIT)  # its supervisor asks what a rank is doing that seems to hang
         reporter.show_life()
-        if pipe is not None and (options.logs or options.rendezvous):
+        if pipe is not None and (options.request or options.rendezvous):
             pipe.end_process_once_closed(ORPHAN_PATIENCE_S)
         code = _do(options, pipe, reporter)
         failure.discard()
@@ -357,8 +376,8 @@ def main(arguments: list[str]) -> int:
 
 
 def _error_file(options: argparse.Namespace, rank: int) -> Path:
-    if options.logs is not None:
-        return CertifyLogPaths(options.logs).error
+    if options.request is not None:
+        return CertifyLogPaths(options.request.parent).error
     return RunPaths(options.run).error(options.attempt, rank)
 
 
@@ -408,7 +427,7 @@ def _do(options: argparse.Namespace, pipe: SupervisorPipe | None, reporter: Repo
 
 def _unforeseen(error: Exception, options: argparse.Namespace) -> LinftuiError:
     instead = "use a smaller batch_size, model.width or model.depth"
-    if options.logs is not None:  # the network is as it is, and the batches are the certificate's own
+    if options.request is not None:  # the network is as it is, and the batches are the certificate's own
         instead = "" if options.device == "cpu" else "choose --devices cpu"
     short = memory.shortage(error, instead)
     if short is not None:

@@ -13,7 +13,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from fractions import Fraction
 from importlib.metadata import version
-from typing import Literal
 
 import torch
 from msgspec import structs
@@ -32,7 +31,7 @@ from linftui.rundir.certificates import certificate_name
 from linftui.rundir.fence import HeldFolder
 from linftui.rundir.folders import finish_replacements, replace_folder
 from linftui.rundir.paths import CertificatePaths, RunPaths
-from linftui.rundir.records import CertificateSummary, ClassCount, SampleRecord, encode
+from linftui.rundir.records import CertificateSummary, ClassCount, Means, SampleRecord, encode
 from linftui.rundir.store import read_resolved
 from linftui.rundir.writer import LineAppender, cannot_write, write_record
 from linftui.train.build import build_dataset, build_model
@@ -44,8 +43,6 @@ from linftui.train.checkpoint import (
     sha256_of,
 )
 from linftui.train.evaluate import images_for_means
-
-Means = Literal["running", "re-estimated"]
 
 BATCH = 512
 CURVE_POINTS = 16  # from 0 to eps, and as many again beyond

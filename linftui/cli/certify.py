@@ -3,7 +3,7 @@
 import signal
 import sys
 from fractions import Fraction
-from typing import Annotated
+from typing import Annotated, cast
 
 import typer
 
@@ -15,7 +15,7 @@ from linftui.errors import UsageError
 from linftui.launch.certification import Certification, check_certification
 from linftui.rundir.certificates import Certificates, images_of
 from linftui.rundir.paths import DEFAULT_ROOT, CertificatePaths, RunPaths
-from linftui.rundir.records import CertificateSummary
+from linftui.rundir.records import CertificateSummary, CertifyRequest, Means
 from linftui.rundir.stopping import WARNING_SIGNALS
 from linftui.text import clean, count, wilson
 
@@ -54,20 +54,29 @@ def certify(
     from linftui.cli.data import fetch_with_progress
     from linftui.devices import snapshot
     from linftui.launch.plan import plan_devices
+    from linftui.recipe.schema import format_fraction
     from linftui.rundir.store import RunStore, read_recipe
 
     radii = [_radius(text) for given in eps for text in given.split(",")]
     plan = plan_devices(devices, snapshot(), threads)
     store = RunStore(runs_dir)
     found = [store.find(name) for name in run]
-    for paths in found:
-        check_certification(paths, plan, checkpoint, means)
-    for paths in found:
-        recipe = read_recipe(paths)
-        fetch_with_progress(recipe.data.dataset, recipe.data.root)
-        wanted = list(dict.fromkeys(radii or [recipe.eps.test]))
-        certification = Certification(paths, plan, wanted, checkpoint, means, limit)
-        if code := _certify_run(certification, paths, len(wanted), as_json):
+    requests = [
+        CertifyRequest(
+            eps=list(dict.fromkeys(map(format_fraction, radii or [read_recipe(paths).eps.test]))),
+            checkpoint=checkpoint,
+            means=cast(Means, means),
+            limit=limit,
+        )
+        for paths in found
+    ]
+    for paths, request in zip(found, requests, strict=True):
+        check_certification(paths, plan, request)
+    for paths, request in zip(found, requests, strict=True):
+        data = read_recipe(paths).data
+        fetch_with_progress(data.dataset, data.root)
+        certification = Certification(paths, plan, request)
+        if code := _certify_run(certification, paths, len(request.eps), as_json):
             return code
     return 0
 

@@ -4,12 +4,12 @@ import calendar
 import contextlib
 import os
 import re
+import shutil
 import signal
 import time
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from linftui import memory
 from linftui.errors import LinftuiError, RunDirectoryError, RunStateError, UsageError, WorkerError
@@ -18,14 +18,20 @@ from linftui.launch.ending import how_it_ended, its_log, where_to_look
 from linftui.launch.plan import LaunchPlan
 from linftui.launch.reports import RankReports
 from linftui.launch.worker_process import LifePipe, WorkerProcess
-from linftui.recipe.schema import format_fraction
 from linftui.rundir.checkpoints import choose
 from linftui.rundir.liveness import is_here, is_same_folder, life, seconds_silent
 from linftui.rundir.moments import when_made
 from linftui.rundir.paths import CertificatePaths, CertifyLogPaths, RunPaths
 from linftui.rundir.reader import read_record
-from linftui.rundir.records import CertificateSummary, CertifyTask, ErrorRecord, MemberRecord
-from linftui.rundir.writer import cannot_write
+from linftui.rundir.records import (
+    CertificateSummary,
+    CertifyRequest,
+    CertifyTask,
+    ErrorRecord,
+    Means,
+    MemberRecord,
+)
+from linftui.rundir.writer import cannot_write, write_record
 
 _BEGUN = "%Y%m%d-%H%M%S"  # in the name of a certification's folder, in UTC
 _NAME = re.compile(r"\.?[A-Za-z0-9][A-Za-z0-9._-]{0,199}")  # a certificate's folder, or its draft's
@@ -47,45 +53,35 @@ class CertificationProgress:
     refused: bool = False
 
 
-def check_certification(paths: RunPaths, plan: LaunchPlan, checkpoint: str, means: str) -> None:
+def check_certification(paths: RunPaths, plan: LaunchPlan, request: CertifyRequest) -> None:
     """Refuses at once what would else fail when data are fetched and torch is loaded.
-
-    Arguments as for `begin_certification`.
-
-    Raises:
-        UsageError: the run has no such checkpoint, there are no such means, or several devices are named.
-    """
-    if means not in ("running", "re-estimated"):
-        raise UsageError(f"--means {means!r} is neither running nor re-estimated")
-    if plan.ranks > 1:
-        raise UsageError(f"--devices {plan.spec} names {plan.ranks} devices", "a certificate is made on one")
-    choose(paths, checkpoint)
-
-
-def begin_certification(
-    paths: RunPaths,
-    plan: LaunchPlan,
-    radii: list[Fraction],
-    checkpoint: str = "latest",
-    means: str = "running",
-    limit: int | None = None,
-) -> CertifyLogPaths:
-    """Starts a certification that lives on its own; `certifications` tells how it goes.
 
     Args:
         paths: the run directory.
         plan: device and threads.
-        radii: exact radii in pixel units.
-        checkpoint: "latest", "best" or a step.
-        means: "running" or "re-estimated".
-        limit: the first so many test images; None: all of them.
+        request: what is to be certified.
+
+    Raises:
+        UsageError: the run has no such checkpoint, there are no such means, or several devices are named.
+    """
+    if request.means not in get_args(Means):
+        raise UsageError(f"--means {request.means!r} is neither running nor re-estimated")
+    if plan.ranks > 1:
+        raise UsageError(f"--devices {plan.spec} names {plan.ranks} devices", "a certificate is made on one")
+    choose(paths, request.checkpoint)
+
+
+def begin_certification(paths: RunPaths, plan: LaunchPlan, request: CertifyRequest) -> CertifyLogPaths:
+    """Starts a certification that lives on its own; `certifications` tells how it goes.
+
+    Arguments as for `check_certification`.
 
     Raises:
         LinftuiError: the run directory cannot be written, or the process not be started.
     """
     reports, kernel_kills = RankReports(), memory.KernelKills()
     with contextlib.closing(reports):
-        logs, starter = _start(paths, plan, radii, checkpoint, means, limit, reports, None)
+        logs, starter = _start(paths, plan, request, reports, None)
         while (code := starter.wait(1.0)) is None:  # it leaves the work to a process that is nobody's child
             pass
         reports.read()
@@ -96,28 +92,24 @@ def begin_certification(
 
 
 def _start(
-    paths: RunPaths,
-    plan: LaunchPlan,
-    radii: list[Fraction],
-    checkpoint: str,
-    means: str,
-    limit: int | None,
-    reports: RankReports,
-    pipe: LifePipe | None,
+    paths: RunPaths, plan: LaunchPlan, request: CertifyRequest, reports: RankReports, pipe: LifePipe | None
 ) -> tuple[CertifyLogPaths, WorkerProcess]:
-    check_certification(paths, plan, checkpoint, means)
+    check_certification(paths, plan, request)
     begun = time.strftime(_BEGUN, time.gmtime())
     logs = paths.certify_logs(f"{begun}-{os.getpid()}-{time.time_ns() % 10**9:09d}")
     try:
         logs.root.mkdir(parents=True)
     except OSError as error:
         raise cannot_write(logs.root, error) from error
-    limited = [] if limit is None else ["--limit", str(limit)]
+    try:
+        write_record(logs.request, request)
+    except LinftuiError:
+        shutil.rmtree(logs.root, ignore_errors=True)  # else it would count as one that failed
+        raise
     leashed = [] if pipe is None else ["--supervisor-pipe", pipe.name]
     command = plan.worker_command(
-        "certify", str(paths.root.absolute()), "--logs", str(logs.root.absolute()),
-        "--checkpoint", checkpoint, "--means", means, "--eps", ",".join(map(format_fraction, radii)),
-        "--report-pipe", reports.name, *limited, *leashed,
+        "certify", str(paths.root.absolute()), "--request", str(logs.request.absolute()),
+        "--report-pipe", reports.name, *leashed,
     )  # fmt: skip
     return logs, WorkerProcess(command, plan.environment(), logs.log, "certify")
 
@@ -185,7 +177,7 @@ def _is_going_on(worker: MemberRecord, logs: CertifyLogPaths, paths: RunPaths) -
     if not is_same_folder(worker.folder, paths.root, worker.host):
         return False  # it may go on in the folder that this one is a copy of
     written = [logs.task, logs.log, *paths.certificates.glob(".*/summary.json")]
-    return life(worker.host, [worker.process], seconds_silent(written)) == "alive"
+    return life([(worker.host, worker.process)], seconds_silent(written)) == "alive"
 
 
 def _certificates(
@@ -204,21 +196,11 @@ def _certificates(
 class Certification:
     """A certification that ends with us; arguments and errors as for `begin_certification`."""
 
-    def __init__(
-        self,
-        paths: RunPaths,
-        plan: LaunchPlan,
-        radii: list[Fraction],
-        checkpoint: str,
-        means: str,
-        limit: int | None,
-    ) -> None:
+    def __init__(self, paths: RunPaths, plan: LaunchPlan, request: CertifyRequest) -> None:
         self._paths, self._pipe, self._reports = paths, LifePipe(), RankReports()
         self._kernel_kills = memory.KernelKills()
         try:
-            self._logs, self._worker = _start(
-                paths, plan, radii, checkpoint, means, limit, self._reports, self._pipe
-            )
+            self._logs, self._worker = _start(paths, plan, request, self._reports, self._pipe)
         except LinftuiError:
             self.close()
             raise

@@ -84,14 +84,15 @@ def announced_ranks(paths: RunPaths, attempt: int) -> list[ProcessRecord]:
 
 
 def _members(paths: RunPaths, state: StateRecord) -> list[ProcessRecord]:
-    """The processes of the current attempt apart from its supervisor."""
+    """The processes of the current attempt on this host, apart from its supervisor."""
     recorded = _recorded(state)
     # A supervisor that was killed may not have recorded all of them.
     return [*recorded, *(rank for rank in announced_ranks(paths, state.attempt) if rank not in recorded)]
 
 
 def _recorded(state: StateRecord) -> list[ProcessRecord]:
-    return [member for member in state.members if member.role != "supervisor"]
+    here = (member for member in state.members if is_here(state.host_of(member)))
+    return [member for member in here if member.role != "supervisor"]
 
 
 def _supervisor(state: StateRecord) -> ProcessRecord | None:

@@ -9,7 +9,7 @@ show whether it lives. One rule serves runs and certifications: `life`.
 import os
 import platform
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 from typing import Literal
@@ -90,21 +90,25 @@ def is_hidden(process: ProcessRecord) -> bool:
     return False
 
 
-def life(host: HostRecord, processes: Sequence[ProcessRecord], silent_s: float) -> Life:
+def life(processes: Iterable[tuple[HostRecord, ProcessRecord | None]], silent_s: float) -> Life:
     """Whether one of these processes lives.
 
     Args:
-        host: where they were started.
-        processes: who they are.
+        processes: who they are, as far as that was recorded, each with the host that it was started on.
         silent_s: `seconds_silent` of the files that they write; it decides where they cannot be looked at.
 
     Returns:
         "alive"; "gone", which is certain; "lost": they cannot be looked at, and nothing was heard for long.
     """
+    lives = {_life_of(host, process, silent_s) for host, process in processes}
+    return "alive" if "alive" in lives else "lost" if "lost" in lives else "gone"
+
+
+def _life_of(host: HostRecord, process: ProcessRecord | None, silent_s: float) -> Life:
     if is_here(host):
-        if any(map(is_alive, processes)):
+        if process is not None and is_alive(process):
             return "alive"
-        if not any(map(is_hidden, processes)):
+        if process is None or not is_hidden(process):
             return "gone"
     elif has_rebooted(host, silent_s):
         return "gone"

@@ -183,6 +183,11 @@ class CertifyLogPaths:
         return self.root / "worker.json"
 
     @property
+    def request(self) -> Path:
+        """What it was asked for, written before it starts."""
+        return self.root / "request.json"
+
+    @property
     def task(self) -> Path:
         """Which certificates it is making."""
         return self.root / "task.json"

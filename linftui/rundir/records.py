@@ -4,6 +4,10 @@ JSON has no infinities, so a non-finite number is written as a string ("inf", "-
 integer beyond 2^53, such as a long seed, which many a JSON reader would round; decoding turns both back. A
 reader takes older versions, ignores fields it does not know, and leaves alone a record whose version is newer
 than its own.
+
+A field that is added has a default, which is what it meant before. The version grows where an older reader
+would misread what is written from then on. Version 2: figures of a training record that only some objectives
+have may be missing, and a certification has a request.
 """
 
 import math
@@ -15,7 +19,7 @@ from msgspec import Meta, Struct
 
 from linftui.recipe.schema import GREATEST_COUNT, GREATEST_SEED
 
-VERSION = 1
+VERSION = 2
 
 # JSON knows no bounds, and a stranger's record may hold an integer of 300 digits: ours have those of recipes.
 Int = Annotated[int, Meta(ge=-GREATEST_COUNT, le=GREATEST_COUNT)]
@@ -26,6 +30,7 @@ WRITTEN_OUT = 1e10
 LONGEST_S = 100_000 * 86_400.0
 # A record that says more than 1 of it, or NaN, counts as one that cannot be read.
 Share = Annotated[float, Meta(ge=0, le=1)]
+Means = Literal["running", "re-estimated"]  # which running means a net is evaluated with
 
 
 class Record(Struct, frozen=True, kw_only=True):
@@ -50,11 +55,11 @@ class TrainRecord(Record, frozen=True, kw_only=True, tag_field="kind", tag="trai
     certified_at_p: Share
     certified_at_p_train_eps: Share
     p: float
-    lam: float
-    eps: float  # the objective's radius, pixel units
-    lr: float
-    scalar: float  # the learnable scale of the cross-entropy's logits
-    images_per_s: float
+    eps: float  # the objective's radius at the last step, pixel units
+    lam: float | None = None  # these four: None where the objective, or the optimizer, has none
+    scalar: float | None = None  # the learnable scale of the cross-entropy's logits
+    lr: float | None = None
+    images_per_s: float | None = None
 
 
 class EvalRecord(Record, frozen=True, kw_only=True, tag_field="kind", tag="eval"):
@@ -69,7 +74,7 @@ class EvalRecord(Record, frozen=True, kw_only=True, tag_field="kind", tag="eval"
     clean_accuracy: Share
     certified_accuracy: Share
     eps: Share
-    means: Literal["running", "re-estimated"]
+    means: Means
     seconds: float
 
 
@@ -113,13 +118,18 @@ class StateRecord(Record, frozen=True, kw_only=True):
 
     attempt: Int
     phase: Literal["pending", "starting", "running"]  # "running" from the first step on
-    host: HostRecord
+    host: HostRecord  # the supervisor's
     members: list[ProcessRecord]
     devices: list[str]
     threads: Int
     time: float
     nonce: str = ""  # this attempt's alone: a later run of the same name has another
     folder: str = ""  # `liveness.folder_identity` of the run directory: a copy of it has another
+    hosts: dict[str, HostRecord] = {}  # of members on another host than the supervisor, by role
+
+    def host_of(self, member: ProcessRecord) -> HostRecord:
+        """Where a member runs."""
+        return self.hosts.get(member.role, self.host)
 
 
 class MemberRecord(Record, frozen=True, kw_only=True):
@@ -285,6 +295,15 @@ class SampleRecord(Struct, frozen=True, kw_only=True):
     attacked: bool | None = None  # null until an attack ran
 
 
+class CertifyRequest(Record, frozen=True, kw_only=True):
+    """What somebody asks to have certified (request.json, written before the process that does it starts)."""
+
+    eps: list[str]  # exact radii in pixel units, such as "8/255"
+    checkpoint: str = "latest"  # or "best", or a step
+    means: Means = "running"
+    limit: Count | None = None  # the first so many test images; None: all of them
+
+
 class CertifyTask(Record, frozen=True, kw_only=True):
     """The certificates that one certification process makes, in order (task.json)."""
 
@@ -302,7 +321,7 @@ class CertificateSummary(Record, frozen=True, kw_only=True):
     checkpoint: str
     step: Int
     split: Literal["test"]
-    means: Literal["running", "re-estimated"]
+    means: Means
     complete: bool
     n: Count  # images done
     total: Count  # images asked for
@@ -368,9 +387,26 @@ def decoder(kind: Any) -> Callable[[bytes], Any]:
 
 def _known(decode: Callable[[bytes], Any], data: bytes) -> Any:
     try:
-        record = decode(data)
+        try:
+            record = decode(data)
+        except msgspec.ValidationError:
+            _refuse_newer(_decode_version(data).v)  # a field that is another one by then is not the reason
+            raise
     except RecursionError:
         raise msgspec.DecodeError("nested too deeply for a record") from None
-    if getattr(record, "v", VERSION) > VERSION:
-        raise msgspec.ValidationError(f"written by a newer linftui (format {record.v}, this reads {VERSION})")
+    _refuse_newer(getattr(record, "v", VERSION))
     return record
+
+
+class _Versioned(Struct):
+    """The one field that every version of every record has."""
+
+    v: Int = VERSION
+
+
+_decode_version = msgspec.json.Decoder(_Versioned, strict=False).decode
+
+
+def _refuse_newer(version: int) -> None:
+    if version > VERSION:
+        raise msgspec.ValidationError(f"written by a newer linftui (format {version}, this reads {VERSION})")

@@ -69,8 +69,9 @@ def run_life(paths: RunPaths, state: StateRecord) -> Life:
     frozen, and no longer touches state.json.
     """
     silent_s = seconds_silent([paths.state, paths.metrics, paths.events])
-    found = life(state.host, state.members, silent_s)
-    workers = [member for member in state.members if member.role != "supervisor"]
+    members = [(state.host_of(member), member) for member in state.members]
+    found = life(members or [(state.host, None)], silent_s)
+    workers = [(host, member) for host, member in members if member.role != "supervisor"]
     if found == "alive" and workers and seconds_silent([paths.state]) > FROZEN_S:
-        return life(state.host, workers, silent_s)
+        return life(workers, silent_s)
     return found

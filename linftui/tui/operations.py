@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import cast
 
 from linftui.devices import DeviceSnapshot, snapshot
 from linftui.errors import CertificationError, CheckpointError, DeviceError, LinftuiError, UsageError
@@ -20,11 +21,13 @@ from linftui.launch.certification import (
 from linftui.launch.control import stop_run
 from linftui.launch.plan import LaunchPlan, plan_devices
 from linftui.recipe.load import LoadedRecipe, load_recipe, recipe_folders
-from linftui.recipe.schema import parse_radius
+from linftui.recipe.schema import format_fraction, parse_radius
+from linftui.rundir import records
 from linftui.rundir.certificates import certificate_name
 from linftui.rundir.checkpoints import choose, newest_readable, step_of
 from linftui.rundir.paths import CertifyLogPaths, RunPaths
 from linftui.rundir.reader import complete_checkpoints
+from linftui.rundir.records import Means
 from linftui.rundir.state import run_state
 from linftui.rundir.store import RunStore, read_recipe
 
@@ -134,7 +137,7 @@ def plan_certification(request: CertifyRequest, machine: DeviceSnapshot) -> Laun
     """The device. Raises LinftuiError for what `certify` would refuse of the request."""
     radii(request)
     plan = plan_devices(request.devices, machine)
-    check_certification(request.paths, plan, request.checkpoint, request.means)
+    check_certification(request.paths, plan, _record(request))
     return plan
 
 
@@ -149,13 +152,18 @@ def certify(request: CertifyRequest, tell: Tell) -> None:
     _fetch(recipe.data.dataset, recipe.data.root, tell)
     tell(f"certifying {request.paths.id}")
     _refuse_what_goes_on(request, wanted)
-    logs = begin_certification(request.paths, plan, wanted, request.checkpoint, request.means)
+    logs = begin_certification(request.paths, plan, _record(request))
     while (own := _progress(request.paths, logs)) is not None and own.state == "running":
         if own.certificates:  # it has said what it makes, so that it is told from another
             return
         time.sleep(0.1)
     if own is not None and own.refused:
         raise CertificationError(own.error)
+
+
+def _record(request: CertifyRequest) -> records.CertifyRequest:
+    eps, means = list(map(format_fraction, radii(request))), cast(Means, request.means)
+    return records.CertifyRequest(eps=eps, checkpoint=request.checkpoint, means=means)
 
 
 def _refuse_what_goes_on(request: CertifyRequest, wanted: list[Fraction]) -> None:

@@ -9,7 +9,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from fractions import Fraction
 from pathlib import Path
 
 import psutil
@@ -29,12 +28,15 @@ from linftui.launch.plan import LaunchPlan
 from linftui.rundir.liveness import describe_process, folder_identity, is_alive, this_host
 from linftui.rundir.paths import CertifyLogPaths, RunPaths
 from linftui.rundir.reader import read_record
-from linftui.rundir.records import CertificateSummary, CertifyTask, ErrorRecord, MemberRecord
+from linftui.rundir.records import CertificateSummary, CertifyRequest, CertifyTask, ErrorRecord, MemberRecord
 from linftui.rundir.writer import write_record
 
 PLAN = LaunchPlan(devices=("cpu",), threads=1)
+TENTH = CertifyRequest(eps=["0.1"])
 PATIENCE_S = 200.0  # far beyond what anything here takes, even on a busy machine
-MANY = [Fraction(n, 1000) for n in range(1, 400)]  # a second's worth of certificates many times over
+MANY = CertifyRequest(
+    eps=[f"0.{n:03}" for n in range(1, 400)]
+)  # a second's worth of certificates many times over
 
 
 def wait_for(condition: Callable[[], object]) -> None:
@@ -85,11 +87,12 @@ def whole(progress: CertificationProgress) -> list[CertificateSummary]:
 
 @pytest.mark.slow
 def test_it_outlives_whoever_began_it_and_tells_how_it_goes(copy: RunPaths, tmp_path: Path) -> None:
-    program = "import sys, pathlib, fractions; from linftui.launch.certification import begin_certification\n"
+    program = "import sys, pathlib; from linftui.launch.certification import begin_certification\n"
     program += "from linftui.launch.plan import LaunchPlan; from linftui.rundir.paths import RunPaths\n"
-    program += "radii = [fractions.Fraction(1, 10), fractions.Fraction(8, 255)]\n"
+    program += "from linftui.rundir.records import CertifyRequest\n"
+    program += "request = CertifyRequest(eps=['0.1', '8/255'])\n"
     program += "plan = LaunchPlan(devices=('cpu',), threads=1)\n"
-    program += "print(begin_certification(RunPaths(pathlib.Path(sys.argv[1])), plan, radii).root)"
+    program += "print(begin_certification(RunPaths(pathlib.Path(sys.argv[1])), plan, request).root)"
     command = [sys.executable, "-c", program, "runs/copy"]
     begun = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, start_new_session=True)
     assert begun.stderr == ""
@@ -115,7 +118,7 @@ def test_one_that_is_stopped_keeps_what_is_whole_by_then(copy: RunPaths, going_o
     wait_for(lambda: not is_alive(worker_of(going_on).process))
     progress = only(copy)
     assert (progress.state, progress.error) == ("failed", "it was stopped before its end")
-    assert 1 <= len(whole(progress)) < len(MANY) == len(progress.certificates)
+    assert 1 <= len(whole(progress)) < len(MANY.eps) == len(progress.certificates)
     assert progress.certificates[0][0].curve_png.is_file()
     stop_certification(copy, going_on)  # of one that is gone is no error
 
@@ -132,7 +135,7 @@ def test_one_that_is_killed_is_not_said_to_go_on(copy: RunPaths, going_on: Certi
 @pytest.mark.slow
 def test_one_that_fails_says_why(copy: RunPaths) -> None:
     copy.checkpoint(24).model.write_bytes(b"")
-    logs = begin_certification(copy, PLAN, [Fraction(1, 10)], checkpoint="24")
+    logs = begin_certification(copy, PLAN, CertifyRequest(eps=["0.1"], checkpoint="24"))
     wait_for(lambda: not is_alive(worker_of(logs).process))
     assert (only(copy).state, only(copy).certificates) == ("failed", [])
     assert only(copy).error == ("checkpoint step-00000024 is damaged: model.safetensors has another SHA-256")
@@ -154,20 +157,21 @@ def test_one_that_fails_says_why(copy: RunPaths) -> None:
 def test_what_cannot_be_certified_is_refused_before_a_process_begins(
     copy: RunPaths, plan: LaunchPlan, checkpoint: str, means: str, sentence: str
 ) -> None:
+    request = CertifyRequest(eps=["0.1"], checkpoint=checkpoint, means=means)  # type: ignore[arg-type]
     with pytest.raises(UsageError) as refused:
-        begin_certification(copy, plan, [Fraction(1, 10)], checkpoint, means)
+        begin_certification(copy, plan, request)
     assert str(refused.value) == sentence
     assert certifications(copy) == []
 
 
 @pytest.mark.slow
 def test_one_that_is_held_ends_with_its_holder(copy: RunPaths) -> None:
-    held = Certification(copy, PLAN, MANY, "latest", "running", None)
+    held = Certification(copy, PLAN, MANY)
     wait_for(lambda: whole(held.progress()))
     assert held.wait(0.0) is None and held.progress().state == "running"
     held.close()  # as it would be closed if we had died
     assert held.wait(PATIENCE_S) == 0
-    assert held.progress().state == "failed" and 1 <= len(whole(held.progress())) < len(MANY)
+    assert held.progress().state == "failed" and 1 <= len(whole(held.progress())) < len(MANY.eps)
 
 
 def folder_of(paths: RunPaths, tag: str, **task: object) -> CertifyLogPaths:
@@ -343,12 +347,12 @@ def test_one_that_cannot_say_who_it_is_does_not_start(
 
     def with_a_folder_in_the_way(self: LaunchPlan, *arguments: str) -> list[str]:
         # No file can be renamed into the place of a folder.
-        (Path(arguments[arguments.index("--logs") + 1]) / "worker.json").mkdir()
+        Path(arguments[arguments.index("--request") + 1]).with_name("worker.json").mkdir()
         return worker_command(self, *arguments)
 
     monkeypatch.setattr(LaunchPlan, "worker_command", with_a_folder_in_the_way)
     with pytest.raises(LinftuiError, match="worker.json: cannot be written: Is a directory"):
-        begin_certification(copy, PLAN, [Fraction(1, 10)])
+        begin_certification(copy, PLAN, TENTH)
 
 
 def test_what_an_earlier_certification_of_that_name_left_is_not_progress(
@@ -374,8 +378,8 @@ def test_an_error_is_told_whatever_else_is_known(copy: RunPaths, sleeper: subpro
 def test_one_that_has_no_room_says_so(finished_run: Path, small_disk: Path) -> None:
     full = RunPaths(Path(shutil.copytree(finished_run, small_disk / "copy")))
     free = shutil.disk_usage(small_disk).free
-    (small_disk / "filler").write_bytes(bytes(free - 12_000))
-    certification = Certification(full, PLAN, [Fraction(1, 10)], "latest", "running", None)
+    (small_disk / "filler").write_bytes(bytes(free - 16_384))
+    certification = Certification(full, PLAN, TENTH)
     with contextlib.closing(certification):
         while (code := certification.wait(1.0)) is None:
             pass
@@ -387,4 +391,4 @@ def test_one_that_has_no_room_says_so(finished_run: Path, small_disk: Path) -> N
     with contextlib.suppress(OSError):  # no room even for the record of who certifies
         (small_disk / "filler").write_bytes(bytes(free))
     with pytest.raises(LinftuiError, match="No space left on device"):
-        begin_certification(full, PLAN, [Fraction(1, 10)])
+        begin_certification(full, PLAN, TENTH)

@@ -117,19 +117,36 @@ def test_a_host_is_known_by_its_boot_and_its_pid_namespace() -> None:
 def test_what_lives_is_seen_where_it_can_be_and_heard_of_elsewhere(
     host: HostRecord, process: str, silent_s: float, expected: str
 ) -> None:
-    assert life(host, [described(os.getpid()) if process == "me" else GONE], silent_s) == expected
+    assert life([(host, described(os.getpid()) if process == "me" else GONE)], silent_s) == expected
+
+
+@pytest.mark.parametrize(
+    ("others", "silent_s", "expected"),
+    [
+        ([(HERE, GONE)], 0.0, "gone"),
+        ([(HERE, GONE), (REBOOTED, GONE)], YEARS, "gone"),
+        ([(HERE, GONE), (ELSEWHERE, GONE)], 1.0, "alive"),  # it cannot be looked at, and something was heard
+        ([(HERE, GONE), (ELSEWHERE, GONE)], SILENCE_S + 1, "lost"),
+    ],
+)
+def test_members_on_several_hosts_live_while_one_of_them_does(
+    others: list[tuple[HostRecord, ProcessRecord]], silent_s: float, expected: str
+) -> None:
+    assert life(others, silent_s) == expected
+    assert life([*others, (HERE, described(os.getpid()))], silent_s) == "alive"
 
 
 @pytest.mark.skipif(not HERE.machine, reason="this machine has no id")
 def test_a_machine_that_was_started_again_is_known_by_its_id() -> None:
     """At once, whatever was written lately; and a machine that only has the same name is another one."""
-    assert life(structs.replace(HERE, boot_id="another boot"), [described(os.getpid())], 0.0) == "gone"
-    assert life(NAMESAKE, [GONE], 1.0) == "alive"
-    assert life(NAMESAKE, [GONE], 1e9) == "lost"
+    assert life([(structs.replace(HERE, boot_id="another boot"), described(os.getpid()))], 0.0) == "gone"
+    assert life([(NAMESAKE, GONE)], 1.0) == "alive"
+    assert life([(NAMESAKE, GONE)], 1e9) == "lost"
 
 
 def test_nobody_lives_where_nobody_was_recorded() -> None:
-    assert life(HERE, [], 0.0) == "gone"
+    assert life([(HERE, None)], 0.0) == life([], 0.0) == "gone"
+    assert life([(ELSEWHERE, None)], 0.0) == "alive"
     assert is_here(RENAMED) and not is_here(REBOOTED) and not is_here(CONTAINER)
 
 
@@ -166,7 +183,7 @@ from linftui.rundir.records import ProcessRecord
 pid, start_time, uid = map(int, sys.argv[1:])
 process = ProcessRecord(role="rank-0", pid=pid, start_time=start_time, uid=uid)
 gone = ProcessRecord(role="rank-0", pid=2**22 + 1, start_time=1, uid=uid)
-print(is_alive(process), *(life(this_host(), [p], s) for p in (process, gone) for s in (0.0, 1e9)))
+print(is_alive(process), *(life([(this_host(), p)], s) for p in (process, gone) for s in (0.0, 1e9)))
 """
 
 

@@ -112,7 +112,7 @@ class TestLineFollower:
 
     def test_bad_lines_are_counted_and_the_others_read(self, tmp_path: Path) -> None:
         bad = [b"{", b"\xff\xfe\x00", b'{"v":1}', b"null", b"[" * 30_000, b'{"x":' * 10_000, b"[1," * 9]
-        newer = encode(event(1)).replace(b'"v":1', b'"v":99')
+        newer = encode(event(1)).replace(b'"v":2', b'"v":99')
         (tmp_path / "log").write_bytes(
             b"".join(encode(event(i)) + b"\n" + line + b"\n\n" for i, line in enumerate([*bad, newer]))
         )

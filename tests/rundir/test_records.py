@@ -15,6 +15,7 @@ from linftui.rundir.records import (
     VERSION,
     BestRecord,
     CertificateSummary,
+    CertifyRequest,
     CertifyTask,
     ClassCount,
     DeviceRecord,
@@ -81,6 +82,7 @@ EXAMPLES: list[msgspec.Struct] = [
         evaluated=True, sha256={"model.safetensors": "0f"}, time=1.5,
     ),
     SampleRecord(index=0, label=1, prediction=None, certified=False, margin=-0.5, radius=0.1),
+    CertifyRequest(eps=["0.1", "8/255"], checkpoint="best", means="re-estimated", limit=50),
     CertifyTask(certificates=["latest-eps-0.1"], drafts=[".latest-eps-0.1.7.draft"], done=0),
     CertificateSummary(
         run="a", checkpoint="latest", step=12, split="test", means="running", complete=True, n=1, total=1,
@@ -136,6 +138,31 @@ def test_every_float_comes_back_exactly_and_the_line_is_strict_json(
     line = encode(changed)
     strict_json(line)
     assert repr(decoder(type(record))(line)) == repr(changed)  # repr tells -0.0 from 0.0, and NaN equals NaN
+
+
+def test_a_record_of_a_newer_version_is_left_alone_whatever_else_it_holds() -> None:
+    """Its own fields may be others by then: what is wrong with those is not the reason."""
+    for strange in ({}, {"loss": "small"}, {"means": 3}, {"loss": [[[]]]}):
+        newer = json.dumps({"kind": "train", **strange, "v": VERSION + 1}).encode()
+        with pytest.raises(
+            msgspec.ValidationError, match=rf"newer linftui \(format {VERSION + 1}, this reads"
+        ):
+            decoder(Metric)(newer)
+
+
+def test_figures_that_only_some_objectives_have_may_be_missing() -> None:
+    own = {"lam", "scalar", "lr", "images_per_s"}
+    plain = {key: value for key, value in strict_json(encode(EXAMPLES[0])).items() if key not in own}
+    record = decoder(Metric)(json.dumps(plain).encode())
+    assert {getattr(record, name) for name in own} == {None}
+
+
+def test_a_member_runs_on_its_supervisors_host_unless_it_has_one_of_its_own() -> None:
+    state = next(example for example in EXAMPLES if isinstance(example, StateRecord))
+    elsewhere = HostRecord(name="node-2", boot_id="c", pid_namespace="pid:[1]")
+    ranks = [ProcessRecord(role=f"rank-{n}", pid=7, start_time=99, uid=0) for n in (0, 1)]
+    state = msgspec.structs.replace(state, members=ranks, hosts={"rank-1": elsewhere})
+    assert [decoder(StateRecord)(encode(state)).host_of(rank) for rank in ranks] == [state.host, elsewhere]
 
 
 @pytest.mark.parametrize("number", ["inf", "-inf", "nan"])

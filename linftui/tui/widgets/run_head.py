@@ -106,6 +106,8 @@ class RunHead(Lines):
             ("lr", number(train.lr if train else None, 3)),
             ("loss", loss(train.loss if train else None)),
         ]
+        if train is not None and train.lam is None:  # its objective mixes nothing
+            del parts[2]
         figures = [Content.assemble((f"{name} ", "$muted"), value) for name, value in parts]
         if train is not None:
             figures.append(Content.assemble(count(train.images_per_s), (" img/s", "$muted")))
