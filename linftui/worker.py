@@ -208,8 +208,8 @@ def train(options: argparse.Namespace, pipe: SupervisorPipe | None, reporter: Re
 def _train_rank(options: argparse.Namespace, device_name: str, should_stop: StopFlag) -> None:
     import torch
 
+    from linftui.build import build_dataset
     from linftui.ops import backend_name
-    from linftui.train.build import build_dataset
     from linftui.train.distributed import is_first
     from linftui.train.trainer import Trainer
 
@@ -237,9 +237,9 @@ def _go_on(trainer: "Trainer", options: argparse.Namespace) -> list[str]:
     Returns:
         A sentence for each damaged checkpoint that was passed over.
     """
-    from linftui.train.checkpoint import find_checkpoint, load_latest
+    from linftui.checkpoint import find_checkpoint, load_latest
 
-    paths, device, network = trainer.paths, trainer.device, trainer.model
+    paths, device, network = trainer.paths, trainer.device, trainer.net
     if options.checkpoint is None:
         checkpoint, skipped = load_latest(paths, device, network)
     else:
@@ -270,7 +270,9 @@ def certify_run(options: argparse.Namespace, pipe: SupervisorPipe | None, report
     temporary_folder()
     import torch
 
-    from linftui.certify.certifier import StoppedEarly, certify, load_subject
+    from linftui.certify.certifier import certify
+    from linftui.certify.draft import StoppedEarly
+    from linftui.certify.subject import load_subject
 
     paths, device = RunPaths(options.run), torch.device(options.device)
     should_stop = StopFlag(pipe, None, reporter)

@@ -35,7 +35,7 @@ def test_layers_hold() -> None:
         "linftui.launch.prepare",
         "linftui.launch.begin",
         "linftui.tui.app",
-        "linftui.certify.report",
+        "linftui.certify.picture",
         "linftui.data.download",
     ],
 )

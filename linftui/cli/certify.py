@@ -9,7 +9,16 @@ import typer
 
 from linftui.cli import completion
 from linftui.cli.options import AsJson, Devices, RunNames, RunsDir, Threads
-from linftui.cli.render import certificate_text, columns, duration, fail, fraction, print_json, warn
+from linftui.cli.render import (
+    certificate_json,
+    certificate_text,
+    columns,
+    duration,
+    fail,
+    fraction,
+    print_json,
+    warn,
+)
 from linftui.cli.screen import has_bars
 from linftui.errors import UsageError
 from linftui.launch.certification import Certification, check_certification
@@ -172,10 +181,8 @@ def _so_far(summary: CertificateSummary) -> str:
 
 
 def _show(certificate: CertificatePaths, summary: CertificateSummary, as_json: bool) -> None:
-    from linftui.certify.report import summary_json
-
     if as_json:
-        print_json(summary_json(summary, certificate.root))
+        print_json(certificate_json(summary, certificate.root))
         return
     print(
         clean(

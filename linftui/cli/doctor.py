@@ -79,7 +79,7 @@ def _kernels() -> dict[str, Any]:
         first = next(iter(str(error).splitlines()), "")
         return {"backend": f"none: torch cannot be imported ({type(error).__name__}: {first})"}
 
-    from linftui.certify.interval import check_arithmetic
+    from linftui.certify.conditions import check_arithmetic
     from linftui.errors import CertificationError
     from linftui.ops import backend_name
 

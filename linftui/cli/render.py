@@ -2,6 +2,7 @@
 
 import json
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from linftui.rundir.records import LONGEST_S, jsonable
@@ -9,6 +10,7 @@ from linftui.text import clean, number
 
 if TYPE_CHECKING:
     from linftui.rundir.certificates import Certificate
+    from linftui.rundir.records import CertificateSummary
     from linftui.rundir.store import RunSummary
 
 
@@ -74,6 +76,22 @@ def summary_json(run: "RunSummary") -> dict[str, Any]:
         "certified_accuracy", "eps", "attempt", "path",
     )  # fmt: skip
     return {key: getattr(run, key) for key in keys}
+
+
+def certificate_json(summary: "CertificateSummary", path: Path) -> dict[str, Any]:
+    """The object that `linftui certify --json` prints a line of for each run and eps."""
+    return {
+        "run": summary.run,
+        "checkpoint": summary.checkpoint,
+        "n": summary.n,
+        "eps": summary.eps,
+        "eps_exact": summary.eps_exact,
+        "clean_accuracy": summary.clean_accuracy,
+        "certified_accuracy": summary.certified_accuracy,
+        "pgd_accuracy": summary.pgd_accuracy,
+        "seconds": summary.seconds,
+        "path": str(path),
+    }
 
 
 def columns(rows: list[list[str]]) -> str:

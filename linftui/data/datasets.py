@@ -27,6 +27,7 @@ from linftui.recipe.schema import CLASSES
 Bytes = UInt8[np.ndarray, "..."]
 
 _HOLDOUT_SEED = 1
+REESTIMATE_IMAGES = 2048
 _DIGITS_SEED, _DIGITS_TRAIN = 0, 1437
 _CIFAR10_SHAPE = (3, 32, 32)
 _CIFAR10_BATCH = 10_000
@@ -87,6 +88,13 @@ def load_dataset(name: str, root: Path | None = None, holdout: int = 0) -> Datas
     if holdout:
         train, held_out = _split(name, train, holdout)
     return Dataset(name, train, test, held_out, facts.levels, facts.mean, facts.std, CLASSES, sha256)
+
+
+def images_for_means(train: ImageSet) -> UInt8[Tensor, "n channels height width"]:
+    """The fixed training images that running means are re-estimated on: evenly spread over the split."""
+    n = len(train.labels)
+    picked = torch.arange(min(n, REESTIMATE_IMAGES), device=train.images.device)
+    return train.images[picked * n // len(picked)]
 
 
 def read_idx(path: Path, shape: tuple[int, ...]) -> Bytes:

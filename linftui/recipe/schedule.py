@@ -1,7 +1,7 @@
-"""Schedules as pure functions of progress: what p, lam and the learning rates are at any moment.
+"""Schedules as pure functions of progress: what p, lam, eps and the learning rates are at any moment.
 
 Progress `t` is epoch + batch / batches, a float in [0, epochs]. Source: section "Schedules" of the method
-(ICLR 2022): p and lam grow geometrically over the same stretch, the learning rate follows a half cosine.
+(ICLR 2022): p and lam grow geometrically over the same stretch, the learning rates follow a half cosine.
 """
 
 import math
@@ -11,33 +11,76 @@ from linftui.recipe.schema import Recipe
 
 
 @dataclass(frozen=True)
-class PSchedule:
-    """p and the mixing coefficient lam, which move together."""
+class Moment:
+    """What the schedules say at one step. A net needs p alone; its objective and optimizer need the rest."""
 
-    p_start: float
-    p_final: float
+    p: float
+    eps: float = 0.0  # the objective's radius, pixel units
+    lam: float | None = None  # None: the objective mixes nothing
+    lr: float = 0.0  # of the net's weights
+    objective_lr: float = 0.0  # of what the objective itself learns
+
+
+AT_INFINITY = Moment(p=math.inf)  # where nets are evaluated and certified
+
+
+@dataclass(frozen=True)
+class PSchedule:
+    """p: constant, then geometric over a stretch of epochs, then infinite."""
+
+    start: float
+    final: float
     begin: float
     end: float
-    lam_start: float
-    lam_end: float
-
-    @staticmethod
-    def of(recipe: Recipe) -> "PSchedule":
-        p, lam = recipe.p, recipe.objective.lam
-        return PSchedule(p.start, p.final, p.begin_epoch, p.end_epoch, lam.start, lam.end)
 
     def ramp(self, t: float) -> float:
         """Share of the stretch covered at progress `t`, in [0, 1]."""
         return min(max((t - self.begin) / (self.end - self.begin), 0.0), 1.0)
 
-    def p(self, t: float) -> float:
+    def at(self, t: float) -> float:
         """The norm's p at progress `t`; infinite once the stretch is covered."""
         r = self.ramp(t)
-        return math.inf if r >= 1.0 else self.p_start * math.pow(self.p_final / self.p_start, r)
+        return math.inf if r >= 1.0 else self.start * math.pow(self.final / self.start, r)
 
-    def lam(self, t: float) -> float:
-        """The mixing coefficient at progress `t`."""
-        return self.lam_start * math.pow(self.lam_end / self.lam_start, self.ramp(t))
+
+@dataclass(frozen=True)
+class Schedules:
+    """All schedules of a recipe."""
+
+    p: PSchedule
+    lam: tuple[float, float] | None  # at p's start and end; None: the objective mixes nothing
+    eps: float
+    lr: float
+    objective_lr: float
+    epochs: int
+
+    @staticmethod
+    def of(recipe: Recipe) -> "Schedules":
+        p, lam, optimizer = recipe.p, recipe.objective.lam, recipe.optimizer
+        return Schedules(
+            p=PSchedule(p.start, p.final, p.begin_epoch, p.end_epoch),
+            lam=(lam.start, lam.end),
+            eps=float(recipe.eps.train),
+            lr=optimizer.lr,
+            objective_lr=optimizer.scalar_lr,
+            epochs=recipe.epochs,
+        )
+
+    def at(self, t: float) -> Moment:
+        """What is in force at progress `t`."""
+        return Moment(
+            p=self.p.at(t),
+            eps=self.eps,
+            lam=self._lam(t),
+            lr=cosine_lr(self.lr, t, self.epochs),
+            objective_lr=cosine_lr(self.objective_lr, t, self.epochs),
+        )
+
+    def _lam(self, t: float) -> float | None:
+        if self.lam is None:
+            return None
+        start, end = self.lam
+        return start * math.pow(end / start, self.p.ramp(t))
 
 
 def cosine_lr(base: float, t: float, epochs: int | float) -> float:

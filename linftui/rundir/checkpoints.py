@@ -1,6 +1,6 @@
 """Which checkpoint of a run is meant, by the records: the latest, the best, or the one at a step.
 
-Whether its tensors are intact is known once they are loaded, which `linftui.train.checkpoint` does.
+Whether its tensors are intact is known once they are loaded, which `linftui.checkpoint` does.
 """
 
 import contextlib

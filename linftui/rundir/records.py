@@ -12,7 +12,7 @@ have may be missing, and a certification has a request.
 
 import math
 from collections.abc import Callable
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import msgspec
 from msgspec import Meta, Struct
@@ -60,6 +60,7 @@ class TrainRecord(Record, frozen=True, kw_only=True, tag_field="kind", tag="trai
     scalar: float | None = None  # the learnable scale of the cross-entropy's logits
     lr: float | None = None
     images_per_s: float | None = None
+    figures: dict[str, float] = {}  # that only the run's own objective has, by name
 
 
 class EvalRecord(Record, frozen=True, kw_only=True, tag_field="kind", tag="eval"):
@@ -249,11 +250,14 @@ class MetaRecord(Record, frozen=True, kw_only=True):
 class WindowSums(Struct, frozen=True, kw_only=True):
     """Sums of the training figures since the last record, so that a resume averages over the same steps."""
 
+    COMMON: ClassVar[tuple[str, ...]] = ("loss", "correct", "certified", "certified_train_eps")
+
     images: Int = 0
     loss: float = 0.0
     correct: float = 0.0
     certified: float = 0.0
     certified_train_eps: float = 0.0
+    figures: dict[str, float] = {}  # that only the run's own objective has
 
 
 class BestRecord(Struct, frozen=True, kw_only=True):

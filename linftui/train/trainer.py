@@ -1,11 +1,10 @@
-"""The training loop, and what it leaves in the run directory.
+"""The training loop, and what it writes to the run directory.
 
-A step is: schedules at this moment, a batch that depends on (seed, epoch, step, sample) only, a forward at
-the current p, the objective, Adam. Everything else here is bookkeeping at step boundaries: a record now and
-then, an evaluation and a checkpoint after an epoch, and a look at whether somebody wants it to stop.
+A step takes what the schedules say at this moment, and a batch that depends on (seed, epoch, step, sample)
+only. Everything else here is bookkeeping at step boundaries: a record now and then, an evaluation and a
+checkpoint after an epoch, and a look at whether somebody wants it to stop.
 """
 
-import math
 import time
 from collections.abc import Callable
 from typing import Literal
@@ -13,28 +12,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from linftui.data.datasets import Dataset, ImageSet
-from linftui.data.loader import augment, batch_indices, batches_per_epoch, epoch_order
-from linftui.errors import CheckpointError, TrainingError
-from linftui.nn.models import to_pixels
-from linftui.nn.ranks import world_size
-from linftui.ops.backends import kernels_at
-from linftui.recipe.load import LoadedRecipe
-from linftui.recipe.schedule import PSchedule, cosine_lr
-from linftui.rundir.paths import RunPaths
-from linftui.rundir.records import (
-    BestRecord,
-    EvalRecord,
-    EventName,
-    EventRecord,
-    Metric,
-    TrainerRecord,
-    TrainRecord,
-    WindowSums,
-)
-from linftui.rundir.writer import RunWriter
-from linftui.train.build import build_model
-from linftui.train.checkpoint import (
+from linftui.build import build_net
+from linftui.checkpoint import (
     LoadedCheckpoint,
     amend_checkpoint,
     disk_shortage,
@@ -44,9 +23,30 @@ from linftui.train.checkpoint import (
     restore_optimizer,
     save_checkpoint,
 )
-from linftui.train.distributed import any_rank, in_parallel, is_first, meet, own_part, summed
-from linftui.train.evaluate import evaluate, images_for_means
-from linftui.train.objective import LossNet, MixtureLoss, batch_figures
+from linftui.data.datasets import Dataset, ImageSet, images_for_means
+from linftui.data.loader import augment, batch_indices, batches_per_epoch, epoch_order
+from linftui.errors import CheckpointError, TrainingError
+from linftui.nn.boxes import to_pixels
+from linftui.ops.backends import kernels_at
+from linftui.recipe.load import LoadedRecipe
+from linftui.recipe.schedule import Moment, Schedules
+from linftui.rundir.paths import RunPaths
+from linftui.rundir.records import (
+    BestRecord,
+    EvalRecord,
+    EventName,
+    EventRecord,
+    Means,
+    Metric,
+    TrainerRecord,
+    TrainRecord,
+)
+from linftui.rundir.writer import RunWriter
+from linftui.train.distributed import any_rank, is_first, meet, own_part
+from linftui.train.evaluate import evaluate
+from linftui.train.objectives import Batch, build_objective
+from linftui.train.step import Step
+from linftui.train.window import Window
 
 Outcome = Literal["finished", "stopped"]
 
@@ -80,30 +80,22 @@ class Trainer:
         self.device = dataset.train.images.device
         self.writer = RunWriter(paths, attempt, nonce) if is_first() else None
 
-        self.model = build_model(recipe, dataset, self.device)
-        self.objective = MixtureLoss().to(self.device)
-        self.forward = in_parallel(LossNet(self.model, self.objective))
-        self.optimizer = torch.optim.Adam(
-            [{"params": list(self.model.parameters())}, {"params": list(self.objective.parameters())}],
-            betas=(recipe.optimizer.beta1, recipe.optimizer.beta2),
-            eps=recipe.optimizer.adam_eps,
-        )
-        self.names: dict[Tensor, str] = {parameter: name for name, parameter in self.model.named_parameters()}
-        self.names[self.objective.scalar] = "objective.scalar"
+        self.net = build_net(recipe, dataset, self.device)
+        self.objective = build_objective(recipe).to(self.device)
+        self.take_step = Step(self.net, self.objective, recipe.optimizer)
+        self.names: dict[Tensor, str] = {parameter: name for name, parameter in self.net.named_parameters()}
+        self.learned = {f"objective.{name}": value for name, value in self.objective.named_parameters()}
+        self.names |= {parameter: name for name, parameter in self.learned.items()}
 
-        self.schedule = PSchedule.of(recipe)
+        self.schedules = Schedules.of(recipe)
         self.steps_per_epoch = batches_per_epoch(len(dataset.train.labels), recipe.batch_size)
         self.total_steps = self.steps_per_epoch * recipe.epochs
-        # Margins are measured behind the normalisation, hence eps in its units.
-        self.eps_train = float(recipe.eps.train) / dataset.std
-        self.eps_test = float(recipe.eps.test) / dataset.std
 
         self.step = 0
         self.evaluated = True  # the evaluation that is due at this step was done
         self.saved: TrainerRecord | None = None
         self.best: BestRecord | None = None
-        self.window = torch.zeros(4, dtype=torch.float64, device=self.device)
-        self.window_images = 0
+        self.window = Window(self.device)
         self._recorded_at = time.monotonic()
         self._images_since_record = 0
         self._told_shortage = False
@@ -116,26 +108,22 @@ class Trainer:
             0 <= record.step <= self.total_steps
         ):
             raise CheckpointError(f"checkpoint {checkpoint.paths.root.name} belongs to another data set")
-        restore_model(self.model, checkpoint)
+        restore_model(self.net, checkpoint)
         tensors = dict(checkpoint.optimizer)
-        scalar = tensors.pop("objective.scalar", None)
-        own = self.objective.scalar
-        if scalar is None or (scalar.shape, scalar.dtype) != (own.shape, own.dtype):
-            raise CheckpointError(f"checkpoint {checkpoint.paths.root.name} holds no scalar of the objective")
-        with torch.no_grad():
-            own.copy_(scalar)
-        restore_optimizer(self.optimizer, self.names, tensors, record.step)
+        for name, own in self.learned.items():
+            saved = tensors.pop(name, None)
+            if saved is None or (saved.shape, saved.dtype) != (own.shape, own.dtype):
+                raise CheckpointError(
+                    f"checkpoint {checkpoint.paths.root.name} holds no {name.replace('.', ' ')} that fits"
+                )
+            with torch.no_grad():
+                own.copy_(saved)
+        restore_optimizer(self.take_step.optimizer, self.names, tensors, record.step)
         self.step, self.evaluated, self.best = record.step, record.evaluated, record.best
         if self.best is not None and not self.paths.checkpoint(self.best.step).complete.exists():
             self.best = None  # an attempt that went on from a later checkpoint has removed it
         self.saved = record
-        sums = record.window
-        self.window_images = sums.images
-        self.window.copy_(
-            torch.tensor(
-                [sums.loss, sums.correct, sums.certified, sums.certified_train_eps], dtype=torch.float64
-            )
-        )
+        self.window.restore(record.window)
 
     def fit(self) -> Outcome:
         """Trains to the end, or until asked to stop; either way the last step is in a checkpoint.
@@ -178,21 +166,15 @@ class Trainer:
 
     def _choose_kernels(self) -> None:
         """For the epoch that begins, by what the kernels met in the last; a change is an event."""
-        p = self.schedule.p(self.epoch)
+        p = self.schedules.at(self.epoch).p
         kernels = kernels_at(p, self.device)
         if kernels != self._kernels:
             self.event("kernels", f"p {p:.4g}: {kernels}")
             self._kernels = kernels
 
     def _train_step(self, epoch: int, batch: Tensor) -> None:
-        n, index = len(batch), own_part(batch)
-        recipe, t = self.recipe, self.step / self.steps_per_epoch
-        p, lam = self.schedule.p(t), self.schedule.lam(t)
-        lr = cosine_lr(recipe.optimizer.lr, t, recipe.epochs)
-        weights, scalar = self.optimizer.param_groups
-        weights["lr"], scalar["lr"] = lr, cosine_lr(recipe.optimizer.scalar_lr, t, recipe.epochs)
-
-        train: ImageSet = self.dataset.train
+        recipe, train, index = self.recipe, self.dataset.train, own_part(batch)
+        moment = self.schedules.at(self.epoch)
         images = augment(
             train.images[index],
             train.indices[index],
@@ -201,50 +183,43 @@ class Trainer:
             crop_padding=recipe.data.augment.crop_padding,
             flip=recipe.data.augment.flip,
         )
-        labels, pixels = train.labels[index], to_pixels(images, self.dataset.levels)
-        loss, logits = self.forward(pixels, labels, p, self.eps_train, lam, n)
-        self.optimizer.zero_grad()
-        (loss * world_size()).backward()  # the gradients are means over ranks, the loss is a sum
-        self.optimizer.step()
-
-        figures = batch_figures(logits, labels, self.eps_test, self.eps_train)
-        self.window += summed(torch.stack([loss.detach().double() * n, *(f.double() for f in figures)]))
-        self.window_images += n
-        self._images_since_record += n
+        pixels = to_pixels(images, self.dataset.levels)
+        figures = self.take_step(Batch(pixels, train.labels[index], len(batch)), moment)
+        self.window.add(figures, len(batch))
+        self._images_since_record += len(batch)
         self.step += 1
         self.evaluated = not self._is_due(recipe.evaluation.every_epochs)
         if self.step % recipe.log.every_steps == 0 or self.step == self.total_steps:
-            self._record(p, lam, lr)
+            self._record(moment)
 
     def _is_due(self, every_epochs: int) -> bool:
         """Whether something done every so many epochs, and at the end, is due at this step."""
         epoch, batch = divmod(self.step, self.steps_per_epoch)
         return batch == 0 and (epoch % every_epochs == 0 or self.step == self.total_steps)
 
-    def _record(self, p: float, lam: float, lr: float) -> None:
+    def _record(self, moment: Moment) -> None:
         self._require_finite()
-        now = time.monotonic()
-        loss, correct, certified, certified_train_eps = (self.window / self.window_images).tolist()
+        now, means, learned = time.monotonic(), self.window.means(), self.objective.learned()
         self._metric(
             TrainRecord(
                 attempt=self.attempt,
                 step=self.step,
                 epoch=self.epoch,
                 time=time.time(),
-                loss=loss,
-                accuracy=correct,
-                certified_at_p=certified,
-                certified_at_p_train_eps=certified_train_eps,
-                p=p,
-                lam=lam,
-                eps=float(self.recipe.eps.train),
-                lr=lr,
-                scalar=self.objective.scalar.item(),
+                loss=means.pop("loss"),
+                accuracy=means.pop("correct"),
+                certified_at_p=means.pop("certified"),
+                certified_at_p_train_eps=means.pop("certified_train_eps"),
+                p=moment.p,
+                eps=moment.eps,
+                lam=moment.lam,
+                lr=moment.lr,
+                scalar=learned.pop("scalar", None),
                 images_per_s=self._images_since_record / max(now - self._recorded_at, 1e-9),
+                figures=means | learned,
             )
         )
-        self.window.zero_()
-        self.window_images = 0
+        self.window.clear()
         self._recorded_at, self._images_since_record = now, 0
 
     @property
@@ -254,12 +229,12 @@ class Trainer:
 
     def _require_finite(self) -> None:
         broken = next((name for p, name in self.names.items() if not p.isfinite().all()), None)
-        if broken is None and math.isfinite(self.window[0].item()):
+        if broken is None and self.window.is_finite():
             return
         where = f"{broken} holds a NaN or an infinity" if broken else "all weights are finite"
         raise TrainingError(
             f"the loss is no longer finite, noticed at step {self.step:,} (epoch {self.epoch:.2f}, "
-            f"p {self.schedule.p(self.epoch):.4g}): {where}",
+            f"p {self.schedules.at(self.epoch).p:.4g}): {where}",
             "try a smaller optimizer.lr; checkpoints that were saved before are intact",
         )
 
@@ -277,13 +252,13 @@ class Trainer:
         self,
         split: Literal["test", "holdout"],
         images: ImageSet,
-        means: Literal["running", "re-estimated"],
+        means: Means,
     ) -> bool:
-        started, recipe, model = time.monotonic(), self.recipe, self.model
+        started, recipe, net = time.monotonic(), self.recipe, self.net
         if means == "re-estimated":
-            model = model.with_reestimated_means(images_for_means(self.dataset.train), self.dataset.levels)
+            net = net.with_reestimated_means(images_for_means(self.dataset.train), self.dataset.levels)
         result = evaluate(
-            model,
+            net,
             images,
             recipe.eps.test,
             self.dataset.levels,
@@ -329,10 +304,10 @@ class Trainer:
                 self.saved = amend_checkpoint(self.paths, record, self.saved)
             return  # the tensors are those of this step already
         self._require_finite()
-        optimizer = optimizer_tensors(self.optimizer, self.names)
-        optimizer["objective.scalar"] = self.objective.scalar.detach()
+        optimizer = optimizer_tensors(self.take_step.optimizer, self.names)
+        optimizer |= {name: value.detach() for name, value in self.learned.items()}
         self.saved = save_checkpoint(
-            self.paths, record, self.model.state_dict(), optimizer, self.writer.check_owner
+            self.paths, record, self.net.state_dict(), optimizer, self.writer.check_owner
         )
         self.event("checkpoint", f"step {self.step:,}")
         self.writer.check_owner()
@@ -342,7 +317,6 @@ class Trainer:
             self._told_shortage = True
 
     def _position(self) -> TrainerRecord:
-        loss, correct, certified, certified_train_eps = self.window.tolist()
         return TrainerRecord(
             attempt=self.attempt,
             step=self.step,
@@ -350,13 +324,7 @@ class Trainer:
             seed=self.recipe.seed,
             steps_per_epoch=self.steps_per_epoch,
             recipe_hash=self.recipe_hash,
-            window=WindowSums(
-                images=self.window_images,
-                loss=loss,
-                correct=correct,
-                certified=certified,
-                certified_train_eps=certified_train_eps,
-            ),
+            window=self.window.record(),
             best=self.best,
             evaluated=self.evaluated,
             sha256={},

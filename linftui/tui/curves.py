@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from linftui.recipe.schedule import PSchedule
+from linftui.recipe.schedule import Schedules
 from linftui.recipe.schema import Recipe
 from linftui.rundir.records import DeviceRecord, EvalRecord, Gpu, Metric, TrainRecord
 from linftui.tui.series import Floats, Series
@@ -165,11 +165,13 @@ def _goes_on(epochs: Floats, series: Series) -> npt.NDArray[np.bool_]:
 
 def planned(recipe: Recipe) -> dict[str, Series]:
     """What the recipe plans, over all its epochs: `p` and `lam`."""
-    schedule = PSchedule.of(recipe)
+    schedules = Schedules.of(recipe)
     epochs = np.linspace(0.0, recipe.epochs, PLANNED_POINTS)
-    corners = [corner for corner in (schedule.begin, schedule.end) if 0.0 < corner < recipe.epochs]
+    corners = [t for t in (schedules.p.begin, schedules.p.end) if 0.0 < t < recipe.epochs]
     epochs = np.sort(np.append(epochs, corners))
+    moments = list(map(schedules.at, epochs))
     curves = {"p": Series(), "lam": Series()}
-    curves["p"].extend(epochs, [schedule.p(t) for t in epochs])
-    curves["lam"].extend(epochs, [schedule.lam(t) for t in epochs])
+    curves["p"].extend(epochs, [moment.p for moment in moments])
+    if schedules.lam is not None:
+        curves["lam"].extend(epochs, np.array([moment.lam for moment in moments], np.float64))
     return curves

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from textual.content import Content
 
-from linftui.recipe.schedule import PSchedule
+from linftui.recipe.schedule import Schedules
 from linftui.rundir.ending import why_it_ended
 from linftui.rundir.paths import RunPaths
 from linftui.rundir.records import EvalRecord, EventRecord, TrainRecord
@@ -102,5 +102,5 @@ class RunModel:
             return None
         if train is None or math.isinf(train.p):
             return None
-        end = PSchedule.of(standing.recipe).end
+        end = Schedules.of(standing.recipe).p.end
         return standing.row.pace.seconds_until(end, now) if end <= standing.recipe.epochs else None

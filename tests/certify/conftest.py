@@ -6,13 +6,13 @@ from contextlib import contextmanager
 import pytest
 import torch
 
-from linftui.certify.certifier import Subject, load_subject
+from linftui.build import build_dataset
+from linftui.certify.subject import Subject, load_subject
 from linftui.recipe.load import dump_recipe, parse_recipe, resolved
 from linftui.rundir.liveness import this_host
 from linftui.rundir.paths import RunPaths
 from linftui.rundir.records import StateRecord
 from linftui.rundir.writer import write_record
-from linftui.train.build import build_dataset
 from linftui.train.trainer import Trainer
 
 CPU = torch.device("cpu")

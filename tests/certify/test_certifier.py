@@ -15,9 +15,12 @@ from msgspec import structs
 from safetensors.torch import load_file
 
 from linftui.certify import certifier
-from linftui.certify.certifier import CURVE_POINTS, StoppedEarly, Subject, certify, load_subject
-from linftui.certify.interval import certify_batch
-from linftui.certify.report import draw_curve
+from linftui.certify.certifier import certify, certify_batch
+from linftui.certify.curve import CURVE_POINTS
+from linftui.certify.draft import StoppedEarly
+from linftui.certify.picture import draw_curve
+from linftui.certify.subject import Subject, load_subject
+from linftui.checkpoint import load_checkpoint, sha256_of
 from linftui.errors import CheckpointError, DataError, RunDirectoryError
 from linftui.ops import backend_name
 from linftui.rundir.fence import HeldFolder
@@ -25,7 +28,6 @@ from linftui.rundir.paths import CertificatePaths, RunPaths
 from linftui.rundir.reader import complete_checkpoints, read_all, read_record
 from linftui.rundir.records import CertificateSummary, EvalRecord, SampleRecord, decoder
 from linftui.rundir.writer import write_record
-from linftui.train.checkpoint import load_checkpoint, sha256_of
 
 CPU = torch.device("cpu")
 EPS = Fraction(1, 10)
@@ -110,7 +112,7 @@ class TestSummary:
     def test_the_samples_are_the_verdicts_image_by_image(self, subject: Subject) -> None:
         certify(subject, EPS, never)
         images = subject.images
-        verdicts = certify_batch(subject.model, images.images, images.labels, EPS, 16)
+        verdicts = certify_batch(subject.net, images.images, images.labels, EPS, 16)
         for row, sample in enumerate(samples_of(subject.certificate(EPS))):
             assert (sample.index, sample.label) == (int(images.indices[row]), int(images.labels[row]))
             assert (sample.certified, sample.margin) == (
@@ -137,8 +139,8 @@ class TestSummary:
 
     @pytest.mark.usefixtures("small_batches")
     def test_a_net_that_is_not_finite_is_counted_as_such(self, subject: Subject) -> None:
-        broken = replace(subject, model=copy.deepcopy(subject.model))
-        broken.model.last.bias.data[3] = torch.nan
+        broken = replace(subject, net=copy.deepcopy(subject.net))
+        broken.net.last.bias.data[3] = torch.nan
         summary = certify(broken, EPS, never)
         assert (summary.non_finite, summary.clean_accuracy, summary.certified_accuracy) == (360, 0, 0)
         assert all(radius >= 0 and share == 0 for radius, share in summary.curve)
@@ -159,7 +161,7 @@ class TestCurve:
         curve, images = certify(subject, EPS, never).curve, subject.images
         for k, (_, share) in enumerate(curve):
             radius = EPS * k / CURVE_POINTS
-            verdicts = certify_batch(subject.model, images.images, images.labels, radius, 16)
+            verdicts = certify_batch(subject.net, images.images, images.labels, radius, 16)
             assert share == int(verdicts.certified.sum()) / 360
 
     @pytest.mark.parametrize(("eps", "last"), [("0", 0.0), ("3/4", 63 / 64), ("1", 1.0), ("3", 3.0)])
@@ -169,7 +171,7 @@ class TestCurve:
         summary, images = certify(subject, Fraction(eps), never), subject.images
         assert summary.curve[-1][0] == last
         assert summary.curve[CURVE_POINTS] == (float(Fraction(eps)), summary.certified_accuracy)
-        nothing_moves = certify_batch(subject.model, images.images, images.labels, Fraction(0), 16)
+        nothing_moves = certify_batch(subject.net, images.images, images.labels, Fraction(0), 16)
         assert summary.curve[0] == (0.0, int(nothing_moves.certified.sum()) / 360)
 
 
@@ -255,7 +257,7 @@ class TestWhole:
         saved, plain = subject.certificate(EPS).model, subject.checkpoint.paths.model
         assert summary.model_sha256 == sha256_of(saved) != sha256_of(plain)
         for name, tensor in load_file(saved).items():
-            assert torch.equal(tensor, subject.model.state_dict()[name])
+            assert torch.equal(tensor, subject.net.state_dict()[name])
 
 
 class TestSubject:
@@ -308,9 +310,9 @@ class TestSubject:
 
     def test_the_weights_are_those_of_the_checkpoint(self, trained: Subject, trained_run: RunPaths) -> None:
         loaded = load_checkpoint(complete_checkpoints(trained_run)[-1], CPU)
-        for name, value in trained.model.state_dict().items():
+        for name, value in trained.net.state_dict().items():
             assert torch.equal(value, loaded.model[name])
-        assert not trained.model.training
+        assert not trained.net.training
 
 
 def test_a_run_that_is_replaced_while_it_is_certified_gets_no_certificate(

@@ -13,7 +13,7 @@ import pytest
 import torch
 from msgspec import structs
 
-from linftui.certify.certifier import load_subject
+from linftui.certify.subject import load_subject
 from linftui.cli.follow import follow
 from linftui.errors import CheckpointError
 from linftui.rundir.liveness import describe_process, this_host

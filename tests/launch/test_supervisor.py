@@ -18,6 +18,7 @@ import torch
 from attempts import PATIENCE_S, PLAN, SLOW, finish, members, step_of, wait_for, watch
 from msgspec import structs
 
+from linftui.checkpoint import load_latest
 from linftui.errors import RunStateError
 from linftui.launch.control import stop_run
 from linftui.launch.prepare import create_run
@@ -37,7 +38,6 @@ from linftui.rundir.state import run_state
 from linftui.rundir.stopping import stop_stages
 from linftui.rundir.store import RunStore
 from linftui.rundir.writer import write_record
-from linftui.train.checkpoint import load_latest
 
 pytestmark = pytest.mark.slow
 

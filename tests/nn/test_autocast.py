@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from linftui.nn import IntervalBounds, MeanShift, NormDistLinear
-from linftui.train.objective import MixtureLoss
+from linftui.nn import AT_INFINITY, IntervalBounds, MeanShift, Moment, NormDistLinear
+from linftui.train.objectives import MixtureLoss
 
 
 class Mixed(nn.Module):
@@ -23,10 +23,10 @@ class Mixed(nn.Module):
         with torch.no_grad():
             self.first.weight.copy_(torch.randn(8, 6, generator=generator) / 2)
 
-    def forward(self, x: Tensor, p: float) -> Tensor:
-        z = self.shifts[0](self.first(x))  # the shift of bfloat16
-        z = self.shifts[1](self.hidden(self.first(x) + z, p))
-        return -self.last(z, p)
+    def forward(self, x: Tensor, moment: Moment) -> Tensor:
+        z = self.shifts[0](self.first(x), moment)  # the shift of bfloat16
+        z = self.shifts[1](self.hidden(self.first(x) + z, moment), moment)
+        return -self.last(z, moment)
 
 
 def three_clusters() -> tuple[Tensor, Tensor]:
@@ -37,14 +37,14 @@ def three_clusters() -> tuple[Tensor, Tensor]:
 
 
 def test_a_net_with_an_ordinary_layer_in_front_trains() -> None:
-    model, objective, (x, labels) = Mixed(), MixtureLoss(), three_clusters()
+    model, objective, (x, labels) = Mixed(), MixtureLoss(0.1), three_clusters()
     optimizer = torch.optim.Adam([*model.parameters(), *objective.parameters()], lr=0.03)
     losses = []
     for p in [8.0, 20.0, 100.0, 1000.0, math.inf] * 10:
         with torch.autocast("cpu", torch.bfloat16):
             assert model.first(x).dtype == torch.bfloat16
-            logits = model(x, p)
-            loss = objective(logits, labels, eps=0.2, lam=0.1)
+            logits = model(x, Moment(p=p))
+            loss = objective.of_logits(logits, labels, radius=0.2, lam=0.1, size=len(labels))
         assert logits.dtype == torch.float32
         optimizer.zero_grad()
         loss.backward()
@@ -54,7 +54,7 @@ def test_a_net_with_an_ordinary_layer_in_front_trains() -> None:
         losses.append(loss.item())
     assert losses[-1] < 0.2 * losses[0]
     with torch.autocast("cpu", torch.bfloat16):
-        assert (model.eval()(x, math.inf).argmax(1) == labels).float().mean() > 0.95
+        assert (model.eval()(x, AT_INFINITY).argmax(1) == labels).float().mean() > 0.95
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
@@ -63,7 +63,7 @@ def test_a_mean_shift_takes_the_mean_of_what_autocast_has_narrowed_in_float32(dt
     x = torch.randn(7, 4, generator=torch.Generator().manual_seed(0)).to(dtype) + 3
     x.requires_grad_()
     with torch.autocast("cpu", dtype):
-        y = shift(x)
+        y = shift(x, AT_INFINITY)
         y.pow(2).sum().backward()
     mean = x.detach().float().mean(0)
     assert torch.equal(y, x.detach() - mean)

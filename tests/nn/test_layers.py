@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from linftui.nn import IntervalBounds, MeanShift, Normalize, NormDistLinear
+from linftui.nn import AT_INFINITY, IntervalBounds, MeanShift, Moment, Normalize, NormDistLinear
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -37,7 +37,7 @@ class TestNormDistLinear:
 
     def test_a_large_identity_makes_it_pass_its_input_on_but_for_a_shift(self) -> None:
         x = normal(50, 6)
-        y = NormDistLinear(6, 6, identity=100.0, generator=generator(1))(x, math.inf)
+        y = NormDistLinear(6, 6, identity=100.0, generator=generator(1))(x, AT_INFINITY)
         torch.testing.assert_close(y - 100, x, atol=1e-4, rtol=0)
 
     @pytest.mark.parametrize("p", [2.0, 8.0, math.inf])
@@ -45,10 +45,11 @@ class TestNormDistLinear:
         layer = NormDistLinear(6, 4, bias=True, generator=generator())
         x = normal(5, 6, seed=1)
         expected = torch.cdist(x.double(), layer.weight.detach().double(), p=p)
-        torch.testing.assert_close(layer(x, p).double(), expected, atol=1e-5, rtol=1e-6)
+        torch.testing.assert_close(layer(x, Moment(p=p)).double(), expected, atol=1e-5, rtol=1e-6)
         assert layer.bias is not None and torch.equal(layer.bias, torch.zeros(4))
         nn.init.normal_(layer.bias, generator=generator(2))
-        torch.testing.assert_close(layer(x, p).double(), expected + layer.bias, atol=1e-5, rtol=1e-6)
+        y = layer(x, Moment(p=p))
+        torch.testing.assert_close(y.double(), expected + layer.bias, atol=1e-5, rtol=1e-6)
 
     def test_without_a_bias_it_has_one_parameter(self) -> None:
         assert [n for n, _ in NormDistLinear(3, 8, generator=generator()).named_parameters()] == ["weight"]
@@ -57,28 +58,28 @@ class TestNormDistLinear:
 class TestMeanShift:
     def test_in_training_it_subtracts_the_batch_mean(self) -> None:
         x = normal(7, 5)
-        y = MeanShift(5)(x)
+        y = MeanShift(5)(x, AT_INFINITY)
         assert torch.equal(y, x - x.mean(0))
 
     def test_the_gradient_flows_through_the_batch_mean(self) -> None:
         x, upstream = normal(7, 5).requires_grad_(), normal(7, 5, seed=1)
-        MeanShift(5)(x).backward(upstream)
+        MeanShift(5)(x, AT_INFINITY).backward(upstream)
         torch.testing.assert_close(x.grad, upstream - upstream.mean(0))
 
     def test_the_running_mean_moves_a_tenth_of_the_way_to_each_batch(self) -> None:
         shift, expected = MeanShift(5), torch.zeros(5)
         for step in range(4):
             x = normal(7, 5, seed=step) + 3
-            shift(x)
+            shift(x, AT_INFINITY)
             expected = 0.9 * expected + 0.1 * x.mean(0)
             torch.testing.assert_close(shift.running_mean, expected)
         assert not shift.running_mean.requires_grad
 
     def test_an_empty_batch_leaves_the_running_mean_as_it_is(self) -> None:
         shift, nothing = MeanShift(5), torch.zeros(0, 5, requires_grad=True)
-        shift(normal(7, 5))
+        shift(normal(7, 5), AT_INFINITY)
         before = shift.running_mean.clone()
-        y = shift(nothing)
+        y = shift(nothing, AT_INFINITY)
         assert y.shape == (0, 5) and torch.equal(shift.running_mean, before)
         y.sum().backward()
         assert nothing.grad is not None
@@ -86,16 +87,16 @@ class TestMeanShift:
     def test_a_nan_in_a_batch_is_not_hidden(self) -> None:
         shift, x = MeanShift(5), normal(7, 5)
         x[2, 3] = math.nan
-        assert shift(x).isnan().all(0).tolist() == [False, False, False, True, False]
+        assert shift(x, AT_INFINITY).isnan().all(0).tolist() == [False, False, False, True, False]
         assert shift.running_mean.isnan().tolist() == [False, False, False, True, False]
 
     def test_in_evaluation_it_subtracts_the_running_mean_and_leaves_it(self) -> None:
         shift = MeanShift(5).eval()
         shift.running_mean.copy_(normal(5, seed=3))
         before, x = shift.running_mean.clone(), normal(7, 5)
-        assert torch.equal(shift(x), x - before)
+        assert torch.equal(shift(x, AT_INFINITY), x - before)
         assert torch.equal(shift.running_mean, before)
-        assert torch.equal(shift(x[:1]), shift(x)[:1])
+        assert torch.equal(shift(x[:1], AT_INFINITY), shift(x, AT_INFINITY)[:1])
 
     def test_it_has_nothing_to_learn_and_keeps_its_mean_in_the_state(self) -> None:
         shift = MeanShift(5)
@@ -105,15 +106,15 @@ class TestMeanShift:
 class TestNormalize:
     def test_it_shifts_each_channel_and_scales_all_alike(self) -> None:
         pixels = torch.rand(2, 3, 4, 5, generator=generator())
-        y = Normalize((0.1, 0.2, 0.3), 0.25)(pixels)
+        y = Normalize((0.1, 0.2, 0.3), 0.25)(pixels, AT_INFINITY)
         for channel, mean in enumerate((0.1, 0.2, 0.3)):
             torch.testing.assert_close(y[:, channel], (pixels[:, channel] - mean) / 0.25)
 
     def test_it_divides_truly_also_where_a_reciprocal_would_round_otherwise(self) -> None:
         pixels = torch.arange(256, dtype=torch.float32).div(255).view(1, 1, 16, 16)
         normalize = Normalize((0.0,), 0.2009)
-        assert torch.equal(normalize(pixels), pixels / torch.full_like(pixels, 0.2009))
-        assert not torch.equal(normalize(pixels), pixels * (1 / normalize.std))
+        assert torch.equal(normalize(pixels, AT_INFINITY), pixels / torch.full_like(pixels, 0.2009))
+        assert not torch.equal(normalize(pixels, AT_INFINITY), pixels * (1 / normalize.std))
 
     def test_its_numbers_are_part_of_the_state(self) -> None:
         assert set(Normalize((0.1, 0.2, 0.3), 0.25).state_dict()) == {"mean", "std"}
@@ -137,9 +138,9 @@ def test_each_layers_bounds_hold_its_outputs_on_random_boxes(seed: int) -> None:
     images += [shift.bounds(images[1])]
     shares = [torch.rand(lower.shape, generator=generator(k)) for k in range(50)]
     for point in (lower, upper, *(torch.lerp(lower, upper, share).clamp(lower, upper) for share in shares)):
-        value = normalize(point)
+        value = normalize(point, AT_INFINITY)
         assert ((images[0].lower < value) & (value < images[0].upper)).all()
-        value = linear(value.flatten(1), math.inf)
+        value = linear(value.flatten(1), AT_INFINITY)
         assert ((images[1].lower < value) & (value < images[1].upper)).all()
-        value = shift(value)
+        value = shift(value, AT_INFINITY)
         assert ((images[2].lower < value) & (value < images[2].upper)).all()

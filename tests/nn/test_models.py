@@ -1,4 +1,4 @@
-"""Whole nets: their structure, the Lipschitz bound, re-estimated means, and what counts as a prediction."""
+"""Whole nets: their structure, the Lipschitz bound, and re-estimated means."""
 
 import math
 
@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from linftui.nn import DistanceMLP
-from linftui.nn.models import strict_prediction, to_pixels
+from linftui.nn import AT_INFINITY, DistanceMLP, Moment
+from linftui.nn.boxes import to_pixels
 
-INF, NAN = math.inf, math.nan
+INF = math.inf
 
 
 def net(depth: int = 3, width: int = 7, seed: int = 0, identity: float = 10.0) -> DistanceMLP:
@@ -49,13 +49,13 @@ class TestStructure:
                 z = torch.cdist(z, state[f"hidden.{layer}.weight"], p=p)
                 z = z - state[f"shifts.{layer}.running_mean"]
             logits = -(torch.cdist(z, state["last.weight"], p=p) + state["last.bias"])
-            torch.testing.assert_close(model(x, p).double(), logits, atol=1e-4, rtol=1e-6)
+            torch.testing.assert_close(model(x, Moment(p=p)).double(), logits, atol=1e-4, rtol=1e-6)
 
     @pytest.mark.parametrize(("depth", "hidden"), [(1, 0), (2, 1), (5, 4)])
     def test_depth_counts_the_last_layer(self, depth: int, hidden: int) -> None:
         model = net(depth)
         assert len(model.hidden) == len(model.shifts) == hidden
-        assert model(pixels(4), INF).shape == (4, 9)
+        assert model(pixels(4), AT_INFINITY).shape == (4, 9)
 
     def test_hidden_layers_that_do_not_narrow_start_with_the_identity_and_the_last_never(self) -> None:
         model = net(depth=3, width=8)  # 8 pixels -> 8 -> 8 -> 9 classes: only the last may not
@@ -81,10 +81,10 @@ class TestStructure:
 
 def test_a_batch_without_an_image_changes_nothing_in_training() -> None:
     model = net()
-    model(pixels(5), 8.0)
+    model(pixels(5), Moment(p=8.0))
     before = {name: value.clone() for name, value in model.state_dict().items()}
     for p in (8.0, INF):
-        logits = model(pixels(0), p)
+        logits = model(pixels(0), Moment(p=p))
         assert logits.shape == (0, 9)
         logits.sum().backward()
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
@@ -100,7 +100,7 @@ class TestLipschitz:
         scale = torch.logspace(-9, 0, len(x), dtype=torch.float64)[:, None, None, None]
         y = x + scale * step
         with torch.no_grad():
-            moved = (model(x, INF) - model(y, INF)).abs().amax(1)
+            moved = (model(x, AT_INFINITY) - model(y, AT_INFINITY)).abs().amax(1)
         allowed = (x - y).abs().flatten(1).amax(1) / model.normalize.std
         assert (moved <= allowed + 1e-13).all()
         assert (moved > 0.99 * allowed).any()  # the bound is attained, so the test could see it broken
@@ -130,44 +130,9 @@ class TestReestimatedMeans:
     def test_in_evaluation_the_copy_does_what_training_mode_does_on_these_images(self) -> None:
         model, images = net(), image_bytes(50)
         copy = model.with_reestimated_means(images, 255)
-        torch.testing.assert_close(copy(to_pixels(images, 255), INF), model(to_pixels(images, 255), INF))
+        x = to_pixels(images, 255)
+        torch.testing.assert_close(copy(x, AT_INFINITY), model(x, AT_INFINITY))
 
     def test_without_an_image_there_is_no_mean(self) -> None:
         with pytest.raises(ValueError, match="at least one image"):
             net().with_reestimated_means(image_bytes(0), 255)
-
-
-class TestPixels:
-    @pytest.mark.parametrize("levels", [16, 255])
-    def test_they_are_the_fractions_rounded_to_nearest(self, levels: int) -> None:
-        images = torch.arange(levels + 1).to(torch.uint8).view(1, 1, 1, -1)
-        expected = np.float32(np.arange(levels + 1) / np.float64(levels))
-        assert np.array_equal(to_pixels(images, levels).numpy().ravel(), expected)
-
-
-class TestStrictPrediction:
-    @pytest.mark.parametrize(
-        ("logits", "prediction"),
-        [
-            ([1.0, 3.0, 2.0], 1),
-            ([-5.0, -7.0, -6.0], 0),
-            ([0.0, 0.0, 2.0**-149], 2),
-            ([3.0, 3.0, 2.0], None),
-            ([3.0, 1.0, 3.0], None),
-            ([0.0, -0.0, -1.0], None),
-            ([NAN, NAN, NAN], None),
-            ([5.0, NAN, 1.0], None),
-            ([5.0, 1.0, -INF], None),
-            ([INF, 1.0, 2.0], None),
-            ([-INF, -INF, -INF], None),
-        ],
-    )
-    def test_only_a_finite_row_with_one_class_on_top_has_one(
-        self, logits: list[float], prediction: int | None
-    ) -> None:
-        index, strict = strict_prediction(torch.tensor([logits]))
-        assert (index.item() if strict.item() else None) == prediction
-
-    def test_rows_do_not_concern_each_other(self) -> None:
-        index, strict = strict_prediction(torch.tensor([[NAN, 0.0], [0.0, 1.0], [1.0, 1.0]]))
-        assert strict.tolist() == [False, True, False] and index[1] == 1

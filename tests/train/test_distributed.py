@@ -15,7 +15,10 @@ import pytest
 import torch
 from msgspec import structs
 
+from linftui.build import build_dataset, build_net
+from linftui.checkpoint import find_checkpoint, restore_model
 from linftui.cores import usable_cores
+from linftui.data.datasets import images_for_means
 from linftui.launch.plan import LaunchPlan
 from linftui.launch.prepare import create_run
 from linftui.launch.supervisor import Supervisor
@@ -24,10 +27,8 @@ from linftui.rundir.paths import RunPaths
 from linftui.rundir.reader import latest_by_step, read_all, read_record
 from linftui.rundir.records import EvalRecord, ExitRecord, Metric, StateRecord, TrainRecord
 from linftui.rundir.store import RunStore
-from linftui.train.build import build_dataset, build_model
-from linftui.train.checkpoint import find_checkpoint, restore_model
 from linftui.train.distributed import any_rank, in_parallel, is_first, own_part, process_group, summed
-from linftui.train.evaluate import evaluate, images_for_means
+from linftui.train.evaluate import evaluate
 
 CPU = torch.device("cpu")
 PATIENCE_S = 200.0  # far beyond what anything here takes, even on a busy machine
@@ -144,7 +145,7 @@ def test_two_ranks_give_the_curve_of_one(store: Path, together: RunPaths, overri
 def test_two_ranks_count_as_one_does_with_the_same_weights(together: RunPaths) -> None:
     recipe = load_recipe(together.recipe, []).recipe
     dataset = build_dataset(recipe, CPU)
-    model = build_model(recipe, dataset, CPU)
+    model = build_net(recipe, dataset, CPU)
     checkpoint, _ = find_checkpoint(together, "latest", CPU)
     restore_model(model, checkpoint)
     assert dataset.holdout is not None
@@ -253,14 +254,17 @@ def test_one_rank_asks_nobody() -> None:
 GRADIENTS = """
 from linftui.nn.models import DistanceMLP
 from linftui.nn.ranks import world_size
-from linftui.train.objective import LossNet, MixtureLoss
+from linftui.nn import Moment
+from linftui.train.objectives import Batch, MixtureLoss
+from linftui.train.step import LossNet
 def gradients(rows):
     sizes = {"in_shape": (1, 4, 4), "classes": 5, "width": 7, "depth": 3}
     net = DistanceMLP(**sizes, identity=10.0, mean=(0.5,), std=0.5, seed=1)
-    module = in_parallel(LossNet(net, MixtureLoss()))
+    module = in_parallel(LossNet(net, MixtureLoss(0.05)))
     pixels = torch.linspace(0, 9, rows * 16).sin().abs().view(rows, 1, 4, 4)
     labels = torch.arange(rows) * 3 % 5
-    loss, _ = module(own_part(pixels), own_part(labels), 8.0, 0.2, 0.1, rows)
+    batch = Batch(own_part(pixels), own_part(labels), rows)
+    loss, _ = module(batch, Moment(p=8.0, eps=0.1, lam=0.1))
     (loss * world_size()).backward()
     means = [value.tolist() for name, value in net.named_buffers() if "running" in name]
     return [parameter.grad.flatten().tolist() for parameter in module.parameters()] + means

@@ -7,11 +7,10 @@ from fractions import Fraction
 import pytest
 import torch
 
-from linftui.data.datasets import Dataset, ImageSet, load_dataset
-from linftui.nn import DistanceMLP
-from linftui.nn.bounds import pixel_box
-from linftui.nn.models import to_pixels
-from linftui.train.evaluate import REESTIMATE_IMAGES, Evaluation, evaluate, images_for_means
+from linftui.data.datasets import Dataset, load_dataset
+from linftui.nn import AT_INFINITY, DistanceMLP
+from linftui.nn.boxes import pixel_box, to_pixels
+from linftui.train.evaluate import Evaluation, evaluate
 
 EPS = Fraction(1, 100)
 
@@ -34,7 +33,7 @@ def model(digits: Dataset) -> DistanceMLP:
     first = [(digits.train.labels == label).nonzero()[0, 0] for label in range(10)]
     pixels = to_pixels(digits.train.images[torch.stack(first)], 16)
     with torch.no_grad():
-        net.last.weight.copy_(net.normalize(pixels).flatten(1))
+        net.last.weight.copy_(net.normalize(pixels, AT_INFINITY).flatten(1))
     return net
 
 
@@ -42,7 +41,7 @@ def test_the_figures_are_those_of_a_loop_over_single_images(digits: Dataset, mod
     test = digits.test.subset(torch.arange(100))
     clean = certified = 0
     for image, label in zip(test.images[:, None], test.labels.tolist(), strict=True):
-        logits = model.eval()(to_pixels(image, 16), math.inf)[0].tolist()
+        logits = model.eval()(to_pixels(image, 16), AT_INFINITY)[0].tolist()
         clean += all(logits[label] > logits[j] for j in range(10) if j != label)
         bounds = model.bounds(pixel_box(image, EPS, 16))
         certified += all(
@@ -85,19 +84,3 @@ def test_asked_to_stop_half_way_it_gives_no_figures(
 def test_a_diverged_net_is_right_on_nothing(digits: Dataset, model: DistanceMLP) -> None:
     model.last.weight.data[3, 5] = math.nan
     assert evaluate(model, digits.test, EPS, 16, 100, never) == Evaluation(360, 0.0, 0.0)
-
-
-class TestImagesForMeans:
-    def numbered(self, n: int) -> ImageSet:
-        images = torch.arange(n).remainder(251).to(torch.uint8).view(n, 1, 1, 1)
-        return ImageSet(images, torch.zeros(n, dtype=torch.int64), torch.arange(n))
-
-    @pytest.mark.parametrize("n", [1, 100, REESTIMATE_IMAGES])
-    def test_of_few_images_all_are_taken(self, n: int) -> None:
-        train = self.numbered(n)
-        assert torch.equal(images_for_means(train), train.images)
-
-    def test_of_many_a_fixed_number_is_spread_evenly_over_them(self) -> None:
-        train = self.numbered(3 * REESTIMATE_IMAGES)
-        picked = images_for_means(train)
-        assert torch.equal(picked, train.images[::3]) and len(picked) == REESTIMATE_IMAGES

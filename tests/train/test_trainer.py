@@ -15,10 +15,13 @@ import msgspec
 import pytest
 import torch
 
-from linftui.data.datasets import Dataset, load_dataset
+from linftui.build import build_net
+from linftui.checkpoint import find_checkpoint, load_latest, restore_model
+from linftui.data.datasets import Dataset, images_for_means, load_dataset
 from linftui.data.loader import augment, batch_indices, epoch_order
 from linftui.errors import CheckpointError, StaleAttemptError, TrainingError
-from linftui.nn.models import to_pixels
+from linftui.nn import Moment
+from linftui.nn.boxes import to_pixels
 from linftui.recipe.load import parse_recipe, resolved
 from linftui.recipe.schema import Recipe
 from linftui.rundir.liveness import this_host
@@ -27,10 +30,8 @@ from linftui.rundir.reader import RunReader, complete_checkpoints, latest_by_ste
 from linftui.rundir.records import EvalRecord, StateRecord, TrainerRecord, TrainRecord
 from linftui.rundir.writer import RunWriter, write_record
 from linftui.train import trainer as trainer_module
-from linftui.train.build import build_model
-from linftui.train.checkpoint import find_checkpoint, load_latest, restore_model
-from linftui.train.evaluate import Evaluation, evaluate, images_for_means
-from linftui.train.objective import MixtureLoss
+from linftui.train.evaluate import Evaluation, evaluate
+from linftui.train.objectives import MixtureLoss
 from linftui.train.trainer import Trainer
 
 CPU = torch.device("cpu")
@@ -179,7 +180,7 @@ class Step:
 
 def by_hand(recipe: Recipe, dataset: Dataset) -> tuple[list[Step], dict[str, torch.Tensor]]:
     """The method's page, step by step: every step's figures, and the final weights."""
-    model, objective = build_model(recipe, dataset, CPU), MixtureLoss()
+    model, objective = build_net(recipe, dataset, CPU), MixtureLoss(0.1)
     groups = [{"params": model.parameters()}, {"params": objective.parameters()}]
     adam = torch.optim.Adam(groups, betas=(0.9, 0.99), eps=1e-10)
     steps = []
@@ -194,8 +195,8 @@ def by_hand(recipe: Recipe, dataset: Dataset) -> tuple[list[Step], dict[str, tor
         images, labels = dataset.train.images[index], dataset.train.labels[index]
         sample = dataset.train.indices[index]
         crops = augment(images, sample, seed=0, epoch=epoch, crop_padding=1, flip=False)
-        logits = model(to_pixels(crops, 16), p)
-        loss = objective(logits, labels, 0.3 / 0.376, lam)
+        logits = model(to_pixels(crops, 16), Moment(p=p))
+        loss = objective.of_logits(logits, labels, 0.3 / 0.376, lam, len(labels))
         adam.zero_grad()
         loss.backward()
         adam.step()
@@ -213,7 +214,7 @@ class TestRecords:
         train = [line for line in lines if line["kind"] == "train"]
         assert set(train[0]) == {
             "kind", "v", "attempt", "step", "epoch", "time", "loss", "accuracy", "certified_at_p",
-            "certified_at_p_train_eps", "p", "lam", "eps", "lr", "scalar", "images_per_s",
+            "certified_at_p_train_eps", "p", "lam", "eps", "lr", "scalar", "images_per_s", "figures",
         }  # fmt: skip
         assert all(line["attempt"] == 1 and line["images_per_s"] > 0 for line in train)
         assert all(line["eps"] == 0.3 for line in train) and train[-1]["p"] == "inf"
@@ -277,7 +278,7 @@ class TestRecords:
     def test_an_evaluation_is_of_the_weights_at_its_step(self, uninterrupted: Run, digits: Dataset) -> None:
         recipe = uninterrupted.recipe
         for record in uninterrupted.eval_records():
-            model = build_model(recipe, digits, CPU)
+            model = build_net(recipe, digits, CPU)
             restore_model(model, find_checkpoint(uninterrupted.paths, str(record.step), CPU)[0])
             if record.means == "re-estimated":
                 model = model.with_reestimated_means(images_for_means(digits.train), 16)
@@ -441,7 +442,7 @@ class TestDivergence:
         trainer = run.begin(lambda: trainer.step >= 4)
         trainer.fit()
         trainer = run.begin()
-        trainer.model.last.weight.data[3, 5] = poison
+        trainer.net.last.weight.data[3, 5] = poison
         with pytest.raises(TrainingError, match=r"no longer finite, noticed at step 5 \(epoch 1\.25"):
             trainer.fit()
         assert run.train_records() == []

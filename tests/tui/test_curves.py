@@ -7,7 +7,7 @@ import pytest
 from msgspec import structs
 
 from linftui.recipe.load import parse_recipe
-from linftui.recipe.schedule import PSchedule
+from linftui.recipe.schedule import Schedules
 from linftui.rundir.records import DeviceRecord, EvalRecord, Gpu, TrainRecord
 from linftui.tui.curves import RunCurves, device_shares, planned
 
@@ -106,9 +106,10 @@ def test_the_plan_is_the_schedule() -> None:
     text = "name: x\nepochs: 10\nbatch_size: 1\ndata: {dataset: digits}\nmodel: {width: 1, depth: 1}\n"
     text += "eps: {train: 0.3, test: 0.1}\np: {begin_epoch: 2, end_epoch: 7}\n"
     recipe = parse_recipe(text + "objective: {lam: {start: 0.1, end: 0.001}}\n", "x").recipe
-    schedule, curves = PSchedule.of(recipe), planned(recipe)
+    schedules, curves = Schedules.of(recipe), planned(recipe)
     for epoch in (0.0, 2.0, 7.0, 10.0):  # its ends and its corners, exactly
-        assert curves["p"].at(epoch) == schedule.p(epoch) and curves["lam"].at(epoch) == schedule.lam(epoch)
+        moment = schedules.at(epoch)
+        assert (curves["p"].at(epoch), curves["lam"].at(epoch)) == (moment.p, moment.lam)
     assert curves["p"].has_infinity and math.isfinite(curves["p"].at(6.99) or math.inf)
 
 

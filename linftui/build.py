@@ -7,6 +7,7 @@ import torch
 
 from linftui.data.datasets import Dataset, ImageSet, load_dataset
 from linftui.nn.models import DistanceMLP
+from linftui.nn.net import Net
 from linftui.recipe.schema import Recipe
 
 
@@ -26,7 +27,7 @@ def _on(device: torch.device, images: ImageSet) -> ImageSet:
     return ImageSet(images.images.to(device), images.labels.to(device), images.indices.to(device))
 
 
-def build_model(recipe: Recipe, dataset: Dataset, device: torch.device) -> DistanceMLP:
+def build_net(recipe: Recipe, dataset: Dataset, device: torch.device) -> Net:
     """The recipe's network with its initial weights, which are drawn on the CPU whatever the device."""
     channels, height, width = dataset.train.images.shape[1:]
     return DistanceMLP(

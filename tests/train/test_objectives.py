@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from linftui.train.objective import MixtureLoss, batch_figures, margins
+from linftui.nn import DistanceMLP, Moment
+from linftui.train.objectives import Batch, MixtureLoss
 
 INF, NAN = math.inf, math.nan
 
@@ -18,7 +19,7 @@ def batch(n: int = 40, classes: int = 5, scale: float = 1.0) -> tuple[Tensor, Te
 
 
 def objective(scalar: float = 1.0) -> MixtureLoss:
-    loss = MixtureLoss().double()
+    loss = MixtureLoss(0.1).double()
     with torch.no_grad():
         loss.scalar.fill_(scalar)
     return loss
@@ -58,7 +59,7 @@ class TestMixtureLoss:
         self, eps: float, lam: float, scalar: float
     ) -> None:
         (logits, labels), loss = batch(), objective(scalar)
-        value = loss(logits, labels, eps, lam)
+        value = loss.of_logits(logits, labels, eps, lam, len(labels))
         value.backward()
         expected, gradients, scalar_gradient = by_hand(logits.detach(), labels, eps, lam, scalar)
         assert value.item() == pytest.approx(expected, rel=1e-12)
@@ -67,10 +68,11 @@ class TestMixtureLoss:
 
     def test_the_scalar_starts_at_1_and_never_touches_the_margin(self) -> None:
         logits, labels = batch()
-        assert MixtureLoss().scalar.item() == 1
-        without = [objective(scalar)(logits, labels, 0.5, lam=0.0).item() for scalar in (1.0, 7.0)]
+        assert MixtureLoss(0.1).scalar.item() == 1
+        losses = [objective(scalar) for scalar in (1.0, 7.0)]
+        without = [loss.of_logits(logits, labels, 0.5, 0.0, 40).item() for loss in losses]
         assert without[0] == without[1] > 0
-        with_entropy = [objective(scalar)(logits, labels, 0.5, lam=0.1).item() for scalar in (1.0, 7.0)]
+        with_entropy = [loss.of_logits(logits, labels, 0.5, 0.1, 40).item() for loss in losses]
         assert with_entropy[0] != with_entropy[1]
 
     @pytest.mark.parametrize(
@@ -80,42 +82,55 @@ class TestMixtureLoss:
         self, margin: float, expected: float
     ) -> None:
         logits = torch.tensor([[margin, 0.0, -20.0]])
-        assert MixtureLoss()(logits, torch.tensor([0]), eps=1.0, lam=0.0).item() == expected
+        assert MixtureLoss(0.1).of_logits(logits, torch.tensor([0]), 1.0, 0.0, 1).item() == expected
 
     def test_beyond_either_clip_the_margin_term_has_no_gradient(self) -> None:
         logits = torch.tensor([[-1.0, 0.0], [5.0, 0.0], [1.0, 0.0]], requires_grad=True)
-        MixtureLoss()(logits, torch.zeros(3, dtype=torch.int64), eps=1.0, lam=0.0).backward()
+        MixtureLoss(0.1).of_logits(logits, torch.zeros(3, dtype=torch.int64), 1.0, 0.0, 3).backward()
         assert torch.equal(logits.grad, torch.tensor([[0, 0], [0, 0], [-1 / 6, 1 / 6]]))
 
     def test_a_batch_without_an_image_adds_nothing_to_the_loss(self) -> None:
-        loss, nothing = MixtureLoss(), torch.zeros(0, 3, requires_grad=True)
-        value = loss(nothing, torch.zeros(0, dtype=torch.int64), eps=0.5, lam=0.1)
+        loss, nothing = MixtureLoss(0.1), torch.zeros(0, 3, requires_grad=True)
+        value = loss.of_logits(nothing, torch.zeros(0, dtype=torch.int64), 0.5, 0.1, 0)
         value.backward()
         assert value.item() == 0 and loss.scalar.grad.item() == 0
 
 
-class TestMargins:
-    def test_they_are_measured_to_the_best_other_class(self) -> None:
-        logits = torch.tensor([[3.0, 1.0, 2.0], [3.0, 1.0, 2.0], [0.0, 0.0, -1.0]])
-        assert margins(logits, torch.tensor([0, 2, 1])).tolist() == [1.0, -1.0, 0.0]
-
-    def test_of_tied_rivals_the_first_takes_the_gradient(self) -> None:
-        logits = torch.tensor([[5.0, 2.0, 2.0, 2.0]], requires_grad=True)
-        margins(logits, torch.tensor([0])).sum().backward()
-        assert logits.grad.tolist() == [[1.0, -1.0, 0.0, 0.0]]
+def figures(logits: Tensor, labels: Tensor, eps_test: float, eps_train: float) -> dict[str, Tensor]:
+    """Behind a normalisation by 0.5, so that a radius in pixels is twice as large there."""
+    net = DistanceMLP(
+        in_shape=(1, 1, 1), classes=2, width=1, depth=1, identity=0.0, mean=(0.0,), std=0.5, seed=0
+    )
+    return MixtureLoss(eps_test).figures(net, logits, labels, Moment(p=8.0, eps=eps_train))
 
 
-class TestBatchFigures:
+class TestFigures:
     def test_a_margin_must_exceed_twice_eps(self) -> None:
         logits = torch.tensor([[1.0, 0.0], [1.5, 0.0], [2.0, 0.0], [2.5, 0.0], [-3.0, 0.0]])
-        figures = batch_figures(logits, torch.zeros(5, dtype=torch.int64), eps_test=0.5, eps_train=1.0)
-        assert [int(figure) for figure in figures] == [4, 3, 1]
+        counted = figures(logits, torch.zeros(5, dtype=torch.int64), eps_test=0.25, eps_train=0.5)
+        assert {name: int(figure) for name, figure in counted.items()} == {
+            "correct": 4, "certified": 3, "certified_train_eps": 1,
+        }  # fmt: skip
 
     def test_ties_and_what_is_not_finite_count_as_wrong(self) -> None:
         logits = torch.tensor([[0.0, 0.0], [NAN, 0.0], [NAN, NAN], [INF, 0.0], [1.0, -INF], [0.0, NAN]])
-        figures = batch_figures(logits, torch.zeros(6, dtype=torch.int64), eps_test=0.1, eps_train=0.1)
-        assert int(figures.correct) == 0
+        counted = figures(logits, torch.zeros(6, dtype=torch.int64), eps_test=0.1, eps_train=0.1)
+        assert int(counted["correct"]) == 0
 
     def test_they_carry_no_gradient(self) -> None:
         logits, labels = batch()
-        assert not any(figure.requires_grad for figure in batch_figures(logits, labels, 0.1, 0.2))
+        assert not any(figure.requires_grad for figure in figures(logits, labels, 0.1, 0.2).values())
+
+
+def test_it_asks_the_net_and_gives_its_share_of_the_batchs_mean() -> None:
+    """Of a batch of 10 the 4 images that this rank has, at the moment's p, eps and lam, behind the std."""
+    net = DistanceMLP(
+        in_shape=(1, 2, 2), classes=3, width=4, depth=2, identity=10.0, mean=(0.3,), std=0.25, seed=0
+    ).eval()
+    pixels = torch.rand(4, 1, 2, 2, generator=torch.Generator().manual_seed(0))
+    labels, moment, loss = torch.tensor([0, 1, 2, 0]), Moment(p=8.0, eps=0.3, lam=0.1), MixtureLoss(0.1)
+    result = loss(net, Batch(pixels, labels, 10), moment)
+    expected = loss.of_logits(net(pixels, Moment(p=8.0)), labels, 0.3 / 0.25, 0.1, 10)
+    assert torch.equal(result.loss, expected) and result.loss.requires_grad
+    assert list(result.figures) == ["correct", "certified", "certified_train_eps"]
+    assert loss.learned() == {"scalar": 1.0}

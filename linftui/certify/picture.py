@@ -1,37 +1,20 @@
-"""What a certificate looks like to others: a JSON object, and the curve as a picture.
+"""The curve of a certificate as a picture.
 
-No torch here: the command line reads certificates without it. The picture is drawn in a process of its own
-(`python -m linftui.certify.report FOLDER`, the summary on stdin): matplotlib obeys a person's settings and
-files of the current folder as soon as it is imported, and nothing of that may cost a certificate.
+It is drawn in a process of its own (`python -m linftui.certify.picture FOLDER`, the summary on stdin): as
+soon as it is imported, matplotlib obeys a person's settings and files of the current folder, and nothing of
+that may cost a certificate.
 """
 
 import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 from linftui.rundir.certificates import images_of
 from linftui.rundir.paths import CertificatePaths
 from linftui.rundir.records import CertificateSummary, decoder, encode
 
 DRAWING_S = 120.0  # the first time, matplotlib looks at every font of the machine
-
-
-def summary_json(summary: CertificateSummary, path: Path) -> dict[str, Any]:
-    """The object that `linftui certify --json` prints a line of for each run and eps."""
-    return {
-        "run": summary.run,
-        "checkpoint": summary.checkpoint,
-        "n": summary.n,
-        "eps": summary.eps,
-        "eps_exact": summary.eps_exact,
-        "clean_accuracy": summary.clean_accuracy,
-        "certified_accuracy": summary.certified_accuracy,
-        "pgd_accuracy": summary.pgd_accuracy,
-        "seconds": summary.seconds,
-        "path": str(path),
-    }
 
 
 def draw_curve(summary: CertificateSummary, certificate: CertificatePaths) -> str:
@@ -42,7 +25,7 @@ def draw_curve(summary: CertificateSummary, certificate: CertificatePaths) -> st
     """
     try:
         drawing = subprocess.run(
-            [sys.executable, "-P", "-m", "linftui.certify.report", str(certificate.root.absolute())],
+            [sys.executable, "-P", "-m", "linftui.certify.picture", str(certificate.root.absolute())],
             input=encode(summary), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, timeout=DRAWING_S,
         )  # fmt: skip
     except (OSError, subprocess.TimeoutExpired) as error:

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 from checkpoints import CPU, names, save
 
+from linftui.checkpoint import find_checkpoint, load_checkpoint, load_latest, prune_checkpoints
 from linftui.errors import CheckpointError
 from linftui.rundir.holding import free_to_remove
 from linftui.rundir.paths import RunPaths
-from linftui.train.checkpoint import find_checkpoint, load_checkpoint, load_latest, prune_checkpoints
 
 
 class TestFind:

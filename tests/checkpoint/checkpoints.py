@@ -4,9 +4,9 @@ import math
 
 import torch
 
+from linftui.checkpoint import save_checkpoint
 from linftui.rundir.paths import RunPaths
 from linftui.rundir.records import BestRecord, TrainerRecord, WindowSums
-from linftui.train.checkpoint import save_checkpoint
 
 CPU = torch.device("cpu")
 ODD = torch.tensor([math.inf, -math.inf, -0.0, 1e-45, 0.1])  # values that a careless format changes

@@ -12,8 +12,10 @@ from matplotlib.image import imread
 from msgspec import structs
 
 from linftui.certify import certifier
-from linftui.certify.certifier import Subject, certify
-from linftui.certify.report import draw_curve, summary_json
+from linftui.certify.certifier import certify
+from linftui.certify.picture import draw_curve
+from linftui.certify.subject import Subject
+from linftui.cli.render import certificate_json
 from linftui.rundir.paths import CertificatePaths, RunPaths
 from linftui.rundir.records import CertificateSummary
 
@@ -26,7 +28,7 @@ def summary(trained: Subject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_the_json_object_has_the_fields_that_others_rely_on(summary: CertificateSummary) -> None:
-    shown = summary_json(summary, Path("runs/x/certificates/y"))
+    shown = certificate_json(summary, Path("runs/x/certificates/y"))
     assert list(shown) == [
         "run", "checkpoint", "n", "eps", "eps_exact", "clean_accuracy", "certified_accuracy", "pgd_accuracy",
         "seconds", "path",
@@ -107,5 +109,5 @@ def test_why_there_is_no_picture_is_told_and_no_half_of_one_is_left(
     said = draw_curve(summary, CertificatePaths(tmp_path))
     assert said.startswith("the curve at eps 8/255 could not be drawn: ") and "its library is gone" in said
     assert not (tmp_path / "curve.png").exists()
-    monkeypatch.setattr("linftui.certify.report.DRAWING_S", 0.01)
+    monkeypatch.setattr("linftui.certify.picture.DRAWING_S", 0.01)
     assert "timed out" in draw_curve(summary, CertificatePaths(tmp_path))

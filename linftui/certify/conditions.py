@@ -1,4 +1,4 @@
-"""The theorem's conditions, checked on the machine that certifies, and the verdict on a batch.
+"""The theorem's conditions, checked on the machine that certifies.
 
 A certificate for image x0 at radius eps says: for every x in [0, 1]^d with |x - x0| <= eps in every pixel,
 the network's top class is the label. One pass of outward-rounded intervals proves it for the executed
@@ -9,34 +9,18 @@ construction: eager execution, and each operation of the argument is one call on
 """
 
 import math
-from dataclasses import dataclass
-from fractions import Fraction
 
 import torch
-from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 from linftui.errors import CertificationError
-from linftui.nn.bounds import certified_margin, pixel_box
-from linftui.nn.models import DistanceMLP, strict_prediction, to_pixels
+from linftui.nn.net import Net
 from linftui.ops import backend_name, inf_dist_bounds
 
 ROUNDING = "every operation outward by one float32 ulp; box ends from exact fractions, rounded outward"
 
 
-@dataclass(frozen=True)
-class Verdicts:
-    """What is claimed of each image of a batch."""
-
-    prediction: Int[Tensor, " n"]
-    correct: Bool[Tensor, " n"]  # the label is strictly on top at x0
-    strict: Bool[Tensor, " n"]  # some class is strictly on top at x0, and all logits are finite
-    certified: Bool[Tensor, " n"]
-    margin: Float[Tensor, " n"]  # logit units, rounded down; NaN where something was not finite
-    finite: Bool[Tensor, " n"]
-
-
-def check_conditions(model: DistanceMLP, device: torch.device) -> None:
+def check_conditions(net: Net, device: torch.device) -> None:
     """The conditions of the theorem that can be looked at; asked before a pass, and after it.
 
     Raises:
@@ -45,7 +29,7 @@ def check_conditions(model: DistanceMLP, device: torch.device) -> None:
     # The CPU computes the ends of the boxes, whatever the device.
     for computes in {torch.device("cpu"), device}:
         check_arithmetic(computes)
-    check_model(model)
+    check_net(net)
 
 
 def check_arithmetic(device: torch.device) -> None:
@@ -83,43 +67,13 @@ def check_arithmetic(device: torch.device) -> None:
         raise CertificationError(f"float32 addition does not round to nearest on {device} ({kernels})")
 
 
-def check_model(model: DistanceMLP) -> None:
+def check_net(net: Net) -> None:
     """Raises CertificationError unless this is a float32 network in evaluation, with a usable std."""
-    if any(module.training for module in model.modules()):
+    if any(module.training for module in net.modules()):
         raise CertificationError("the network is in training mode, where its outputs depend on the batch")
-    for name, tensor in model.state_dict().items():
+    for name, tensor in net.state_dict().items():
         if tensor.dtype != torch.float32:
             raise CertificationError(f"{name} is {tensor.dtype}; certificates are about float32 networks")
-    std = model.normalize.std.item()
+    std = net.normalize.std.item()
     if not 0 < std < math.inf:
         raise CertificationError(f"std must be positive and finite, got {std}")
-
-
-@torch.no_grad()
-def certify_batch(
-    model: DistanceMLP,
-    images: UInt8[Tensor, "n c h w"],
-    labels: Int[Tensor, " n"],
-    eps: Fraction,
-    levels: int,
-) -> Verdicts:
-    """Certifies each image at radius eps (pixel units); pixels are exactly byte / levels.
-
-    Raises:
-        CertificationError: an image is certified but the executed network gets it wrong, which the theorem
-            rules out; it would be a bug here or a fault of the machine.
-    """
-    logits = model(to_pixels(images, levels), math.inf)
-    prediction, strict = strict_prediction(logits)
-    correct = strict & (prediction == labels)
-    bounds = model.bounds(pixel_box(images, eps, levels))
-    certified, margin = certified_margin(bounds, labels)
-    finite = bounds.finite & logits.isfinite().all(1)
-    certified &= finite
-    if bool((certified & ~correct).any()):
-        where = int((certified & ~correct).nonzero()[0, 0])
-        raise CertificationError(
-            f"image {where} of a batch is certified as class {int(labels[where])} but classified as "
-            f"{int(prediction[where])}: please report this as a bug"
-        )
-    return Verdicts(prediction, correct, strict, certified, margin, finite)

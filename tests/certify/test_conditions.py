@@ -14,12 +14,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from linftui.certify.certifier import Subject
-from linftui.certify.interval import Verdicts, certify_batch, check_arithmetic, check_model
+from linftui.certify.certifier import certify_batch
+from linftui.certify.conditions import check_arithmetic, check_net
+from linftui.certify.subject import Subject
 from linftui.errors import CertificationError
-from linftui.nn import DistanceMLP, IntervalBounds
-from linftui.nn.bounds import pixel_box
-from linftui.nn.models import strict_prediction, to_pixels
+from linftui.nn import AT_INFINITY, DistanceMLP, IntervalBounds, Moment
+from linftui.nn.boxes import pixel_box, to_pixels
+from linftui.nn.verdicts import Verdicts, strict_prediction
 from linftui.ops.cpu.library import FILE, load
 from linftui.rundir.paths import RunPaths
 
@@ -29,7 +30,7 @@ INF = math.inf
 
 
 def verdicts_of(subject: Subject, eps: Fraction = EPS) -> Verdicts:
-    return certify_batch(subject.model, subject.images.images, subject.images.labels, eps, 16)
+    return certify_batch(subject.net, subject.images.images, subject.images.labels, eps, 16)
 
 
 def rows_of(verdicts: Verdicts, rows: Tensor) -> list[Tensor]:
@@ -39,7 +40,7 @@ def rows_of(verdicts: Verdicts, rows: Tensor) -> list[Tensor]:
 
 def published_verdicts(subject: Subject, eps: float) -> np.ndarray:
     """Certified as the published code has it: float32 intervals from a rounded eps, none of it widened."""
-    s = {name: value.numpy() for name, value in subject.model.state_dict().items()}
+    s = {name: value.numpy() for name, value in subject.net.state_dict().items()}
     x = subject.images.images.numpy().reshape(-1, 64).astype(np.float32) / np.float32(16)
     low, high = np.clip(x - np.float32(eps), 0, 1), np.clip(x + np.float32(eps), 0, 1)
     low, high = ((end - s["normalize.mean"].item()) / s["normalize.std"] for end in (low, high))
@@ -48,7 +49,7 @@ def published_verdicts(subject: Subject, eps: float) -> np.ndarray:
         above, below = low[:, None, :] - weight, weight - high[:, None, :]
         return np.maximum(np.maximum(above, below).max(-1), 1e-10), np.maximum(-below, -above).max(-1)
 
-    for k in range(len(subject.model.hidden)):
+    for k in range(len(subject.net.hidden)):
         low, high = (end - s[f"shifts.{k}.running_mean"] for end in distances(s[f"hidden.{k}.weight"]))
     low, high = (end + s["last.bias"] for end in distances(s["last.weight"]))
     labels = subject.images.labels.numpy()[:, None]
@@ -70,7 +71,7 @@ class TestVerdicts:
         images, whole = trained.images, verdicts_of(trained)
         order = torch.randperm(360, generator=torch.Generator().manual_seed(0))
         for rows in (order, order[:7], order[100:101]):
-            alone = certify_batch(trained.model, images.images[rows], images.labels[rows], EPS, 16)
+            alone = certify_batch(trained.net, images.images[rows], images.labels[rows], EPS, 16)
             here, there = rows_of(alone, torch.arange(len(rows))), rows_of(whole, rows)
             assert all(map(torch.equal, here, there))
 
@@ -108,7 +109,7 @@ class TestVerdicts:
         assert np.array_equal(ours.numpy(), published_verdicts(trained, float(Fraction(eps))))
 
     def test_equal_logits_are_never_certified(self, trained: Subject) -> None:
-        model = copy.deepcopy(trained.model)
+        model = copy.deepcopy(trained.net)
         with torch.no_grad():
             model.last.weight[1:], model.last.bias[1:] = model.last.weight[0], model.last.bias[0]
         verdicts = certify_batch(model, trained.images.images, trained.images.labels, Fraction(0), 16)
@@ -121,7 +122,7 @@ class TestVerdicts:
     def test_a_net_that_is_not_finite_certifies_nothing_and_says_so(
         self, trained: Subject, tensor: str, poison: float
     ) -> None:
-        model = copy.deepcopy(trained.model)
+        model = copy.deepcopy(trained.net)
         model.state_dict()[tensor].view(-1)[3] = poison
         verdicts = certify_batch(model, trained.images.images, trained.images.labels, EPS, 16)
         assert not verdicts.finite.any() and not verdicts.certified.any()
@@ -129,7 +130,7 @@ class TestVerdicts:
 
     def test_a_label_that_is_no_class_is_an_error(self, trained: Subject) -> None:
         with pytest.raises((IndexError, RuntimeError), match="out of bounds"):
-            certify_batch(trained.model, trained.images.images[:1], torch.tensor([10]), EPS, 16)
+            certify_batch(trained.net, trained.images.images[:1], torch.tensor([10]), EPS, 16)
 
     def test_a_verdict_that_the_executed_net_contradicts_is_reported_as_a_bug(self, trained: Subject) -> None:
         class Boaster(DistanceMLP):
@@ -138,7 +139,7 @@ class TestVerdicts:
                 everything[:, 4] = 1  # sure of class 4 whatever it sees
                 return IntervalBounds.of(everything, everything)
 
-        model = copy.deepcopy(trained.model)
+        model = copy.deepcopy(trained.net)
         model.__class__ = Boaster
         with pytest.raises(CertificationError, match="certified as class 4 but classified as .*report this"):
             certify_batch(model, trained.images.images, torch.full((360,), 4), EPS, 16)
@@ -148,7 +149,7 @@ class TestAttack:
     """Projected gradient steps, at p = inf and on smoother surrogates, from corners and from the image."""
 
     def attacked(self, subject: Subject, eps: Fraction) -> list[Tensor]:
-        images, labels, model = subject.images.images, subject.images.labels, subject.model
+        images, labels, model = subject.images.images, subject.images.labels, subject.net
         box, generator = pixel_box(images, eps, 16), torch.Generator().manual_seed(0)
         points = []
         for p, restart in ((INF, 0), (INF, 1), (100.0, 1), (30.0, 0), (30.0, 1), (8.0, 1)):
@@ -157,7 +158,7 @@ class TestAttack:
                 x = torch.where(torch.rand(x.shape, generator=generator) < 0.5, box.lower, box.upper)
             for step in range(12):
                 x = x.detach().requires_grad_()
-                loss = nn.functional.multi_margin_loss(model(x, p), labels, margin=100.0)
+                loss = nn.functional.multi_margin_loss(model(x, Moment(p=p)), labels, margin=100.0)
                 (gradient,) = torch.autograd.grad(loss, x)
                 x = (x + float(eps) / (1 + step / 3) * gradient.sign()).clamp(box.lower, box.upper)
                 points.append(x.detach())
@@ -165,7 +166,7 @@ class TestAttack:
 
     @torch.no_grad()
     def margins(self, subject: Subject, x: Tensor) -> Tensor:
-        logits, labels = subject.model(x, INF).double(), subject.images.labels[:, None]
+        logits, labels = subject.net(x, AT_INFINITY).double(), subject.images.labels[:, None]
         own = logits.gather(1, labels)[:, 0]
         return own - logits.scatter(1, labels, -INF).amax(1)
 
@@ -175,7 +176,7 @@ class TestAttack:
         with torch.enable_grad():
             points = self.attacked(trained, eps)
         for x in points:
-            prediction, strict = strict_prediction(trained.model(x, INF).detach())
+            prediction, strict = strict_prediction(trained.net(x, AT_INFINITY).detach())
             broken |= ~strict | (prediction != trained.images.labels)
             assert (self.margins(trained, x) >= verdicts.margin).all()  # of all images, certified or not
         assert not (broken & verdicts.certified).any()
@@ -190,36 +191,36 @@ class TestModel:
         ).eval()
 
     def test_a_float32_net_in_evaluation_is_accepted(self) -> None:
-        check_model(self.net())
+        check_net(self.net())
 
     def test_training_mode_is_refused_in_any_part(self) -> None:
         with pytest.raises(CertificationError, match="training mode"):
-            check_model(self.net().train())
+            check_net(self.net().train())
         model = self.net()
         model.shifts[0].train()
         with pytest.raises(CertificationError, match="training mode"):
-            check_model(model)
+            check_net(model)
 
     @pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16])
     def test_another_precision_is_refused(self, dtype: torch.dtype) -> None:
         with pytest.raises(CertificationError, match=f"is {dtype}; certificates are about float32"):
-            check_model(self.net().to(dtype))
+            check_net(self.net().to(dtype))
         model = self.net()
         model.last.weight.data = model.last.weight.data.to(dtype)
         with pytest.raises(CertificationError, match=f"last.weight is {dtype}"):
-            check_model(model)
+            check_net(model)
 
     @pytest.mark.parametrize("std", [0.0, -0.4, INF, math.nan])
     def test_a_std_that_is_no_scale_is_refused(self, std: float) -> None:
         model = self.net()
         model.normalize.std.fill_(std)
         with pytest.raises(CertificationError, match="std must be positive and finite"):
-            check_model(model)
+            check_net(model)
 
 
 PROBE = """
 import ctypes, torch
-from linftui.certify.interval import check_arithmetic
+from linftui.certify.conditions import check_arithmetic
 from linftui.errors import CertificationError
 {before}
 try:
@@ -241,6 +242,7 @@ from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from linftui.certify import certifier
+from linftui.certify.subject import load_subject
 from linftui.errors import CertificationError
 from linftui.rundir.paths import RunPaths
 
@@ -249,7 +251,7 @@ def meanwhile():
     return False
 
 certifier.draw_curve = lambda summary, certificate: None
-subject, _ = certifier.load_subject(RunPaths(Path(sys.argv[1])), "latest", "running", 10, torch.device("cpu"))
+subject, _ = load_subject(RunPaths(Path(sys.argv[1])), "latest", "running", 10, torch.device("cpu"))
 subject = replace(subject, paths=RunPaths(Path(sys.argv[2])))
 subject.paths.root.mkdir()
 try:
