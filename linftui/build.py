@@ -1,20 +1,17 @@
 """From a recipe to the things it describes: its data set on a device, and its network."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import torch
 
-from linftui.data.datasets import Dataset, ImageSet, load_dataset
-from linftui.nn.models import DistanceMLP
+from linftui.data.datasets import Dataset, ImageSet
 from linftui.nn.net import Net
 from linftui.recipe.schema import Recipe
 
 
 def build_dataset(recipe: Recipe, device: torch.device) -> Dataset:
     """The recipe's data set, as bytes, whole on the device. Raises DataError."""
-    root = None if recipe.data.root is None else Path(recipe.data.root)
-    dataset = load_dataset(recipe.data.dataset, root, recipe.data.holdout)
+    dataset: Dataset = recipe.data.build()
     return replace(
         dataset,
         train=_on(device, dataset.train),
@@ -29,14 +26,5 @@ def _on(device: torch.device, images: ImageSet) -> ImageSet:
 
 def build_net(recipe: Recipe, dataset: Dataset, device: torch.device) -> Net:
     """The recipe's network with its initial weights, which are drawn on the CPU whatever the device."""
-    channels, height, width = dataset.train.images.shape[1:]
-    return DistanceMLP(
-        in_shape=(channels, height, width),
-        classes=dataset.classes,
-        width=recipe.model.width,
-        depth=recipe.model.depth,
-        identity=recipe.model.identity,
-        mean=dataset.mean,
-        std=dataset.std,
-        seed=recipe.seed,
-    ).to(device)
+    net: Net = recipe.model.build(dataset.inputs, recipe.seed)
+    return net.to(device)

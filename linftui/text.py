@@ -6,7 +6,7 @@ A record may hold any number that JSON can write; none takes more room than a re
 import math
 import time
 
-from linftui.recipe.schema import GREATEST_COUNT
+from linftui.recipe.bounds import GREATEST_COUNT
 from linftui.rundir.records import LONGEST_S, WRITTEN_OUT
 
 

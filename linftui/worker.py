@@ -29,7 +29,7 @@ from linftui.errors import (
     TrainingError,
     WorkerError,
 )
-from linftui.recipe.schema import parse_radius
+from linftui.recipe.fraction import parse_radius
 from linftui.rundir.fence import HeldFolder
 from linftui.rundir.liveness import describe_process, folder_identity, this_host
 from linftui.rundir.paths import CertifyLogPaths, RunPaths

@@ -25,7 +25,7 @@ from linftui.errors import CertificationError
 from linftui.nn.net import Net
 from linftui.nn.verdicts import Verdicts, verdicts
 from linftui.ops import backend_name
-from linftui.recipe.schema import format_fraction
+from linftui.recipe.fraction import format_fraction
 from linftui.rundir.paths import CertificatePaths
 from linftui.rundir.records import CertificateSummary, ClassCount, SampleRecord, encode
 from linftui.rundir.writer import LineAppender, write_record

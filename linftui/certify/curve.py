@@ -36,7 +36,8 @@ def certified_curve(
     best = torch.where(certified, CURVE_POINTS, -1)
     worst = torch.where(certified, len(grid), torch.where(right, CURVE_POINTS, 0))
     margins = torch.tensor([sample.margin for sample in verdicts], device=subject.device).nan_to_num(0.0)
-    left = margins * (subject.dataset.std / 2) / max(float(eps / CURVE_POINTS), 1e-30)  # points of the grid
+    step = max(subject.net.radius(float(eps / CURVE_POINTS)), 1e-30)  # of the grid, in the margins' units
+    left = margins / (2 * step)
     middle = (CURVE_POINTS + left).clamp(0, len(grid)).floor().long()
     for round_ in itertools.count():
         if not bool((open_ := worst - best > 1).any()):

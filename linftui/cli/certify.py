@@ -63,7 +63,7 @@ def certify(
     from linftui.cli.data import fetch_with_progress
     from linftui.devices import snapshot
     from linftui.launch.plan import plan_devices
-    from linftui.recipe.schema import format_fraction
+    from linftui.recipe.fraction import format_fraction
     from linftui.rundir.store import RunStore, read_recipe
 
     radii = [_radius(text) for given in eps for text in given.split(",")]
@@ -121,7 +121,7 @@ def _certify_run(certification: Certification, paths: RunPaths, radii: int, as_j
 
 
 def _radius(text: str) -> Fraction:
-    from linftui.recipe.schema import parse_radius
+    from linftui.recipe.fraction import parse_radius
 
     try:
         return parse_radius(text)

@@ -95,14 +95,15 @@ def fields(context: typer.Context, incomplete: str) -> list[str]:
 
 def _assignments(recipe: "Recipe") -> Iterator[str]:
     from linftui.recipe.load import to_builtins
-    from linftui.recipe.schema import field_paths
 
-    values = to_builtins(recipe)
-    for path in field_paths():
-        value = values
-        for key in path.split("."):
-            value = value[key]
-        yield f"{path}={value if isinstance(value, str) else json.dumps(value)}"
+    def within(values: dict[str, Any], prefix: str) -> Iterator[str]:
+        for key, value in values.items():
+            if isinstance(value, dict):
+                yield from within(value, f"{prefix}{key}.")
+            else:
+                yield f"{prefix}{key}={value if isinstance(value, str) else json.dumps(value)}"
+
+    return within(to_builtins(recipe), "")
 
 
 def rejoin_words(environment: MutableMapping[str, str]) -> None:

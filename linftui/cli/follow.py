@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from linftui.cli.render import fraction, print_json, summary_json
 from linftui.errors import LinftuiError, RunDirectoryError, WorkerError
 from linftui.launch.control import request_stop
-from linftui.recipe.schema import format_fraction
+from linftui.recipe.fraction import format_fraction
 from linftui.rundir.ending import read_why_it_ended
 from linftui.rundir.paths import RunPaths
 from linftui.rundir.reader import RunReader, complete_checkpoints, read_record

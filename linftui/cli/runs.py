@@ -59,7 +59,7 @@ def show(run: RunName, runs_dir: RunsDir = DEFAULT_ROOT, as_json: AsJson = False
         ("epoch", f"{summary.epoch if summary.epoch is not None else '-'} of {summary.epochs or '-'}"),
         ("step", count(summary.step)),
         ("p", number(summary.p)),
-        ("lam", number(summary.lam)),
+        *([] if summary.lam is None else [("lam", number(summary.lam))]),
         ("loss", number(summary.loss)),
         ("clean accuracy", fraction(summary.clean_accuracy)),
         ("certified accuracy", f"{fraction(summary.certified_accuracy)} (p = inf, eps {radius(summary)})"),

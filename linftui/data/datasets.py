@@ -10,7 +10,6 @@ import math
 import os
 import struct
 import zlib
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +21,7 @@ from torch import Tensor
 from linftui.data.download import ensure
 from linftui.errors import DataError
 from linftui.files import open_regular
-from linftui.recipe.schema import CLASSES
+from linftui.recipe.data import Data, Inputs
 
 Bytes = UInt8[np.ndarray, "..."]
 
@@ -31,6 +30,7 @@ REESTIMATE_IMAGES = 2048
 _DIGITS_SEED, _DIGITS_TRAIN = 0, 1437
 _CIFAR10_SHAPE = (3, 32, 32)
 _CIFAR10_BATCH = 10_000
+_CLASSES = 10  # of MNIST and CIFAR-10
 _IDX_UNSIGNED_BYTE = 0x08
 _GZIP_OVERHEAD = 1 << 12
 _SPARE = 1 << 16  # so much more than was expected is unpacked to say how much it is
@@ -55,10 +55,9 @@ class ImageSet:
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """A data set, and what a model must know to read it.
+    """A data set, and what a net must know of it.
 
-    A pixel is exactly byte/`levels`, in [0, 1]. `mean` (one a channel) and `std` (one for all, so that an
-    l-infinity ball stays one) are in the same unit. `sha256` is of all images and labels, held out or not.
+    A pixel is exactly byte/`levels`, in [0, 1]. `sha256` is of all images and labels, held out or not.
     """
 
     name: str
@@ -66,10 +65,13 @@ class Dataset:
     test: ImageSet
     holdout: ImageSet | None
     levels: int
-    mean: tuple[float, ...]
-    std: float
-    classes: int
+    inputs: Inputs
     sha256: str
+
+
+def load(data: Data) -> Dataset:
+    """The data set of official files that a recipe names. Raises DataError."""
+    return load_dataset(data.dataset, None if data.root is None else Path(data.root), data.holdout)
 
 
 def load_dataset(name: str, root: Path | None = None, holdout: int = 0) -> Dataset:
@@ -81,13 +83,13 @@ def load_dataset(name: str, root: Path | None = None, holdout: int = 0) -> Datas
     Raises `DataError` if files are missing, wrong or cannot be downloaded, or if `holdout` leaves no image.
     """
     folder = ensure(name, root)
-    facts = _FACTS[name]
-    train, test = facts.read(folder)
-    sha256 = _fingerprint(test, train)
+    facts = Data.registry.kinds[name].facts
+    train, test = _READERS[name](folder)
+    sha256 = fingerprint(test, train)
     held_out = None
     if holdout:
         train, held_out = _split(name, train, holdout)
-    return Dataset(name, train, test, held_out, facts.levels, facts.mean, facts.std, CLASSES, sha256)
+    return Dataset(name, train, test, held_out, facts.levels, facts.inputs, sha256)
 
 
 def images_for_means(train: ImageSet) -> UInt8[Tensor, "n channels height width"]:
@@ -178,19 +180,7 @@ def _read_digits(folder: Path) -> tuple[ImageSet, ImageSet]:
     return every.subset(order[:_DIGITS_TRAIN]), every.subset(order[_DIGITS_TRAIN:])
 
 
-@dataclass(frozen=True)
-class _Facts:
-    read: Callable[[Path], tuple[ImageSet, ImageSet]]
-    levels: int
-    mean: tuple[float, ...]
-    std: float
-
-
-_FACTS = {
-    "digits": _Facts(_read_digits, 16, (0.3,), 0.376),
-    "mnist": _Facts(_read_mnist, 255, (0.1307,), 0.3081),
-    "cifar10": _Facts(_read_cifar10, 255, (0.4914, 0.4822, 0.4465), 0.2009),
-}
+_READERS = {"digits": _read_digits, "mnist": _read_mnist, "cifar10": _read_cifar10}
 
 
 def _image_set(images: Bytes, labels: Bytes) -> ImageSet:
@@ -209,7 +199,7 @@ def _split(name: str, train: ImageSet, holdout: int) -> tuple[ImageSet, ImageSet
     return train.subset(kept), train.subset(held_out)
 
 
-def _fingerprint(*sets: ImageSet) -> str:
+def fingerprint(*sets: ImageSet) -> str:
     """SHA-256 of each set's image bytes and then its labels, a byte a label, in order."""
     digest = hashlib.sha256()
     for images in sets:
@@ -219,8 +209,8 @@ def _fingerprint(*sets: ImageSet) -> str:
 
 
 def _valid_labels(path: Path, labels: Bytes) -> Bytes:
-    if labels.max() >= CLASSES:
-        raise _damaged(path, f"holds the label {labels.max()}, but classes go from 0 to {CLASSES - 1}")
+    if labels.max() >= _CLASSES:
+        raise _damaged(path, f"holds the label {labels.max()}, but classes go from 0 to {_CLASSES - 1}")
     return labels
 
 

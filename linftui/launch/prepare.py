@@ -10,8 +10,10 @@ from msgspec import structs
 from linftui import __version__
 from linftui.launch.plan import LaunchPlan
 from linftui.launch.programs import ask
+from linftui.recipe.fraction import format_fraction
 from linftui.recipe.load import LoadedRecipe, resolved
-from linftui.recipe.schema import Recipe, format_fraction
+from linftui.recipe.schema import Recipe
+from linftui.recipe.section import replaced
 from linftui.rundir.liveness import this_host
 from linftui.rundir.paths import RunPaths
 from linftui.rundir.records import MetaRecord
@@ -63,7 +65,7 @@ def _with_absolute_root(recipe: Recipe) -> Recipe:
     if recipe.data.root is None:
         return recipe
     root = str(from_home(recipe.data.root).resolve())
-    return structs.replace(recipe, data=structs.replace(recipe.data, root=root))
+    return structs.replace(recipe, data=replaced(recipe.data, root=root))
 
 
 def installed_versions() -> dict[str, str]:

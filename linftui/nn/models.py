@@ -10,6 +10,8 @@ from torch import nn
 
 from linftui.nn.layers import Flatten, MeanShift, Negate, Normalize, NormDistLinear
 from linftui.nn.net import Layer, Net
+from linftui.recipe.data import Inputs
+from linftui.recipe.model import MLP
 
 
 class DistanceMLP(Net):
@@ -50,6 +52,20 @@ class DistanceMLP(Net):
         self.shifts = nn.ModuleList(MeanShift(size) for size in sizes[1:])
         self.last = NormDistLinear(sizes[-1], classes, bias=True, generator=generator)
         self.flatten, self.negate = Flatten(), Negate()
+
+    @classmethod
+    def of(cls, model: MLP, inputs: Inputs, seed: int) -> "DistanceMLP":
+        """The net that a recipe describes, for these images."""
+        return cls(
+            in_shape=inputs.shape,
+            classes=inputs.classes,
+            width=model.width,
+            depth=model.depth,
+            identity=model.identity,
+            mean=inputs.mean,
+            std=inputs.std,
+            seed=seed,
+        )
 
     def layers(self) -> Iterator[Layer]:
         """From pixels to logits."""

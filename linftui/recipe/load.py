@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import Any, get_args
 
 import msgspec
 import yaml
@@ -20,7 +20,8 @@ from msgspec import structs
 
 from linftui.errors import RecipeError
 from linftui.files import open_regular
-from linftui.recipe.schema import Recipe, decode_custom, encode_custom, is_section
+from linftui.recipe.schema import Recipe
+from linftui.recipe.section import decode, encode, fields_of, is_section, replaced, struct_of
 from linftui.user_folders import from_home
 
 MAX_BYTES = 256 * 1024
@@ -30,6 +31,7 @@ MAX_DIGITS = 60  # of a whole number
 
 _INT = re.compile(r"[-+]?\d+", re.ASCII)
 _FLOAT = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?", re.ASCII)
+_PLACE = re.compile(r" - at `\$([^`]*)`(?=$| - at `)")  # msgspec's, at the end of a message
 _CONSTANTS = {"": None, "~": None, "null": None, "true": True, "false": False}
 
 FieldPath = tuple[str, ...]
@@ -53,7 +55,7 @@ class LoadedRecipe:
         was made: a later version's new fields with defaults change nothing. `data.root` is left out: where
         the same data lie differs from machine to machine.
         """
-        recipe = structs.replace(self.recipe, data=structs.replace(self.recipe.data, root=None))
+        recipe = structs.replace(self.recipe, data=replaced(self.recipe.data, root=None))
         values = _restricted(to_builtins(recipe), self.stated)
         return hashlib.sha256(msgspec.json.encode(values, order="deterministic")).hexdigest()
 
@@ -202,7 +204,7 @@ def parse_recipe(text: str, source: str, overrides: Iterable[str] = ()) -> Loade
         _apply_override(values, document, override)
     _refuse_unknown_keys(values, Recipe, (), document.places)
     try:
-        recipe = msgspec.convert(values, Recipe, dec_hook=decode_custom)
+        recipe = msgspec.convert(values, Recipe, dec_hook=decode)
     except msgspec.ValidationError as error:
         raise _explain(str(error), values, document) from error
     return LoadedRecipe(recipe, source, text, kept, values)
@@ -221,7 +223,7 @@ def _apply_override(values: dict[str, Any], document: _Document, override: str) 
         if target.get(key) is None:
             target[key] = {}
         target = target[key]
-        if not isinstance(target, dict) or _is_field(path[:depth]):
+        if not isinstance(target, dict) or _is_field(path[:depth], values):
             raise RecipeError(f"{label}: {_dotted(path[:depth])} is a value, not a section")
     target[path[-1]] = value
     places = document.places
@@ -235,30 +237,23 @@ def _apply_override(values: dict[str, Any], document: _Document, override: str) 
     document.plain.update({(*path, *inner): word for inner, word in part.plain.items()})
 
 
-def _is_field(path: FieldPath) -> bool:
+def _is_field(path: FieldPath, values: Any) -> bool:
     """Whether a recipe has a value there and no section; what it does not know is neither."""
-    section: Any = Recipe
-    for key in path:
-        if not is_section(section) or key not in (types := get_type_hints(section)):
-            return False
-        section = types[key]
-    return not is_section(section)
+    field = _type_at(path, values)
+    return field is not None and not is_section(field)
 
 
-def _refuse_unknown_keys(
-    values: Any, section: type[msgspec.Struct], path: FieldPath, places: dict[FieldPath, str]
-) -> None:
-    if not isinstance(values, dict):
-        return  # the wrong type is msgspec's to report
-    types = get_type_hints(section)
+def _refuse_unknown_keys(values: Any, section: Any, path: FieldPath, places: dict[FieldPath, str]) -> None:
+    if not isinstance(values, dict) or struct_of(section, values) is None:
+        return  # the wrong type or kind is reported when it is read
+    types = fields_of(section, values)
     for key, value in values.items():
         if key not in types:
             near = difflib.get_close_matches(key, types, n=1, cutoff=0.5)
             hint = f"did you mean {_dotted((*path, near[0]))}?" if near else f"known here: {', '.join(types)}"
             place = places.get((*path, key, "<key>"), "")
             raise RecipeError(f"{place}: unknown key {_dotted((*path, key)) if key else repr(key)}", hint)
-        if is_section(types[key]):
-            _refuse_unknown_keys(value, types[key], (*path, key), places)
+        _refuse_unknown_keys(value, types[key], (*path, key), places)
 
 
 _TYPES = {
@@ -284,29 +279,35 @@ def _shown(value: Any) -> str:
 
 def _explain(message: str, values: Any, document: _Document) -> RecipeError:
     """msgspec's complaint in the project's words: place, field, rule, value."""
-    text, _, where = message.partition(" - at `$")
-    path = tuple(part for part in where.rstrip("`").split(".") if part)
+    text, path = _split(message)
     if missing := re.fullmatch(r"Object missing required field `(\w+)`", text):
         path = (*path, missing[1])
         return RecipeError(f"{_place_of(path, document)}: {_dotted(path)} is missing")
     # A message of our own starts with the field it is about, seen from the section that raised it.
     owner = tuple(text.split(" ", 1)[0].split("."))
-    if owner[0] in getattr(_type_at(path), "__struct_fields__", ()):
+    if owner[0] in fields_of(_type_at(path, values), _lookup(values, path)):
         prefix = f"{_dotted(path)}." if path else ""
         return RecipeError(f"{_place_of((*path, *owner), document)}: {prefix}{text}")
-    rule, hint = _rule(text, path), ""
+    choices = _choices(path, values)
+    rule, hint = _rule(text, choices), ""
     if rule is not None:
         value = _lookup(values, path)
         text = f"must be {rule}, got {_shown(value)}"
-        near = difflib.get_close_matches(str(value), _choices(path), n=1)
-        hint = f"did you mean {near[0]}?" if near else _how_to_quote(rule, path, document)
+        near = difflib.get_close_matches(str(value), choices, n=1)
+        hint = f"did you mean {near[0]}?" if near else "" if choices else _how_to_quote(rule, path, document)
     return RecipeError(f"{_place_of(path, document)}: {_dotted(path)} {text}", hint)
+
+
+def _split(message: str) -> tuple[str, FieldPath]:
+    """What is wrong, and where; of a section with several kinds its own place comes after that inside it."""
+    text, *places = _PLACE.split(message)
+    return text, tuple(part for place in reversed(places) for part in place.split(".") if part)
 
 
 def _how_to_quote(rule: str, path: FieldPath, document: _Document) -> str:
     """How a word that YAML takes for a number, or for true, is written as the text that a field holds."""
     word = document.plain.get(path)
-    if not word or not rule.startswith(_TYPES["str"]) or _choices(path):
+    if not word or not rule.startswith(_TYPES["str"]):
         return ""
     quoted = f'"{word}"'
     if document.places[path].startswith("--set "):
@@ -314,7 +315,7 @@ def _how_to_quote(rule: str, path: FieldPath, document: _Document) -> str:
     return f"quote it: {quoted}"
 
 
-def _rule(text: str, path: FieldPath) -> str | None:
+def _rule(text: str, choices: tuple[str, ...]) -> str | None:
     if text.startswith("Expected `str` matching regex"):
         return "a plain name: letters, digits, dots, dashes and underscores, 64 at most"
     if bound := re.fullmatch(r"Expected `\w+` ([<>]=?) (\S+)", text):
@@ -322,20 +323,22 @@ def _rule(text: str, path: FieldPath) -> str | None:
     if wrong := re.fullmatch(r"Expected `([^`]+)`, got `[^`]+`", text):
         return " or ".join(_TYPES.get(name, name) for name in wrong[1].split(" | "))
     if text.startswith("Invalid enum value"):
-        return f"one of {', '.join(_choices(path))}"
+        return f"one of {', '.join(choices)}"
     return None
 
 
-def _choices(path: FieldPath) -> tuple[str, ...]:
+def _choices(path: FieldPath, values: Any) -> tuple[str, ...]:
     """The texts that a field of a Literal type may hold."""
-    return tuple(choice for choice in get_args(_type_at(path)) if isinstance(choice, str))
+    return tuple(choice for choice in get_args(_type_at(path, values)) if isinstance(choice, str))
 
 
-def _type_at(path: FieldPath) -> Any:
-    section: Any = Recipe
+def _type_at(path: FieldPath, values: Any) -> Any:
+    """The type of what stands there; None where a recipe has nothing of the name."""
+    found: Any = Recipe
     for key in path:
-        section = get_type_hints(section)[key]
-    return section
+        found = fields_of(found, values).get(key)
+        values = values.get(key) if isinstance(values, dict) else None
+    return found
 
 
 def _lookup(values: Any, path: FieldPath) -> Any:
@@ -371,7 +374,7 @@ _Dumper.add_representer(str, _represent_text)
 
 def to_builtins(recipe: Recipe) -> Any:
     """The recipe as plain dicts, for JSON; fractions become text such as "8/255"."""
-    return msgspec.to_builtins(recipe, enc_hook=encode_custom)
+    return msgspec.to_builtins(recipe, enc_hook=encode)
 
 
 def _restricted(values: Any, stated: Any) -> Any:

@@ -56,10 +56,10 @@ class Schedules:
 
     @staticmethod
     def of(recipe: Recipe) -> "Schedules":
-        p, lam, optimizer = recipe.p, recipe.objective.lam, recipe.optimizer
+        p, optimizer = recipe.p, recipe.optimizer
         return Schedules(
             p=PSchedule(p.start, p.final, p.begin_epoch, p.end_epoch),
-            lam=(lam.start, lam.end),
+            lam=recipe.objective.mixing,
             eps=float(recipe.eps.train),
             lr=optimizer.lr,
             objective_lr=optimizer.scalar_lr,

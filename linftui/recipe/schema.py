@@ -5,75 +5,21 @@ Every section is a frozen msgspec struct; every field carries its description, w
 with a message that starts with the field's name, so that `load` can point at its line.
 """
 
-import re
 from fractions import Fraction
-from typing import Annotated, Any, Literal, get_type_hints
+from typing import Annotated, Any, Literal
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import Meta
 
-Dataset = Literal["digits", "mnist", "cifar10"]
-CLASSES = 10  # in every data set here
+from linftui.recipe.bounds import GREATEST_COUNT, GREATEST_EPOCHS, GREATEST_SEED, GREATEST_STEP
+from linftui.recipe.data import Data
+from linftui.recipe.fraction import format_fraction
+from linftui.recipe.model import Model
+from linftui.recipe.objective import Objective
+from linftui.recipe.section import Kind, Section
 
 # The published code goes on to p = infinity only from so large a p; a smaller one it keeps.
 GOES_TO_INF_FROM = 100
-
-# Counts pass into records, floats and other programs' JSON readers, all of which are exact up to here.
-GREATEST_COUNT = 2**53
-# Steps are counted as well: in so many epochs they stay below that for up to two million images, one a batch.
-GREATEST_EPOCHS = 2**32
-# A seed is not computed with, and the clock's nanoseconds make a good one: whatever torch takes is allowed.
-GREATEST_SEED = 2**63 - 1
-
-# float32 has room above it for what is computed from such weights; and Adam's first step is lr / (1 - beta1).
-GREATEST_WEIGHT, GREATEST_STEP = 1e30, 3e38
-
-# Bounded, so that no recipe makes us compute 10 ** 999999999 exactly; every decimal fits as N/D too.
-FRACTION = re.compile(r"-?\d{1,18}(\.\d{1,30})?(e-?[0-2]?\d)?|-?\d{1,60}\s*/\s*\d{1,60}", re.ASCII)
-
-
-class Section(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Base of every part of a recipe."""
-
-
-class Augment(Section, frozen=True, kw_only=True):
-    crop_padding: Annotated[
-        int, Meta(ge=0, le=16, description="Random crop after edge-padding by this many pixels; 0 is none.")
-    ] = 0
-    flip: Annotated[bool, Meta(description="Flip half of the images left to right.")] = False
-
-
-class Data(Section, frozen=True, kw_only=True):
-    dataset: Annotated[
-        Dataset, Meta(description="digits ships with scikit-learn; the others are downloaded once.")
-    ]
-    root: Annotated[
-        str | None,
-        Meta(description="Folder that holds the data set's official files; null: the per-user cache."),
-    ] = None
-    holdout: Annotated[
-        int,
-        Meta(
-            ge=0,
-            le=GREATEST_COUNT,
-            description="Training images set aside to choose the best checkpoint; 0: none is chosen.",
-        ),
-    ] = 0
-    augment: Annotated[Augment, Meta(description="Applied to training images only.")] = Augment()
-
-
-class Model(Section, frozen=True, kw_only=True):
-    kind: Annotated[Literal["mlp"], Meta(description="mlp: distance layers throughout.")] = "mlp"
-    width: Annotated[int, Meta(ge=1, le=GREATEST_COUNT, description="Neurons of every hidden layer.")]
-    depth: Annotated[int, Meta(ge=1, le=GREATEST_COUNT, description="Layers in all, the last one included.")]
-    identity: Annotated[
-        float,
-        Meta(
-            ge=0,
-            le=GREATEST_WEIGHT,
-            description="Hidden layers start with w[i, i mod n_in] = -identity where n_in <= n_out.",
-        ),
-    ] = 10.0
 
 
 class Eps(Section, frozen=True, kw_only=True):
@@ -106,24 +52,6 @@ class P(Section, frozen=True, kw_only=True):
             raise ValueError(
                 f"end_epoch must be > p.begin_epoch ({self.begin_epoch:g}), got {self.end_epoch:g}"
             )
-
-
-class Lam(Section, frozen=True, kw_only=True):
-    start: Annotated[
-        float, Meta(gt=0, description="Mixing coefficient of the cross-entropy while p is at its start.")
-    ]
-    end: Annotated[float, Meta(gt=0, description="Mixing coefficient once p is infinite.")]
-
-    def __post_init__(self) -> None:
-        if self.end > self.start:
-            raise ValueError(f"end must be <= objective.lam.start ({self.start:g}), got {self.end:g}")
-
-
-class Objective(Section, frozen=True, kw_only=True):
-    kind: Annotated[
-        Literal["mixture"], Meta(description="mixture: clipped margin loss + lam * scaled cross-entropy.")
-    ] = "mixture"
-    lam: Annotated[Lam, Meta(description="Moves with p, geometrically from start to end.")]
 
 
 class Optimizer(Section, frozen=True, kw_only=True):
@@ -207,7 +135,7 @@ class Recipe(Section, frozen=True, kw_only=True):
 
     def cautions(self) -> list[str]:
         """Sentences on what is allowed and yet rarely meant, or is another thing in the published code."""
-        p, model, said = self.p, self.model, []
+        p, said = self.p, list[str]()
         if p.end_epoch > self.epochs:
             said.append(
                 f"p.end_epoch ({p.end_epoch:g}) lies beyond epochs ({self.epochs}), so p stays finite "
@@ -219,84 +147,36 @@ class Recipe(Section, frozen=True, kw_only=True):
                 "to infinity, where the published code keeps it finite; choose "
                 f"{GOES_TO_INF_FROM} or more (the paper's is 1000)"
             )
-        if model.depth == 1:
-            said.append(
-                "model.depth is 1: a single layer from pixels to logits, to which model.width and "
-                "model.identity do not apply; the published code makes two of it; choose 2 or more"
-            )
-        elif model.width <= CLASSES and model.identity:
-            said.append(
-                f"model.width ({model.width}) is not above the {CLASSES} classes, where the published code "
-                "gives the last layer an identity start too; here it has none; choose a greater width"
-            )
-        return said
-
-
-def decode_custom(expected: type, value: Any) -> Any:
-    """Exact fractions from YAML: "8/255", 1, and 0.1 as the decimal one tenth, not its binary neighbour.
-
-    Quote a decimal of more than 17 digits; unquoted, it has been rounded to a float before it comes here.
-    """
-    if expected is Fraction and not isinstance(value, bool) and FRACTION.fullmatch(str(value).strip()):
-        numerator, _, denominator = str(value).partition("/")
-        if not denominator or int(denominator):
-            return Fraction(numerator.strip()) / int(denominator or 1)
-    raise ValueError(f"must be a fraction such as 8/255 or a decimal such as 0.1, got {value!r}")
-
-
-def parse_fraction(text: str) -> Fraction:
-    """The exact value of text such as "8/255" or "0.1"; ValueError with a sentence where it is neither."""
-    fraction: Fraction = decode_custom(Fraction, text)
-    return fraction
-
-
-def parse_radius(text: str) -> Fraction:
-    """The exact radius that text such as "8/255" or "0.1" is; ValueError with a sentence where it is none."""
-    eps = parse_fraction(text.strip())
-    if not 0 <= eps <= 1:
-        raise ValueError(f"must lie in [0, 1], in pixel units, got {text.strip()}")
-    return eps
-
-
-def format_fraction(value: Fraction) -> str:
-    """As people write radii: a short decimal where that is exact, else in 255ths, else in lowest terms."""
-    ten_thousandths = value * 10_000
-    if ten_thousandths.denominator == 1:
-        return f"{float(value):g}"
-    if (value * 255).denominator == 1:
-        return f"{value * 255}/255"
-    return str(value)
-
-
-def encode_custom(value: Any) -> Any:
-    """The other way round, for YAML and JSON."""
-    if isinstance(value, Fraction):
-        return format_fraction(value)
-    raise TypeError(f"a recipe cannot hold {type(value).__name__}")
-
-
-def _json_schema_of(custom: type) -> dict[str, Any]:
-    if custom is Fraction:
-        return {
-            "anyOf": [{"type": "number"}, {"type": "string", "pattern": r"^\s*\d+\s*(/\s*\d+|\.\d+)?\s*$"}]
-        }
-    raise TypeError(f"no JSON Schema for {custom.__name__}")
-
-
-def field_paths(section: type[msgspec.Struct] = Recipe) -> list[str]:
-    """The dotted path of every value of a recipe, such as "optimizer.lr"."""
-    paths = list[str]()
-    for name, kind in get_type_hints(section).items():
-        paths += [f"{name}.{path}" for path in field_paths(kind)] if is_section(kind) else [name]
-    return paths
-
-
-def is_section(kind: Any) -> bool:
-    """Whether this is the type of a part of a recipe that has values of its own, such as `optimizer`."""
-    return isinstance(kind, type) and issubclass(kind, msgspec.Struct)
+        return said + self.model.cautions(self.data.facts.inputs.classes)
 
 
 def json_schema() -> dict[str, Any]:
     """The JSON Schema of a recipe, for editors (`linftui recipe schema`)."""
-    schema = msgspec.json.schema(Recipe, schema_hook=_json_schema_of)
+    schema = msgspec.json.schema(Recipe, schema_hook=_schema_of)
+    for section in (Data, Model, Objective):
+        schema["$defs"] |= _kinds_of(section)
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "linftui recipe", **schema}
+
+
+def _schema_of(custom: type) -> dict[str, Any]:
+    if custom is Fraction:
+        return {
+            "anyOf": [{"type": "number"}, {"type": "string", "pattern": r"^\s*\d+\s*(/\s*\d+|\.\d+)?\s*$"}]
+        }
+    if issubclass(custom, Kind):
+        return {"anyOf": [{"$ref": f"#/$defs/{kind.__name__}"} for kind in custom.registry.kinds.values()]}
+    raise NotImplementedError(f"no JSON Schema for {custom.__name__}")
+
+
+def _kinds_of(section: type[Kind]) -> dict[str, Any]:
+    """The definitions of every kind of a section."""
+    registry = section.registry
+    _, definitions = msgspec.json.schema_components(
+        registry.kinds.values(), schema_hook=_schema_of, ref_template="#/$defs/{name}"
+    )
+    for name, kind in registry.kinds.items():
+        definition = definitions[kind.__name__]
+        definition["properties"][registry.field]["description"] = f"{name}: {definition['description']}"
+        if name == registry.default:  # which need not be named
+            definition["required"].remove(registry.field)
+    return definitions

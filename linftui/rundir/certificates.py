@@ -20,9 +20,10 @@ import msgspec
 
 from linftui.errors import RunDirectoryError
 from linftui.files import open_regular
-from linftui.recipe.schema import Recipe, format_fraction, parse_radius
+from linftui.recipe.data import known_by
+from linftui.recipe.fraction import format_fraction, parse_radius
+from linftui.recipe.schema import Recipe
 from linftui.rundir.checkpoints import age_of
-from linftui.rundir.digits_order import TEST_DIGITS
 from linftui.rundir.moments import when_made
 from linftui.rundir.paths import CertificatePaths, RunPaths
 from linftui.rundir.reader import read_record
@@ -35,14 +36,6 @@ from linftui.rundir.records import (
     decoder,
 )
 from linftui.rundir.store import read_recipe
-
-# The data set of a fingerprint, and the numbers of its test images in order; tests compare it with
-# `linftui.data.datasets`.
-TEST_SETS: dict[str, tuple[str, Sequence[int]]] = {
-    "31acfd2dc7ed23f73f15f80f454b0433d88f55d0f510f2708f4a882d5f8d791c": ("digits", TEST_DIGITS),
-    "2edad8764efab7a0d9f88935d1a5179814ed944ec7ab65377fea543b692f103a": ("mnist", range(10_000)),
-    "c52ba1b2a0c0856836680a91a668694237309c99647f5b6338ab9f5253423b7f": ("cifar10", range(10_000)),
-}
 
 MAX_SAMPLES = 1 << 25  # bytes of samples.jsonl: five times what 60,000 images take
 MAX_WEIGHTS = 1 << 33  # bytes of model.safetensors: ten times the paper's largest net
@@ -253,7 +246,7 @@ def _place(certificate: Certificate) -> tuple[bool, list[bool], tuple[int, int],
 
 def _test_images(summary: CertificateSummary) -> Sequence[int]:
     """The numbers of the images of the test set that it is about; none of one that linftui does not know."""
-    return TEST_SETS.get(summary.data_sha256, ("", ()))[1]
+    return known_by(summary.data_sha256)[1]
 
 
 def _examine(paths: RunPaths, certificate: CertificatePaths) -> Certificate:
@@ -310,7 +303,7 @@ def _doubts_of_claim(
     if eps is None or float(eps) != summary.eps:
         yield "its eps is not a radius in [0, 1], or not the same as eps_exact"
         return
-    dataset, images = TEST_SETS.get(summary.data_sha256, ("", ()))
+    dataset, images = known_by(summary.data_sha256)
     if not dataset:
         yield "it is about data that linftui does not know"
     if recipe is None:
@@ -361,7 +354,7 @@ def _doubts_of_samples(certificate: CertificatePaths, summary: CertificateSummar
             samples.append(decode(line))
         except (msgspec.DecodeError, UnicodeDecodeError):
             yield f"line {number:,} of its samples cannot be read"
-    _, images = TEST_SETS.get(summary.data_sha256, ("", ()))
+    _, images = known_by(summary.data_sha256)
     if [sample.index for sample in samples] != list(images[: summary.n]):
         yield "its samples are not those of the first test images"
     if any(s.certified and not (s.margin >= 0 and s.prediction == s.label) for s in samples):

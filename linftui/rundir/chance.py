@@ -2,9 +2,7 @@
 
 import math
 
-# Of each data set, the share of the commonest class in its test set: what a network gets right that always
-# gives the same answer. Tests compare it with `linftui.data.datasets`.
-COMMONEST_CLASS = {"digits": 42 / 360, "mnist": 1135 / 10_000, "cifar10": 1000 / 10_000}
+from linftui.recipe.data import facts_of
 
 ONE_SIDED_95 = 1.645  # of the normal distribution, in standard deviations
 
@@ -20,9 +18,10 @@ def chance_caution(dataset: str, clean_accuracy: float, n: int) -> str:
         clean_accuracy: the share that is classified right, in [0, 1].
         n: of so many images.
     """
-    chance = COMMONEST_CLASS.get(dataset)
-    if chance is None or n <= 0:
+    facts = facts_of(dataset)
+    if facts is None or n <= 0:
         return ""
+    chance = facts.commonest_class
     if clean_accuracy > chance + ONE_SIDED_95 * math.sqrt(chance * (1 - chance) / n):
         return ""
     return (

@@ -17,7 +17,7 @@ from typing import Annotated, Any, ClassVar, Literal
 import msgspec
 from msgspec import Meta, Struct
 
-from linftui.recipe.schema import GREATEST_COUNT, GREATEST_SEED
+from linftui.recipe.bounds import GREATEST_COUNT, GREATEST_SEED
 
 VERSION = 2
 

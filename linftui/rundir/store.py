@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING
 
 from linftui.errors import LinftuiError, RecipeError, RunDirectoryError, RunNotFoundError, UsageError
 from linftui.files import open_lock, open_regular
-from linftui.recipe.schema import GREATEST_COUNT, Recipe, parse_radius
+from linftui.recipe.bounds import GREATEST_COUNT
+from linftui.recipe.fraction import parse_radius
+from linftui.recipe.schema import Recipe
 from linftui.rundir.chance import chance_caution
 from linftui.rundir.moments import when_made
 from linftui.rundir.paths import DEFAULT_ROOT, RunPaths

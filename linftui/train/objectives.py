@@ -15,8 +15,8 @@ from torch.nn import functional as F
 from linftui.nn.margins import margins
 from linftui.nn.net import Net
 from linftui.nn.verdicts import strict_prediction
+from linftui.recipe.objective import Mixture
 from linftui.recipe.schedule import Moment
-from linftui.recipe.schema import Recipe
 
 
 @dataclass(frozen=True)
@@ -77,11 +77,6 @@ class Objective(nn.Module, ABC):
         }
 
 
-def build_objective(recipe: Recipe) -> Objective:
-    """The recipe's objective, on the CPU."""
-    return MixtureLoss(float(recipe.eps.test))
-
-
 class MixtureLoss(Objective):
     """mean_i clip(1 - margin_i / (2 eps), 0, 1) + lam * CE(s * f, y), margin = f_y - max_{j != y} f_j.
 
@@ -95,6 +90,11 @@ class MixtureLoss(Objective):
     def __init__(self, eps_test: float) -> None:
         super().__init__(eps_test)
         self.scalar = nn.Parameter(torch.ones(()))
+
+    @classmethod
+    def of(cls, objective: Mixture, eps_test: float) -> "MixtureLoss":
+        """The objective that a recipe describes."""
+        return cls(eps_test)
 
     def forward(self, net: Net, batch: Batch, moment: Moment) -> Result:
         """The loss at this moment's p, eps and lam."""

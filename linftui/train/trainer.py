@@ -44,7 +44,7 @@ from linftui.rundir.records import (
 from linftui.rundir.writer import RunWriter
 from linftui.train.distributed import any_rank, is_first, meet, own_part
 from linftui.train.evaluate import evaluate
-from linftui.train.objectives import Batch, build_objective
+from linftui.train.objectives import Batch, Objective
 from linftui.train.step import Step
 from linftui.train.window import Window
 
@@ -81,7 +81,7 @@ class Trainer:
         self.writer = RunWriter(paths, attempt, nonce) if is_first() else None
 
         self.net = build_net(recipe, dataset, self.device)
-        self.objective = build_objective(recipe).to(self.device)
+        self.objective: Objective = recipe.objective.build(float(recipe.eps.test)).to(self.device)
         self.take_step = Step(self.net, self.objective, recipe.optimizer)
         self.names: dict[Tensor, str] = {parameter: name for name, parameter in self.net.named_parameters()}
         self.learned = {f"objective.{name}": value for name, value in self.objective.named_parameters()}

@@ -20,8 +20,8 @@ from linftui.launch.certification import (
 )
 from linftui.launch.control import stop_run
 from linftui.launch.plan import LaunchPlan, plan_devices
+from linftui.recipe.fraction import format_fraction, parse_radius
 from linftui.recipe.load import LoadedRecipe, load_recipe, recipe_folders
-from linftui.recipe.schema import format_fraction, parse_radius
 from linftui.rundir import records
 from linftui.rundir.certificates import certificate_name
 from linftui.rundir.checkpoints import choose, newest_readable, step_of

@@ -23,8 +23,7 @@ from linftui.data.datasets import (
 )
 from linftui.data.download import DATASETS
 from linftui.errors import DataError
-from linftui.rundir.certificates import TEST_SETS
-from linftui.rundir.chance import COMMONEST_CLASS
+from linftui.recipe.data import Data, Inputs, known_by
 
 REAL = Path(os.environ.get("LINFTUI_TEST_DATA", Path(__file__).parents[2].parent / "shared/data"))
 
@@ -71,14 +70,14 @@ class TestDigits:
         data = load_dataset("digits")
         assert data.train.indices[:4].tolist() == [362, 1568, 1440, 1761]
         assert data.sha256 == "31acfd2dc7ed23f73f15f80f454b0433d88f55d0f510f2708f4a882d5f8d791c"
-        name, images = TEST_SETS[data.sha256]
+        name, images = known_by(data.sha256)
         assert (name, list(images)) == ("digits", data.test.indices.tolist())
-        assert {name for name, _ in TEST_SETS.values()} == set(DATASETS) == set(COMMONEST_CLASS)
-        assert COMMONEST_CLASS["digits"] == commonest_class(data)
+        assert set(Data.registry.kinds) == set(DATASETS)
+        assert Data.registry.kinds["digits"].facts.commonest_class == commonest_class(data)
 
     def test_pixels_go_to_16_and_normalise_to_about_zero_and_one(self) -> None:
         data = load_dataset("digits")
-        assert (data.levels, data.mean, data.std, data.classes) == (16, (0.3,), 0.376, 10)
+        assert (data.levels, data.inputs) == (16, Inputs((1, 8, 8), 10, (0.3,), 0.376))
         assert int(data.train.images.max()) == 16
         assert_normalised(data)
 
@@ -135,14 +134,14 @@ class TestMnist:
         assert mnist.train.images[0, 0, 5, 12:16].tolist() == [3, 18, 18, 18]
 
     def test_the_constants_normalise_it(self, mnist: Dataset) -> None:
-        assert (mnist.levels, mnist.mean, mnist.std) == (255, (0.1307,), 0.3081)
+        assert (mnist.levels, mnist.inputs) == (255, Inputs((1, 28, 28), 10, (0.1307,), 0.3081))
         assert_normalised(mnist)
 
     def test_its_hash_is_known(self, mnist: Dataset) -> None:
         assert mnist.sha256 == "2edad8764efab7a0d9f88935d1a5179814ed944ec7ab65377fea543b692f103a"
-        name, images = TEST_SETS[mnist.sha256]
+        name, images = known_by(mnist.sha256)
         assert (name, list(images)) == ("mnist", mnist.test.indices.tolist())
-        assert COMMONEST_CLASS["mnist"] == commonest_class(mnist)
+        assert Data.registry.kinds["mnist"].facts.commonest_class == commonest_class(mnist)
 
     def test_fashion_mnist_is_not_taken_for_mnist(self) -> None:
         with pytest.raises(DataError, match=r"train-images-idx3-ubyte\.gz .*has 26421880 bytes, not 9912422"):
@@ -163,15 +162,15 @@ class TestCifar10:
         assert data.test.labels[:8].tolist() == [3, 8, 8, 0, 6, 6, 1, 6]
         assert data.train.labels.bincount().tolist() == [5000] * 10
         assert data.train.images[0, :, 0, 0].tolist() == [59, 62, 63]
-        assert (data.levels, data.mean) == (255, (0.4914, 0.4822, 0.4465))
+        assert (data.levels, data.inputs.mean) == (255, (0.4914, 0.4822, 0.4465))
         pixels = data.test.images.float() / 255
-        assert pixels.mean((0, 2, 3)).tolist() == pytest.approx(data.mean, abs=0.01)
+        assert pixels.mean((0, 2, 3)).tolist() == pytest.approx(data.inputs.mean, abs=0.01)
         # The published constant is the mean over images of their own std, which is smaller than the set's.
-        assert float(pixels.std((2, 3)).mean()) == pytest.approx(data.std, abs=0.01)
+        assert float(pixels.std((2, 3)).mean()) == pytest.approx(data.inputs.std, abs=0.01)
         assert data.sha256 == "c52ba1b2a0c0856836680a91a668694237309c99647f5b6338ab9f5253423b7f"
-        name, images = TEST_SETS[data.sha256]
+        name, images = known_by(data.sha256)
         assert (name, list(images)) == ("cifar10", data.test.indices.tolist())
-        assert COMMONEST_CLASS["cifar10"] == commonest_class(data)
+        assert Data.registry.kinds["cifar10"].facts.commonest_class == commonest_class(data)
 
     def test_a_flipped_byte_is_noticed(self, cifar10: Path, tmp_path: Path) -> None:
         for path in cifar10.rglob("*.bin"):
@@ -302,9 +301,9 @@ class TestCifar10Batch:
 
 
 def test_every_data_set_that_can_be_downloaded_can_be_loaded() -> None:
-    from linftui.data.datasets import _FACTS
+    from linftui.data.datasets import _READERS
 
-    assert set(_FACTS) == set(DATASETS)
+    assert set(_READERS) == set(DATASETS)
 
 
 def test_an_unknown_data_set_is_an_error_that_lists_the_known() -> None:
@@ -314,8 +313,8 @@ def test_an_unknown_data_set_is_an_error_that_lists_the_known() -> None:
 
 def assert_normalised(data: Dataset) -> None:
     pixels = data.test.images.float() / data.levels
-    assert float(pixels.mean()) == pytest.approx(data.mean[0], abs=0.01)
-    assert float(pixels.std()) == pytest.approx(data.std, abs=0.01)
+    assert float(pixels.mean()) == pytest.approx(data.inputs.mean[0], abs=0.01)
+    assert float(pixels.std()) == pytest.approx(data.inputs.std, abs=0.01)
 
 
 class TestImagesForMeans:

@@ -17,6 +17,8 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from linftui.errors import RecipeError
+from linftui.recipe.data import Augment, Cifar10, Digits, Mnist
+from linftui.recipe.fraction import read_fraction
 from linftui.recipe.load import (
     MAX_BYTES,
     MAX_DEPTH,
@@ -28,21 +30,9 @@ from linftui.recipe.load import (
     resolved,
     to_builtins,
 )
-from linftui.recipe.schema import (
-    Augment,
-    Checkpoint,
-    Data,
-    Eps,
-    Evaluation,
-    Lam,
-    Log,
-    Model,
-    Objective,
-    Optimizer,
-    P,
-    Recipe,
-    parse_fraction,
-)
+from linftui.recipe.model import MLP
+from linftui.recipe.objective import Lam, Mixture
+from linftui.recipe.schema import Checkpoint, Eps, Evaluation, Log, Optimizer, P, Recipe
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 
@@ -289,8 +279,8 @@ BELOW_1 = st.floats(min_value=0, max_value=1, exclude_max=True)
 RADII = (
     st.fractions(min_value=Fraction(1, 10**9), max_value=1)
     | st.integers(1, 255).map(lambda k: Fraction(k, 255))
-    | st.from_regex(r"0\.[0-9]{1,29}[1-9]", fullmatch=True).map(parse_fraction)
-    | st.floats(min_value=1e-20, max_value=1).map(lambda value: parse_fraction(repr(value)))
+    | st.from_regex(r"0\.[0-9]{1,29}[1-9]", fullmatch=True).map(read_fraction)
+    | st.floats(min_value=1e-20, max_value=1).map(lambda value: read_fraction(repr(value)))
 )
 
 
@@ -306,13 +296,12 @@ def recipes(draw: st.DrawFn) -> Recipe:
         seed=draw(st.integers(0, 2**63 - 1)),
         epochs=draw(COUNTS),
         batch_size=draw(COUNTS),
-        data=Data(
-            dataset=draw(st.sampled_from(["digits", "mnist", "cifar10"])),
+        data=draw(st.sampled_from([Digits, Mnist, Cifar10]))(
             root=draw(st.none() | TEXTS),
             holdout=draw(st.integers(0, 1000)),
             augment=Augment(crop_padding=draw(st.integers(0, 16)), flip=draw(st.booleans())),
         ),
-        model=Model(width=draw(COUNTS), depth=draw(COUNTS), identity=draw(st.floats(0, 1e30))),
+        model=MLP(width=draw(COUNTS), depth=draw(COUNTS), identity=draw(st.floats(0, 1e30))),
         eps=Eps(train=draw(RADII), test=draw(RADII)),
         p=P(
             start=start,
@@ -320,7 +309,7 @@ def recipes(draw: st.DrawFn) -> Recipe:
             begin_epoch=begin_epoch,
             end_epoch=math.nextafter(begin_epoch, math.inf) + draw(st.floats(0, 1e6)),
         ),
-        objective=Objective(lam=Lam(start=begin, end=end)),
+        objective=Mixture(lam=Lam(start=begin, end=end)),
         optimizer=Optimizer(
             lr=draw(st.floats(1e-300, 1e6)),
             scalar_lr=draw(st.floats(1e-300, 1e6)),

@@ -5,13 +5,11 @@ import shlex
 import pytest
 from example import TEXT, error_of, parse
 
+from linftui.recipe.data import Augment
 from linftui.recipe.load import (
     parse_recipe,
 )
-from linftui.recipe.schema import (
-    Augment,
-    Optimizer,
-)
+from linftui.recipe.schema import Optimizer
 
 
 class TestOverrides:

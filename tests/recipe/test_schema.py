@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import jsonschema
 import pytest
@@ -12,8 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from linftui.errors import RecipeError
+from linftui.recipe.data import Data
+from linftui.recipe.fraction import format_fraction, read_fraction
 from linftui.recipe.load import load_recipe, parse_recipe
-from linftui.recipe.schema import Dataset, Eps, Lam, P, format_fraction, json_schema, parse_fraction
+from linftui.recipe.objective import Lam
+from linftui.recipe.schema import Eps, P, json_schema
 
 RECIPES = sorted((Path(__file__).parents[2] / "recipes").glob("*.yaml"))
 
@@ -123,12 +126,18 @@ def test_a_contradiction_with_a_default_is_told_at_its_section() -> None:
         parse_recipe(LEAST, "least.yaml", ["p.start=2000"])
 
 
+def sections_of(facts: dict[str, Any]) -> list[str]:
+    """The sections that a field may hold, one a kind; none where it is no section."""
+    references = (kind.get("$ref") for kind in facts.get("anyOf", [facts]))
+    return [reference.rpartition("/")[2] for reference in references if reference]
+
+
 def leaves(schema: dict[str, Any], section: str = "Recipe", prefix: str = "") -> Iterator[str]:
     """The dotted names of all fields that are no sections."""
     for field, facts in schema["$defs"][section]["properties"].items():
-        if "$ref" in facts:
-            yield from leaves(schema, facts["$ref"].rpartition("/")[2], f"{prefix}{field}.")
-        else:
+        for inner in (sections := sections_of(facts)):
+            yield from leaves(schema, inner, f"{prefix}{field}.")
+        if not sections:
             yield f"{prefix}{field}"
 
 
@@ -194,7 +203,7 @@ def test_what_a_recipe_counts_a_record_can_hold() -> None:
     assert greatest.pop("Recipe.seed") == 2**63 - 1  # a nanosecond clock's is 1.8e18
     assert len(greatest) >= 10 and max(greatest.values()) <= 2**53
     images = {"digits": 1437, "mnist": 60_000, "cifar10": 50_000}
-    assert set(images) == set(get_args(Dataset))
+    assert set(images) == set(Data.registry.kinds)
     assert greatest["Recipe.epochs"] * max(images.values()) <= 2**53  # steps, one image each
 
 
@@ -246,7 +255,7 @@ class TestFractions:
         ],
     )
     def test_text_is_read_exactly(self, text: str, value: Fraction) -> None:
-        assert parse_fraction(text) == value
+        assert read_fraction(text) == value
 
     @pytest.mark.parametrize("written", ["8/255", '"8/255"', "0.1", '"0.1"', "1", "1e-3", "1.25e-20"])
     def test_yaml_is_read_exactly(self, written: str) -> None:
@@ -258,7 +267,7 @@ class TestFractions:
     )
     def test_other_text_is_refused_at_once(self, text: str) -> None:
         with pytest.raises(ValueError, match="must be a fraction such as 8/255 or a decimal such as 0.1"):
-            parse_fraction(text)
+            read_fraction(text)
 
     @pytest.mark.parametrize(
         ("value", "text"),
@@ -280,11 +289,11 @@ class TestFractions:
 
     @given(st.fractions(min_value=0, max_value=1, max_denominator=10**18))
     def test_what_is_written_is_read_back_equal(self, value: Fraction) -> None:
-        assert parse_fraction(format_fraction(value)) == value
+        assert read_fraction(format_fraction(value)) == value
 
     @given(st.floats(min_value=1e-9, max_value=1))
     def test_a_float_counts_as_the_decimal_that_it_is_written_as(self, value: float) -> None:
-        assert parse_fraction(repr(value)) == Fraction(repr(value))
+        assert read_fraction(repr(value)) == Fraction(repr(value))
 
 
 class TestJsonSchema:
@@ -305,7 +314,12 @@ class TestJsonSchema:
         assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"
         assert all(section["additionalProperties"] is False for section in sections.values())
         assert set(sections["Recipe"]["required"]) == set(yaml.safe_load(LEAST))
-        assert set(sections["Data"]["properties"]["dataset"]["enum"]) == {"digits", "mnist", "cifar10"}
+        kinds = sections_of(sections["Recipe"]["properties"]["data"])
+        assert [sections[kind]["properties"]["dataset"]["enum"] for kind in kinds] == [
+            ["digits"], ["mnist"], ["cifar10"],
+        ]  # fmt: skip
+        assert all("dataset" in sections[kind]["required"] for kind in kinds)
+        assert "kind" not in sections["MLP"]["required"] and "kind" not in sections["Mixture"]["required"]
         assert sections["Optimizer"]["properties"]["lr"]["exclusiveMinimum"] == 0
         assert sections["Optimizer"]["properties"]["adam_eps"]["default"] == 1e-10
         assert sections["Recipe"]["properties"]["epochs"]["minimum"] == 1
@@ -314,12 +328,19 @@ class TestJsonSchema:
 
     @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
     def test_it_knows_every_key_of_a_shipped_recipe(self, path: Path) -> None:
+        def is_of(kind: str, value: dict[str, Any]) -> bool:
+            named = json_schema()["$defs"][kind]["properties"].get("dataset", {}).get("enum")
+            return named is None or value["dataset"] in named
+
         def check(section: str, values: dict[str, Any]) -> None:
             schema = json_schema()["$defs"][section]
             assert set(schema["required"]) <= set(values) <= set(schema["properties"])
             for key, value in values.items():
-                if "$ref" in (facts := schema["properties"][key]):
-                    check(facts["$ref"].rpartition("/")[2], value)
+                kinds = sections_of(schema["properties"][key])
+                fitting = [kind for kind in kinds if is_of(kind, value)]
+                assert len(fitting) == bool(kinds)
+                for kind in fitting:
+                    check(kind, value)
 
         check("Recipe", yaml.safe_load(path.read_text()))
 

@@ -10,7 +10,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Input, Static
 
 from linftui.devices import snapshot
-from linftui.recipe.schema import format_fraction
+from linftui.recipe.fraction import format_fraction
 from linftui.rundir.paths import RunPaths
 from linftui.text import clean
 from linftui.tui import operations

@@ -11,8 +11,9 @@ from textual.widgets.option_list import Option
 
 from linftui.devices import snapshot
 from linftui.errors import LinftuiError, UsageError
+from linftui.recipe.fraction import format_fraction
 from linftui.recipe.load import LoadedRecipe
-from linftui.recipe.schema import Recipe, format_fraction
+from linftui.recipe.schema import Recipe
 from linftui.text import clean, number
 from linftui.tui import operations, palette
 from linftui.tui.curves import planned
@@ -134,7 +135,7 @@ def summary(recipe: Recipe) -> Content:
     """What a recipe does, in two lines."""
     p, model = recipe.p, recipe.model
     return Content.assemble(
-        (f"{model.depth} × {model.width}", "$bright"), f" net on {recipe.data.dataset}, ",
+        (clean(model.summary()), "$bright"), f" net on {recipe.data.dataset}, ",
         (f"{recipe.epochs:,} epochs", "$bright"), f" of batches of {recipe.batch_size:,}",
         f", seed {recipe.seed}\n",
         f"trained at eps {format_fraction(recipe.eps.train)}, certified at ",

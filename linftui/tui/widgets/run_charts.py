@@ -6,7 +6,8 @@ from dataclasses import replace
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 
-from linftui.recipe.schema import Recipe, format_fraction
+from linftui.recipe.fraction import format_fraction
+from linftui.recipe.schema import Recipe
 from linftui.text import number
 from linftui.tui import palette
 from linftui.tui.curves import planned

@@ -4,7 +4,7 @@ import re
 
 from textual.content import Content
 
-from linftui.recipe.schema import format_fraction
+from linftui.recipe.fraction import format_fraction
 from linftui.rundir.ending import why_it_ended
 from linftui.text import age, clean, count, number
 from linftui.tui.facts import RunFacts
@@ -67,7 +67,7 @@ class SidePanel(Lines):
             fact("certified", accuracy(run.certified_accuracy), f"p = ∞, eps {clean(run.eps_exact or '-')}"),
             fact("clean", accuracy(run.clean_accuracy)),
             fact("loss", loss(run.loss)),
-            fact("p", number(run.p), f"λ {number(run.lam)}"),
+            fact("p", number(run.p), "" if run.lam is None else f"λ {number(run.lam)}"),
             fact("step", count(run.step)),
         ]
 
@@ -118,7 +118,7 @@ def _made_from(facts: RunFacts, created: float | None, width: int) -> list[Conte
     if (recipe := facts.recipe) is not None:
         eps = recipe.eps
         lines.append(fact("eps", format_fraction(eps.test), f"trained at {format_fraction(eps.train)}"))
-        lines.append(fact("net", f"{recipe.model.depth} × {recipe.model.width}", recipe.data.dataset))
+        lines.append(fact("net", clean(recipe.model.summary()), recipe.data.dataset))
     if facts.checkpoints:
         lines.append(fact("saved", f"step {facts.checkpoints[-1]:,}", f"{len(facts.checkpoints)} kept"))
     return lines
