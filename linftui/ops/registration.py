@@ -19,85 +19,42 @@ from torch.autograd import forward_ad
 
 from linftui.ops.backends import backend_for
 
-
-def _norm_dist_at(x: Tensor, weight: Tensor, p: Tensor) -> Tensor:
-    return backend_for(x).norm_dist_forward(x, weight, _checked(float(p)))
-
-
-def _norm_dist_at_backward(
-    grad: Tensor, x: Tensor, weight: Tensor, y: Tensor, p: Tensor
-) -> tuple[Tensor, Tensor]:
-    backend, number = backend_for(x), float(p)
-    if number < math.inf or x.shape[1] == 0:
-        return backend.norm_dist_backward(grad, x, weight, y, number)
-    return backend.inf_dist_backward(grad, x, weight, backend.inf_dist_argmax(x, weight)[1])
-
-
-_SCHEMAS: dict[str, tuple[str, Callable[..., Any]]] = {
-    "norm_dist": (
-        "(Tensor x, Tensor weight, float p) -> Tensor",
-        lambda x, weight, p: backend_for(x).norm_dist_forward(x, weight, p),
-    ),
-    "norm_dist_backward": (
-        "(Tensor grad, Tensor x, Tensor weight, Tensor y, float p) -> (Tensor, Tensor)",
-        lambda grad, x, weight, y, p: backend_for(x).norm_dist_backward(grad, x, weight, y, p),
-    ),
-    "inf_dist_argmax": (
-        "(Tensor x, Tensor weight) -> (Tensor, Tensor)",
-        lambda x, weight: backend_for(x).inf_dist_argmax(x, weight),
-    ),
-    "inf_dist_backward": (
-        "(Tensor grad, Tensor x, Tensor weight, Tensor argmax) -> (Tensor, Tensor)",
-        lambda grad, x, weight, argmax: backend_for(x).inf_dist_backward(grad, x, weight, argmax),
-    ),
-    "inf_dist_bounds": (
-        "(Tensor lower, Tensor upper, Tensor weight, bool outward) -> (Tensor, Tensor)",
-        lambda lower, upper, weight, out: backend_for(lower).inf_dist_bounds(lower, upper, weight, out),
-    ),
-    # p as a tensor, read when the operator runs: for torch.compile, whose graph then serves every p.
-    "norm_dist_at": ("(Tensor x, Tensor weight, Tensor p) -> Tensor", _norm_dist_at),
-    "norm_dist_at_backward": (
-        "(Tensor grad, Tensor x, Tensor weight, Tensor y, Tensor p) -> (Tensor, Tensor)",
-        _norm_dist_at_backward,
-    ),
-}
-
-_AUTOCAST_DEVICES = ("cpu", "cuda")
-
-for _name, (_schema, _implementation) in _SCHEMAS.items():
-    torch.library.define(f"linftui::{_name}", _schema)
-    torch.library.impl(f"linftui::{_name}", "default", _implementation)
-
 _OPERATORS = torch.ops.linftui
 
 
-@torch.library.register_fake("linftui::norm_dist")
-@torch.library.register_fake("linftui::norm_dist_at")
-def _(x: Tensor, weight: Tensor, p: float | Tensor) -> Tensor:
+def _register(
+    schema: str,
+    implementation: Callable[..., Any],
+    fake: Callable[..., Any],
+    gradient: Callable[..., Any] | None = None,
+    keep: Callable[..., None] | None = None,
+) -> None:
+    """Declares an operator.
+
+    Args:
+        schema: its name and types.
+        implementation: what computes it; the backend decides by the tensors.
+        fake: its result's shapes, without data.
+        gradient: from the saved context and the gradients of the outputs to those of the inputs.
+        keep: saves what `gradient` needs.
+    """
+    name, types = schema[: schema.index("(")], schema[schema.index("(") :]
+    torch.library.define(f"linftui::{name}", types)
+    torch.library.impl(f"linftui::{name}", "default", implementation)
+    torch.library.register_fake(f"linftui::{name}", fake)
+    if gradient is not None:
+        torch.library.register_autograd(f"linftui::{name}", gradient, setup_context=keep)
+
+
+def _no_second_gradient(ctx: Any, *grads: Tensor) -> None:
+    raise NotImplementedError("the distance has first derivatives only")
+
+
+# The distance at a p that is a number.
+
+
+def _distance_shapes(x: Tensor, weight: Tensor, p: float | Tensor) -> Tensor:
     return x.new_empty(x.shape[0], weight.shape[0])
-
-
-@torch.library.register_fake("linftui::norm_dist_backward")
-@torch.library.register_fake("linftui::norm_dist_at_backward")
-def _(grad: Tensor, x: Tensor, weight: Tensor, y: Tensor, p: float | Tensor) -> tuple[Tensor, Tensor]:
-    return x.new_empty(x.shape), weight.new_empty(weight.shape)
-
-
-@torch.library.register_fake("linftui::inf_dist_argmax")
-def _(x: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
-    shape = (x.shape[0], weight.shape[0])
-    return x.new_empty(shape), x.new_empty(shape, dtype=torch.int64)
-
-
-@torch.library.register_fake("linftui::inf_dist_backward")
-def _(grad: Tensor, x: Tensor, weight: Tensor, argmax: Tensor) -> tuple[Tensor, Tensor]:
-    return x.new_empty(x.shape), weight.new_empty(weight.shape)
-
-
-@torch.library.register_fake("linftui::inf_dist_bounds")
-def _(lower: Tensor, upper: Tensor, weight: Tensor, outward: bool) -> tuple[Tensor, Tensor]:
-    shape = (lower.shape[0], weight.shape[0])
-    return lower.new_empty(shape), lower.new_empty(shape)
 
 
 def _keep_for_norm(ctx: Any, inputs: tuple[Tensor, Tensor, float], output: Tensor) -> None:
@@ -110,12 +67,70 @@ def _norm_gradient(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:
     return *_OPERATORS.norm_dist_backward(grad, x, weight, y, ctx.p), None
 
 
+def _gradient_shapes(grad: Tensor, x: Tensor, weight: Tensor, *_: Any) -> tuple[Tensor, Tensor]:
+    return x.new_empty(x.shape), weight.new_empty(weight.shape)
+
+
+_register(
+    "norm_dist(Tensor x, Tensor weight, float p) -> Tensor",
+    lambda x, weight, p: backend_for(x).norm_dist_forward(x, weight, p),
+    _distance_shapes,
+    _norm_gradient,
+    _keep_for_norm,
+)
+_register(
+    "norm_dist_backward(Tensor grad, Tensor x, Tensor weight, Tensor y, float p) -> (Tensor, Tensor)",
+    lambda grad, x, weight, y, p: backend_for(x).norm_dist_backward(grad, x, weight, y, p),
+    _gradient_shapes,
+    _no_second_gradient,
+)
+
+
+# At a p that is a tensor, read when the operator runs: for torch.compile, whose graph then serves every p.
+
+
+def _norm_dist_at(x: Tensor, weight: Tensor, p: Tensor) -> Tensor:
+    return backend_for(x).norm_dist_forward(x, weight, _checked(float(p)))
+
+
 def _keep_for_norm_at(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor], output: Tensor) -> None:
     ctx.save_for_backward(*inputs[:2], output, inputs[2])
 
 
 def _norm_at_gradient(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:
     return *_OPERATORS.norm_dist_at_backward(grad, *ctx.saved_tensors), None
+
+
+def _norm_dist_at_backward(
+    grad: Tensor, x: Tensor, weight: Tensor, y: Tensor, p: Tensor
+) -> tuple[Tensor, Tensor]:
+    backend, number = backend_for(x), float(p)
+    if number < math.inf or x.shape[1] == 0:
+        return backend.norm_dist_backward(grad, x, weight, y, number)
+    return backend.inf_dist_backward(grad, x, weight, backend.inf_dist_argmax(x, weight)[1])
+
+
+_register(
+    "norm_dist_at(Tensor x, Tensor weight, Tensor p) -> Tensor",
+    _norm_dist_at,
+    _distance_shapes,
+    _norm_at_gradient,
+    _keep_for_norm_at,
+)
+_register(
+    "norm_dist_at_backward(Tensor grad, Tensor x, Tensor weight, Tensor y, Tensor p) -> (Tensor, Tensor)",
+    _norm_dist_at_backward,
+    _gradient_shapes,
+    _no_second_gradient,
+)
+
+
+# At p = inf with the coordinate that attains the maximum, which takes the gradient.
+
+
+def _argmax_shapes(x: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    shape = (x.shape[0], weight.shape[0])
+    return x.new_empty(shape), x.new_empty(shape, dtype=torch.int64)
 
 
 def _keep_for_inf(ctx: Any, inputs: tuple[Tensor, Tensor], output: tuple[Tensor, Tensor]) -> None:
@@ -129,15 +144,34 @@ def _inf_gradient(ctx: Any, grad: Tensor, _: Any) -> tuple[Tensor, Tensor]:
     return gradients
 
 
-def _no_second_gradient(ctx: Any, *grads: Tensor) -> None:
-    raise NotImplementedError("the distance has first derivatives only")
+_register(
+    "inf_dist_argmax(Tensor x, Tensor weight) -> (Tensor, Tensor)",
+    lambda x, weight: backend_for(x).inf_dist_argmax(x, weight),
+    _argmax_shapes,
+    _inf_gradient,
+    _keep_for_inf,
+)
+_register(
+    "inf_dist_backward(Tensor grad, Tensor x, Tensor weight, Tensor argmax) -> (Tensor, Tensor)",
+    lambda grad, x, weight, argmax: backend_for(x).inf_dist_backward(grad, x, weight, argmax),
+    _gradient_shapes,
+    _no_second_gradient,
+)
 
 
-torch.library.register_autograd("linftui::norm_dist", _norm_gradient, setup_context=_keep_for_norm)
-torch.library.register_autograd("linftui::norm_dist_at", _norm_at_gradient, setup_context=_keep_for_norm_at)
-torch.library.register_autograd("linftui::inf_dist_argmax", _inf_gradient, setup_context=_keep_for_inf)
-for _name in ("norm_dist_backward", "norm_dist_at_backward", "inf_dist_backward"):
-    torch.library.register_autograd(f"linftui::{_name}", _no_second_gradient)
+# Bounds over boxes at p = inf, without gradient.
+
+
+def _bounds_shapes(lower: Tensor, upper: Tensor, weight: Tensor, outward: bool) -> tuple[Tensor, Tensor]:
+    shape = (lower.shape[0], weight.shape[0])
+    return lower.new_empty(shape), lower.new_empty(shape)
+
+
+_register(
+    "inf_dist_bounds(Tensor lower, Tensor upper, Tensor weight, bool outward) -> (Tensor, Tensor)",
+    lambda lower, upper, weight, out: backend_for(lower).inf_dist_bounds(lower, upper, weight, out),
+    _bounds_shapes,
+)
 
 
 def norm_dist(
@@ -208,6 +242,9 @@ def inf_dist_bounds(
     with torch.no_grad():
         bounds: tuple[Tensor, Tensor] = _OPERATORS.inf_dist_bounds(lower, upper, weight, outward)
     return bounds
+
+
+_AUTOCAST_DEVICES = ("cpu", "cuda")
 
 
 def _refuse_tangents(*tensors: Tensor) -> None:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from linftui.ops import reference
 from linftui.ops.cpu.library import Library, PowerFit
-from linftui.ops.cpu.power import GREATEST_P, drop_below, near, power
+from linftui.ops.cpu.powers import GREATEST_P, drop_below, near, power
 
 
 class CpuKernels:

@@ -16,7 +16,7 @@ import torch  # noqa: F401  (its OpenMP must be there first)
 
 import linftui
 from linftui.errors import UsageError
-from linftui.ops.cpu.power import Power
+from linftui.ops.cpu.powers import Power
 
 FILE = "liblinftui_cpu.so"
 FORCE = "LINFTUI_CPU_VARIANT"

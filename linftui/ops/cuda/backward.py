@@ -9,8 +9,8 @@ from torch import Tensor
 from linftui.ops.cuda import catalogue
 from linftui.ops.cuda.catalogue import BACKWARD_ROWS, GROUP, THREADS, Kernel
 from linftui.ops.cuda.choice import Method, choose, splits
-from linftui.ops.cuda.exponent import Exponent, numbers_for
 from linftui.ops.cuda.launcher import Argument, Launcher, launcher_of
+from linftui.ops.cuda.powers import Exponent, numbers_for
 from linftui.ops.cuda.survivors import survivors_of
 
 _WARPS_A_MULTIPROCESSOR = 16

@@ -11,7 +11,7 @@ from math import ceil, isinf, sqrt
 from typing import Literal, get_args
 
 from linftui.errors import DeviceError
-from linftui.ops.cuda.exponent import form_of
+from linftui.ops.cuda.powers import form_of
 
 Method = Literal["dense", "pruned"]
 OVERRIDE = "LINFTUI_CUDA_METHOD"

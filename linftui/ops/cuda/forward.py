@@ -15,8 +15,8 @@ from torch import Tensor
 from linftui.ops.cuda import catalogue
 from linftui.ops.cuda.catalogue import SLAB, THREADS
 from linftui.ops.cuda.choice import Method, choose, splits
-from linftui.ops.cuda.exponent import Exponent, numbers_for
 from linftui.ops.cuda.launcher import Launcher, launcher_of
+from linftui.ops.cuda.powers import Exponent, numbers_for
 from linftui.ops.cuda.survivors import survivors_of
 
 _BLOCKS_A_MULTIPROCESSOR = 2

@@ -9,7 +9,7 @@ import torch
 from linftui.errors import DeviceError
 from linftui.ops.cuda.catalogue import FORMS, Form
 from linftui.ops.cuda.choice import BACKWARD, FORWARD, OVERRIDE, Cost, choose, describe, pruned_slots, splits
-from linftui.ops.cuda.exponent import Exponent, allowed_error, fit, form_of, numbers_of
+from linftui.ops.cuda.powers import Exponent, allowed_error, fit, form_of, numbers_of
 from linftui.ops.cuda.survivors import Survivors
 
 

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from linftui.ops import cuda, norm_dist, reference, registration
 from linftui.ops.cuda.choice import Method
-from linftui.ops.cuda.exponent import form_of
+from linftui.ops.cuda.powers import form_of
 
 # Odd everything; a K that is a multiple of 4 (rows aligned) and several splits; more than one tile each way.
 SHAPES = [(5, 7, 33), (3, 131, 52), (129, 3, 17)]

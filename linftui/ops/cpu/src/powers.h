@@ -3,7 +3,7 @@
 // Each type has `scale(largest)`: the factor that belongs to a difference `largest` whose ratio is 1;
 // `add(sum, d, scale)`: sum + r^q; `with_sign_of(d, scale)`: r^q with the sign of d, 0 where d is 0, to be multiplied
 // by `flow(grad, largest)`. SCALED tells whether there is a scale at all. Which type serves a given q is decided on
-// the host (`linftui/ops/cpu/power.py`), where the polynomial of `Squared` is fitted too.
+// the host (`linftui/ops/cpu/powers.py`), where the polynomial of `Squared` is fitted too.
 #pragma once
 
 #include "logarithms.h"

@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from linftui.ops.cpu import power as module
-from linftui.ops.cpu.power import Power, drop_below, power
+from linftui.ops.cpu import powers as module
+from linftui.ops.cpu.powers import Power, drop_below, power
 
 
 def test_whole_exponents_are_products_and_small_ones_logarithms() -> None:
