@@ -112,7 +112,7 @@ def _rows(aligned: bool) -> tuple[tuple[str, int], ...]:
     return (("ROWS_ALIGNED", int(aligned)),)
 
 
-# What exponent.py may ask for: see `form_of` there.
+# What powers.py may ask for: see `form_of` there.
 FORMS = (
     *(Form(power=p) for p in WHOLE_POWERS),
     Form(),
