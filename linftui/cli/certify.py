@@ -9,7 +9,7 @@ import typer
 
 from linftui.cli import completion
 from linftui.cli.options import AsJson, Devices, RunNames, RunsDir, Threads
-from linftui.cli.render import certificate_text, columns, duration, fail, fraction, print_json, warn
+from linftui.cli.render import certificate_text, columns, fail, print_json, warn
 from linftui.cli.screen import has_bars
 from linftui.errors import UsageError
 from linftui.launch.certification import Certification, check_certification
@@ -17,7 +17,7 @@ from linftui.rundir.certificates import Certificates, images_of
 from linftui.rundir.paths import DEFAULT_ROOT, CertificatePaths, RunPaths
 from linftui.rundir.records import CertificateSummary, CertifyRequest, Means
 from linftui.rundir.stopping import WARNING_SIGNALS
-from linftui.text import clean, count, wilson
+from linftui.text import clean, count, share, stopwatch, wilson
 
 POLL_S = 0.2
 
@@ -166,8 +166,8 @@ def _so_far(summary: CertificateSummary) -> str:
         return f"eps {summary.eps_exact}"
     spread = wilson(summary.certified_accuracy, summary.n)
     return (
-        f"eps {summary.eps_exact}  certified {summary.certified_accuracy:.4f} ± {spread:.4f}  "
-        f"clean {summary.clean_accuracy:.4f}"
+        f"eps {summary.eps_exact}  certified {share(summary.certified_accuracy)} ± {spread:.4f}  "
+        f"clean {share(summary.clean_accuracy)}"
     )
 
 
@@ -181,17 +181,17 @@ def _show(certificate: CertificatePaths, summary: CertificateSummary, as_json: b
         clean(
             f"{summary.run} {summary.checkpoint}: {images_of(summary)} test images "
             f"at eps {summary.eps_exact}, {summary.means} means, "
-            f"{duration(summary.seconds)} ({count(summary.images_per_s)} images/s)"
+            f"{stopwatch(summary.seconds)} ({count(summary.images_per_s)} images/s)"
         )
     )
     spread = wilson(summary.certified_accuracy, summary.n)
-    print(f"  clean      {fraction(summary.clean_accuracy)}")
-    print(f"  certified  {fraction(summary.certified_accuracy)}  (± {spread:.4f}, sampling, 95%)")
+    print(f"  clean      {share(summary.clean_accuracy)}")
+    print(f"  certified  {share(summary.certified_accuracy)}  (± {spread:.4f}, sampling, 95%)")
     if summary.non_finite:
         print(f"  {summary.non_finite:,} images met a NaN or an infinity and are not certified")
     rows = [["  CLASS", "IMAGES", "CLEAN", "CERTIFIED"]]
     rows += [
-        [f"  {c.label}", f"{c.n:,}", fraction(c.clean / c.n), fraction(c.certified / c.n)]
+        [f"  {c.label}", f"{c.n:,}", share(c.clean / c.n), share(c.certified / c.n)]
         for c in summary.per_class
     ]
     print(columns(rows))

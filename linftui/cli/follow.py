@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Iterator
 
-from linftui.cli.render import fraction, print_json, summary_json
+from linftui.cli.render import print_json, summary_json
 from linftui.errors import LinftuiError, RunDirectoryError, WorkerError
 from linftui.launch.control import request_stop
 from linftui.recipe.schema import format_fraction
@@ -18,7 +18,7 @@ from linftui.rundir.records import EvalRecord, EventRecord, ExitRecord, StateRec
 from linftui.rundir.state import State, run_state
 from linftui.rundir.stopping import WARNING_SIGNALS
 from linftui.rundir.store import read_recipe, summarise
-from linftui.text import clean, decimal, number
+from linftui.text import clean, decimal, number, share
 
 POLL_S = 0.25
 QUIET_S = 10.0  # between evaluations, one hears of new records about this often
@@ -63,12 +63,12 @@ class Progress:
         if (train := self.train) is not None:
             parts.append(
                 f"epoch {decimal(train.epoch, 1)}/{self.epochs} step {train.step} p {number(train.p)} "
-                f"loss {decimal(train.loss, 4)} accuracy {fraction(train.accuracy)}"
+                f"loss {decimal(train.loss, 4)} accuracy {share(train.accuracy)}"
             )
         if (evaluation := self.evaluation) is not None:
             parts.append(
-                f"test: clean {fraction(evaluation.clean_accuracy)} "
-                f"certified {fraction(evaluation.certified_accuracy)} (p = inf, eps {self.eps})"
+                f"test: clean {share(evaluation.clean_accuracy)} "
+                f"certified {share(evaluation.certified_accuracy)} (p = inf, eps {self.eps})"
             )
         return " | ".join(parts) or "starting"
 

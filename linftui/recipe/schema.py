@@ -12,15 +12,15 @@ from typing import Annotated, Any, Literal, get_type_hints
 import msgspec
 from msgspec import Meta, Struct
 
+from linftui.text import GREATEST_COUNT
+
 Dataset = Literal["digits", "mnist", "cifar10"]
 CLASSES = 10  # in every data set here
 
 # The published code goes on to p = infinity only from so large a p; a smaller one it keeps.
 GOES_TO_INF_FROM = 100
 
-# Counts pass into records, floats and other programs' JSON readers, all of which are exact up to here.
-GREATEST_COUNT = 2**53
-# Steps are counted as well: in so many epochs they stay below that for up to two million images, one a batch.
+# So many epochs of up to two million images, one a batch, have no more steps than GREATEST_COUNT.
 GREATEST_EPOCHS = 2**32
 # A seed is not computed with, and the clock's nanoseconds make a good one: whatever torch takes is allowed.
 GREATEST_SEED = 2**63 - 1

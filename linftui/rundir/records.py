@@ -17,7 +17,8 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Struct
 
-from linftui.recipe.schema import GREATEST_COUNT, GREATEST_SEED
+from linftui.recipe.schema import GREATEST_SEED
+from linftui.text import GREATEST_COUNT
 
 VERSION = 2
 
@@ -25,9 +26,6 @@ VERSION = 2
 Int = Annotated[int, Meta(ge=-GREATEST_COUNT, le=GREATEST_COUNT)]
 Count = Annotated[int, Meta(ge=0, le=GREATEST_COUNT)]
 Seed = Annotated[int, Meta(ge=0, le=GREATEST_SEED)]
-# Floats have no bounds: a larger one with decimals is shown in few digits, and a longer time as none.
-WRITTEN_OUT = 1e10
-LONGEST_S = 100_000 * 86_400.0
 # A record that says more than 1 of it, or NaN, counts as one that cannot be read.
 Share = Annotated[float, Meta(ge=0, le=1)]
 Means = Literal["running", "re-estimated"]  # which running means a net is evaluated with

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from linftui.errors import LinftuiError, RecipeError, RunDirectoryError, RunNotFoundError, UsageError
 from linftui.files import open_lock, open_regular
-from linftui.recipe.schema import GREATEST_COUNT, Recipe, parse_radius
+from linftui.recipe.schema import Recipe, parse_radius
 from linftui.rundir.chance import chance_caution
 from linftui.rundir.moments import when_made
 from linftui.rundir.paths import DEFAULT_ROOT, RunPaths
@@ -22,6 +22,7 @@ from linftui.rundir.reader import last_metrics, read_record
 from linftui.rundir.records import MetaRecord, StateRecord
 from linftui.rundir.state import State, run_state
 from linftui.rundir.writer import cannot_write
+from linftui.text import GREATEST_COUNT
 from linftui.user_folders import from_home
 
 if TYPE_CHECKING:
