@@ -27,10 +27,9 @@ from linftui.nn.bounds import certified_margin, pixel_boxes
 from linftui.nn.models import DistanceMLP
 from linftui.ops import backend_name
 from linftui.recipe.schema import format_fraction
-from linftui.rundir.certificates import certificate_name
 from linftui.rundir.fence import HeldFolder
 from linftui.rundir.folders import finish_replacements, replace_folder
-from linftui.rundir.paths import CertificatePaths, RunPaths
+from linftui.rundir.paths import CertificatePaths, RunPaths, certificate_name
 from linftui.rundir.records import CertificateSummary, ClassCount, Means, SampleRecord, encode
 from linftui.rundir.store import read_resolved
 from linftui.rundir.writer import LineAppender, cannot_write, write_record

@@ -14,6 +14,7 @@ from linftui.cli.options import RunName, RunNames, RunsDir, WholeRunNames
 from linftui.cli.render import fail
 from linftui.errors import LinftuiError, RunDirectoryError, UsageError
 from linftui.rundir.paths import DEFAULT_ROOT, RunPaths
+from linftui.rundir.records import STOP_DEADLINE_S
 from linftui.text import clean
 
 POLL_S = 0.1
@@ -25,7 +26,7 @@ def stop(
     run: RunNames,
     deadline: Annotated[
         float, typer.Option(min=0, metavar="SECONDS", help="End it without saving if it takes longer.")
-    ] = 120.0,
+    ] = STOP_DEADLINE_S,
     no_wait: Annotated[bool, typer.Option("--no-wait", help="Ask, and return at once.")] = False,
     runs_dir: RunsDir = DEFAULT_ROOT,
 ) -> int:
@@ -110,7 +111,7 @@ def logs(
     from linftui.cli.meanwhile import Meanwhile
     from linftui.rundir.reader import read_record
     from linftui.rundir.records import StateRecord
-    from linftui.rundir.state import run_state
+    from linftui.rundir.state import ACTIVE, run_state
     from linftui.rundir.store import RunStore
 
     paths = RunStore(runs_dir).find(run)
@@ -121,9 +122,7 @@ def logs(
     meanwhile: Meanwhile | None = None
     while True:
         current = read_record(paths.state, StateRecord)
-        over = run_state(paths) not in ("pending", "starting", "running", "stopping") or (
-            current is not None and current.attempt != chosen
-        )
+        over = run_state(paths) not in ACTIVE or (current is not None and current.attempt != chosen)
         if meanwhile is not None:
             meanwhile.tell_events()
         if data := _bite(log, offset):

@@ -15,7 +15,7 @@ from linftui.rundir.ending import read_why_it_ended
 from linftui.rundir.paths import RunPaths
 from linftui.rundir.reader import RunReader, complete_checkpoints, read_record
 from linftui.rundir.records import EvalRecord, EventRecord, ExitRecord, StateRecord, TrainRecord
-from linftui.rundir.state import State, run_state
+from linftui.rundir.state import ACTIVE, State, run_state
 from linftui.rundir.stopping import WARNING_SIGNALS
 from linftui.rundir.store import read_recipe, summarise
 from linftui.text import clean, decimal, number, share
@@ -49,7 +49,7 @@ class Progress:
             grown |= own
             if isinstance(record, TrainRecord):
                 self.train = record
-            elif record.split == "test" and record.means == "running":
+            elif record.counts:
                 self.evaluation, evaluated = record, own
         return grown, evaluated
 
@@ -125,7 +125,7 @@ def _follow(paths: RunPaths, attempt: int, warned: list[int], *, quiet: bool) ->
         if not quiet and (evaluated or (grown and time.monotonic() - said > QUIET_S)):
             _say(progress.line())
             said = time.monotonic()
-        if state not in ("pending", "starting", "running", "stopping"):
+        if state not in ACTIVE:
             return state
         if warned:  # the time of a job that this command stands for is nearly over
             with contextlib.suppress(LinftuiError):

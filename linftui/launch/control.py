@@ -13,12 +13,11 @@ from linftui.launch.verdict import verdict
 from linftui.rundir.liveness import is_alive, is_here
 from linftui.rundir.paths import RunPaths
 from linftui.rundir.reader import read_record
-from linftui.rundir.records import MemberRecord, ProcessRecord, StateRecord, StopRequest
+from linftui.rundir.records import STOP_DEADLINE_S, MemberRecord, ProcessRecord, StateRecord, StopRequest
 from linftui.rundir.state import GOING_ON, run_state
 from linftui.rundir.writer import write_record
 
 ORPHAN_GRACE_S = 30.0  # a rank whose supervisor died gets so long to save and leave
-STOP_DEADLINE_S = 120.0
 SUPERVISOR_GRACE_S = 3.0  # a supervisor whose ranks were ended gets so long to say so
 
 GREATEST_ATTEMPT = 999_999

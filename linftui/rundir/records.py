@@ -22,6 +22,8 @@ from linftui.text import GREATEST_COUNT
 
 VERSION = 2
 
+STOP_DEADLINE_S = 120.0  # patience with a stop, unless whoever asks has more or less
+
 # JSON knows no bounds, and a stranger's record may hold an integer of 300 digits: ours have those of recipes.
 Int = Annotated[int, Meta(ge=-GREATEST_COUNT, le=GREATEST_COUNT)]
 Count = Annotated[int, Meta(ge=0, le=GREATEST_COUNT)]
@@ -74,6 +76,11 @@ class EvalRecord(Record, frozen=True, kw_only=True, tag_field="kind", tag="eval"
     eps: Share
     means: Means
     seconds: float
+
+    @property
+    def counts(self) -> bool:
+        """Whether it is of the test set, by the run's own network: what a run is told by."""
+        return self.split == "test" and self.means == "running"
 
 
 Metric = TrainRecord | EvalRecord
@@ -219,7 +226,9 @@ class StopRequest(Record, frozen=True, kw_only=True):
     attempt: Int
     time: float
     by: str
-    deadline_s: float = 120.0  # the attempt is ended, saved or not, so long after the request was seen
+    deadline_s: float = (
+        STOP_DEADLINE_S  # the attempt is ended, saved or not, so long after the request was seen
+    )
 
 
 class MetaRecord(Record, frozen=True, kw_only=True):

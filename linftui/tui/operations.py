@@ -23,9 +23,8 @@ from linftui.launch.plan import LaunchPlan, plan_devices
 from linftui.recipe.load import LoadedRecipe, load_recipe, recipe_folders
 from linftui.recipe.schema import format_fraction, parse_radius
 from linftui.rundir import records
-from linftui.rundir.certificates import certificate_name
-from linftui.rundir.checkpoints import choose, newest_readable, step_of
-from linftui.rundir.paths import CertifyLogPaths, RunPaths
+from linftui.rundir.checkpoints import choose, newest_readable
+from linftui.rundir.paths import CertifyLogPaths, RunPaths, certificate_name
 from linftui.rundir.reader import complete_checkpoints
 from linftui.rundir.records import Means
 from linftui.rundir.state import run_state
@@ -112,7 +111,7 @@ def resume_point(paths: RunPaths) -> int | None:
     """
     checkpoint = newest_readable(paths)
     if checkpoint is not None:
-        return step_of(checkpoint)
+        return checkpoint.step
     if complete_checkpoints(paths):
         raise CheckpointError(
             f"{paths.id} has no intact checkpoint to go on from", "start another run of its recipe"

@@ -330,7 +330,7 @@ def test_a_killed_supervisor_leaves_no_orphan_and_the_run_goes_on_later(
     assert run_state(paths) == "crashed"
     assert not [p for p in psutil.process_iter(["cmdline"]) if str(paths.root) in (p.info["cmdline"] or [])]
     saved = complete_checkpoints(paths)[-1]
-    assert RunReader(paths).events()[-1].message == f"saved at step {int(saved.root.name[5:]):,}"
+    assert RunReader(paths).events()[-1].message == f"saved at step {saved.step:,}"
 
     resumed = command("resume", "run", cwd=tmp_path)
     output, errors = resumed.communicate(timeout=PATIENCE_S)
