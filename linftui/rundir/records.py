@@ -226,9 +226,7 @@ class StopRequest(Record, frozen=True, kw_only=True):
     attempt: Int
     time: float
     by: str
-    deadline_s: float = (
-        STOP_DEADLINE_S  # the attempt is ended, saved or not, so long after the request was seen
-    )
+    deadline_s: float = STOP_DEADLINE_S  # the attempt is ended, saved or not, so long after this was seen
 
 
 class MetaRecord(Record, frozen=True, kw_only=True):
