@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from linftui.cli.render import print_json, summary_json
 from linftui.errors import LinftuiError, RunDirectoryError, WorkerError
-from linftui.launch.control import request_stop
+from linftui.launch.control import stop_run
 from linftui.recipe.schema import format_fraction
 from linftui.rundir.ending import read_why_it_ended
 from linftui.rundir.paths import RunPaths
@@ -129,7 +129,7 @@ def _follow(paths: RunPaths, attempt: int, warned: list[int], *, quiet: bool) ->
             return state
         if warned:  # the time of a job that this command stands for is nearly over
             with contextlib.suppress(LinftuiError):
-                request_stop(paths, "the scheduler")
+                stop_run(paths, "the scheduler")
             warned.clear()
         time.sleep(POLL_S)
 

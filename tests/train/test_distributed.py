@@ -16,6 +16,7 @@ import torch
 from msgspec import structs
 
 from linftui.cores import usable_cores
+from linftui.launch.control import stop_run
 from linftui.launch.plan import LaunchPlan
 from linftui.launch.prepare import create_run
 from linftui.launch.supervisor import Supervisor
@@ -183,7 +184,7 @@ def test_two_ranks_that_are_stopped_and_resumed_end_bit_identical_and_nobody_out
     found = connections(paths)
     assert {role for role, _, status in found if status == "LISTEN"} == {"rank-0", "rank-1"}
     assert all(ipaddress.ip_address(address).is_loopback for _, address, _ in found), found
-    supervisor.ask_to_stop()
+    stop_run(paths, "me")
     assert finish(supervisor).outcome == "stopped"
     assert ON_THE_WAY <= losses(paths)[-1].step < STEPS
 
