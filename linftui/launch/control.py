@@ -44,7 +44,7 @@ def stop_run(paths: RunPaths, by: str, deadline_s: float = STOP_DEADLINE_S, *, a
     """
     going_on = run_state(paths)
     state = read_record(paths.state, StateRecord)
-    stuck = state is not None and going_on == "crashed" and _supervisor(state) is not None
+    stuck = outlived_by_supervisor(paths)
     if state is None or not (stuck or going_on in GOING_ON):
         raise RunStateError(f"{paths.id} is {going_on}: there is nothing to stop")
     request = StopRequest(attempt=state.attempt, time=time.time(), by=by, deadline_s=deadline_s)
@@ -60,6 +60,12 @@ def stop_run(paths: RunPaths, by: str, deadline_s: float = STOP_DEADLINE_S, *, a
             end_members(paths, announced_ranks(paths, state.attempt))
             _end_frozen_supervisor(paths, state)
     return True
+
+
+def outlived_by_supervisor(paths: RunPaths) -> bool:
+    """Whether a run has no ranks any more, and still a supervisor here: it is frozen, or cannot write."""
+    state = read_record(paths.state, StateRecord)
+    return state is not None and run_state(paths) == "crashed" and _supervisor(state) is not None
 
 
 def _write_first(paths: RunPaths, request: StopRequest) -> None:

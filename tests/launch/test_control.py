@@ -12,8 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from attempts import pretend_to_work_for
 from msgspec import structs
+from pretences import pretend_to_work_for
 
 from linftui.errors import RunDirectoryError, RunStateError
 from linftui.launch.control import (
