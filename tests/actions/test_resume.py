@@ -7,7 +7,7 @@ import pytest
 from msgspec import structs
 
 from linftui.actions.resume import ResumeRequest, begin, check
-from linftui.errors import CheckpointError, DataError, DeviceError, RunStateError
+from linftui.errors import CheckpointError, DataError, DeviceError, RunDirectoryError, RunStateError
 from linftui.rundir.paths import RunPaths
 from linftui.rundir.reader import read_record
 from linftui.rundir.records import ExitRecord, StateRecord
@@ -33,6 +33,12 @@ def test_a_finished_run_goes_on_only_from_a_checkpoint_that_is_named(runs: Path)
     with pytest.raises(RunStateError, match="is finished: there is nothing left to train; certify it with: "):
         check(ResumeRequest(paths))
     assert check(ResumeRequest(paths, checkpoint=24)).step == 24
+
+
+def test_one_of_which_it_cannot_be_read_how_it_ended_is_not_begun(stopped: RunPaths) -> None:
+    stopped.exit.write_text("damaged")
+    with pytest.raises(RunDirectoryError, match="exit.json: cannot be read"):
+        check(ResumeRequest(stopped))
 
 
 def test_one_whose_checkpoints_are_all_damaged_is_not_begun(stopped: RunPaths) -> None:

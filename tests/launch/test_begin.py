@@ -307,9 +307,7 @@ class TestPlanResume:
         with pytest.raises(CheckpointError, match="belongs to another recipe"):
             plan_resume(stopped)
 
-    @pytest.mark.parametrize(
-        "file", ["metrics.jsonl", "events.jsonl", "devices.jsonl", "state.json", "exit.json"]
-    )
+    @pytest.mark.parametrize("file", ["metrics.jsonl", "events.jsonl", "devices.jsonl", "state.json"])
     def test_a_run_that_cannot_be_followed_is_not_begun(self, stopped: RunPaths, file: str) -> None:
         (stopped.root / file).unlink()
         os.mkfifo(stopped.root / file)
