@@ -70,7 +70,7 @@ class CertifyPlan:
 
     paths: RunPaths
     request: CertifyRequest
-    devices: LaunchPlan
+    launch: LaunchPlan
 
 
 def check(
@@ -81,12 +81,12 @@ def check(
     threads: int | None = None,
 ) -> CertifyPlan:
     """Where it is to be certified. Raises LinftuiError where it cannot be, or is being certified already."""
-    plan = plan_devices(devices, machine, threads)
-    check_certification(paths, plan, request)
+    launch = plan_devices(devices, machine, threads)
+    check_certification(paths, launch, request)
     if why := why_not("certify", None, paths.id, checkpoints=bool(all_checkpoints(paths))):
         raise CheckpointError(why)
     _refuse_what_goes_on(paths, request)
-    return CertifyPlan(paths, request, plan)
+    return CertifyPlan(paths, request, launch)
 
 
 def begin(plan: CertifyPlan, tell: Tell = unsaid, progress: "Progress | None" = None) -> None:
@@ -98,7 +98,7 @@ def begin(plan: CertifyPlan, tell: Tell = unsaid, progress: "Progress | None" = 
         LinftuiError: it cannot be begun, or what it has loaded cannot be certified.
     """
     _prepare(plan, tell, progress)
-    logs = begin_certification(plan.paths, plan.devices, plan.request)
+    logs = begin_certification(plan.paths, plan.launch, plan.request)
     while (own := _progress(plan.paths, logs)) is not None and own.state == "running":
         if own.certificates:
             return
@@ -110,7 +110,7 @@ def begin(plan: CertifyPlan, tell: Tell = unsaid, progress: "Progress | None" = 
 def attend(plan: CertifyPlan, tell: Tell = unsaid, progress: "Progress | None" = None) -> Certification:
     """Begins a certification that ends with us; otherwise as `begin`."""
     _prepare(plan, tell, progress)
-    return Certification(plan.paths, plan.devices, plan.request)
+    return Certification(plan.paths, plan.launch, plan.request)
 
 
 def _prepare(plan: CertifyPlan, tell: Tell, progress: "Progress | None") -> None:

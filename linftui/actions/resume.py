@@ -36,7 +36,7 @@ class ResumePlan:
     """What comes of a request, and what a person should know before it begins."""
 
     request: ResumeRequest
-    devices: LaunchPlan
+    launch: LaunchPlan
     step: int | None  # that it goes on from; None: from the beginning
     warnings: tuple[str, ...]
 
@@ -53,14 +53,14 @@ def check(request: ResumeRequest) -> ResumePlan:
         hint = f"certify it with: linftui certify {shlex.quote(str(paths.root))}"
         raise RunStateError(why_not("resume", "finished", paths.id), hint)
     try:
-        devices = plan_resume(paths, request.checkpoint, request.devices, request.threads)
+        launch = plan_resume(paths, request.checkpoint, request.devices, request.threads)
     except DeviceError as error:
         if request.devices is not None:
             raise
         other = f"choose others with: linftui resume {shlex.quote(str(paths.root))} --devices ..."
         raise DeviceError(error.message, other) from error  # those of the attempt before
     step = _newest_step(paths) if request.checkpoint is None else request.checkpoint
-    return ResumePlan(request, devices, step, tuple(filter(None, (logout_warning(),))))
+    return ResumePlan(request, launch, step, tuple(filter(None, (logout_warning(),))))
 
 
 def _newest_step(paths: RunPaths) -> int | None:
@@ -86,4 +86,4 @@ def begin(plan: ResumePlan, tell: Tell = unsaid, progress: "Progress | None" = N
     tell(f"resuming {paths.id}")
     recipe = read_recipe(paths)
     fetch(recipe.data.dataset, recipe.data.root, tell, progress)
-    return begin_attempt(paths, plan.devices, plan.request.checkpoint)
+    return begin_attempt(paths, plan.launch, plan.request.checkpoint)

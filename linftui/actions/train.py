@@ -34,19 +34,19 @@ class TrainPlan:
 
     request: TrainRequest
     loaded: LoadedRecipe
-    devices: LaunchPlan
+    launch: LaunchPlan
     warnings: tuple[str, ...]
 
 
 def check(store: RunStore, request: TrainRequest, machine: DeviceSnapshot) -> TrainPlan:
     """The recipe with its overrides, and where it is to be trained. Raises LinftuiError."""
     loaded = load_recipe(request.recipe, request.overrides)
-    devices = plan_devices(request.devices, machine, request.threads)
+    launch = plan_devices(request.devices, machine, request.threads)
     store.require(new=True)
     if request.name is not None:
         store.named(request.name)
     warnings = (*loaded.recipe.cautions(), *filter(None, (logout_warning(),)))
-    return TrainPlan(request, loaded, devices, warnings)
+    return TrainPlan(request, loaded, launch, warnings)
 
 
 def begin(
@@ -66,4 +66,4 @@ def begin(
     recipe = plan.loaded.recipe
     fetch(recipe.data.dataset, recipe.data.root, tell, progress)
     tell(f"starting {recipe.name}")
-    return begin_run(store, plan.loaded, plan.devices, plan.request.name)
+    return begin_run(store, plan.loaded, plan.launch, plan.request.name)

@@ -48,7 +48,7 @@ def run(
     for warning in plan.warnings:
         warn(warning)
     if dry_run:
-        _show_plan(plan.loaded, plan.devices, runs_dir, as_json)
+        _show_plan(plan.loaded, plan.launch, runs_dir, as_json)
         return 0
     with download_bar() as progress:
         paths = train.begin(store, plan, progress=progress)

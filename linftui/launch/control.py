@@ -44,7 +44,7 @@ def stop_run(paths: RunPaths, by: str, deadline_s: float = STOP_DEADLINE_S, *, a
     """
     going_on = run_state(paths)
     state = read_record(paths.state, StateRecord)
-    stuck = outlived_by_supervisor(paths)
+    stuck = going_on == "crashed" and outlived_by_supervisor(paths)
     if state is None or not (stuck or going_on in GOING_ON):
         raise RunStateError(f"{paths.id} is {going_on}: there is nothing to stop")
     request = StopRequest(attempt=state.attempt, time=time.time(), by=by, deadline_s=deadline_s)

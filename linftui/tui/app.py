@@ -226,7 +226,7 @@ class Dashboard(BackgroundApp):
                 self.do(
                     f"{'ending' if at_once else 'stopping'} {row.summary.id}",
                     lambda _: stop(row.paths, "the dashboard", insist=at_once),
-                    lambda _: self.tell("asked to end at once" if at_once else "asked to stop"),
+                    lambda ended: self.tell("asked to end at once" if ended else "asked to stop"),
                 )
 
         self.push_screen(ConfirmScreen(question, text, yes), answered)
@@ -235,7 +235,6 @@ class Dashboard(BackgroundApp):
         """Asks whether to go on with a run, and says from where."""
         if row is None:
             return
-
         request = resume.ResumeRequest(row.paths)
 
         def answered(confirmed: bool | None) -> None:

@@ -72,7 +72,7 @@ def test_what_is_being_certified_is_refused_at_once(
             again.check(paths)
     others = Asked(["0.1,0.2"]), Asked([], "24"), Asked([], means="re-estimated"), Asked([], limit=50)
     for other in others:
-        assert other.check(paths).devices.devices == ("cpu",)
+        assert other.check(paths).launch.devices == ("cpu",)
     sleeper.kill()
     sleeper.wait()
     Asked(["0.1"]).check(paths)

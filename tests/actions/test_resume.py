@@ -56,7 +56,7 @@ def test_devices_that_are_gone_are_told_with_how_to_choose_others(stopped: RunPa
         check(ResumeRequest(stopped))
     with pytest.raises(DeviceError, match="use auto, cpu, "):  # those that a person has just chosen
         check(ResumeRequest(stopped, devices="toaster"))
-    assert check(ResumeRequest(stopped, devices="cpu")).devices.devices == ("cpu",)
+    assert check(ResumeRequest(stopped, devices="cpu")).launch.devices == ("cpu",)
 
 
 def test_without_its_data_no_attempt_is_begun(stopped: RunPaths, tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ def test_a_check_refuses_what_could_not_begin(runs: Path, request_: TrainRequest
     with pytest.raises(LinftuiError):
         check(store, request_, snapshot())
     plan = check(store, TrainRequest("digits", ("seed=5",), "cpu", threads=3), snapshot())
-    assert (plan.loaded.recipe.seed, plan.devices.threads, plan.warnings) == (5, 3, ())
+    assert (plan.loaded.recipe.seed, plan.launch.threads, plan.warnings) == (5, 3, ())
 
 
 def test_cautions_of_the_recipe_and_of_the_system_are_told_before(
