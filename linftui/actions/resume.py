@@ -11,6 +11,7 @@ from linftui.errors import CheckpointError, DeviceError, RunStateError
 from linftui.launch.begin import begin_attempt, plan_resume
 from linftui.launch.logout import logout_warning
 from linftui.launch.plan import LaunchPlan
+from linftui.recipe.schema import Recipe
 from linftui.rundir.checkpoints import newest_readable
 from linftui.rundir.paths import RunPaths
 from linftui.rundir.reader import complete_checkpoints
@@ -36,6 +37,7 @@ class ResumePlan:
     """What comes of a request, and what a person should know before it begins."""
 
     request: ResumeRequest
+    recipe: Recipe
     launch: LaunchPlan
     step: int | None  # that it goes on from; None: from the beginning
     warnings: tuple[str, ...]
@@ -48,7 +50,7 @@ def check(request: ResumeRequest) -> ResumePlan:
         RunStateError: the run is finished, and no earlier checkpoint is asked for.
         LinftuiError: it cannot go on otherwise.
     """
-    paths = request.paths
+    paths, recipe = request.paths, read_recipe(request.paths)
     if request.checkpoint is None and run_state(paths) == "finished":
         hint = f"certify it with: linftui certify {shlex.quote(str(paths.root))}"
         raise RunStateError(why_not("resume", "finished", paths.id), hint)
@@ -60,7 +62,7 @@ def check(request: ResumeRequest) -> ResumePlan:
         other = f"choose others with: linftui resume {shlex.quote(str(paths.root))} --devices ..."
         raise DeviceError(error.message, other) from error  # those of the attempt before
     step = _newest_step(paths) if request.checkpoint is None else request.checkpoint
-    return ResumePlan(request, launch, step, tuple(filter(None, (logout_warning(),))))
+    return ResumePlan(request, recipe, launch, step, tuple(filter(None, (logout_warning(),))))
 
 
 def _newest_step(paths: RunPaths) -> int | None:
@@ -84,6 +86,5 @@ def begin(plan: ResumePlan, tell: Tell = unsaid, progress: "Progress | None" = N
     """
     paths = plan.request.paths
     tell(f"resuming {paths.id}")
-    recipe = read_recipe(paths)
-    fetch(recipe.data.dataset, recipe.data.root, tell, progress)
+    fetch(plan.recipe.data.dataset, plan.recipe.data.root, tell, progress)
     return begin_attempt(paths, plan.launch, plan.request.checkpoint)

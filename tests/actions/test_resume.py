@@ -1,5 +1,6 @@
 """Going on with a run: what is refused before anything is begun, and what a person is told of it."""
 
+import shutil
 import time
 from pathlib import Path
 
@@ -21,6 +22,13 @@ def stopped(runs: Path) -> RunPaths:
     paths = RunPaths(runs / "tiny-run")
     write_record(paths.exit, ExitRecord(attempt=1, outcome="stopped", code=0, time=time.time()))
     return paths
+
+
+def test_a_run_without_its_recipe_is_refused_whatever_its_state(runs: Path) -> None:
+    paths = RunPaths(runs / "tiny-run")
+    paths.resolved.unlink()
+    with pytest.raises(RunDirectoryError, match="resolved.yaml cannot be read"):
+        check(ResumeRequest(paths))
 
 
 def test_it_goes_on_from_the_newest_checkpoint_or_the_one_that_is_named(stopped: RunPaths) -> None:
@@ -60,11 +68,12 @@ def test_devices_that_are_gone_are_told_with_how_to_choose_others(stopped: RunPa
 
 
 def test_without_its_data_no_attempt_is_begun(stopped: RunPaths, tmp_path: Path) -> None:
-    plan, said = check(ResumeRequest(stopped)), list[str]()
-    text = stopped.resolved.read_text()
-    (tmp_path / "data").mkdir()
-    text = text.replace("dataset: digits", "dataset: mnist").replace("root: null", f"root: {tmp_path}/data")
+    text, data = stopped.resolved.read_text(), tmp_path / "data"
+    text = text.replace("dataset: digits", "dataset: mnist").replace("root: null", f"root: {data}")
+    data.mkdir()
     stopped.resolved.write_text(text)
+    shutil.rmtree(stopped.checkpoints)  # which belong to the recipe as it was
+    plan, said = check(ResumeRequest(stopped)), list[str]()
     with pytest.raises(DataError):
         begin(plan, said.append)
     assert said == ["resuming tiny-run", "checking mnist"] and run_state(stopped) == "stopped"
