@@ -26,7 +26,6 @@ from linftui.rundir.checkpoints import (
     checkpoint_at,
     finish_saving,
     step_named,
-    step_of,
 )
 from linftui.rundir.folders import replace_folder
 from linftui.rundir.holding import HeldCheckpoint, certified_checkpoints, free_to_remove
@@ -178,7 +177,7 @@ def load_checkpoint(
         record = read_record(checkpoint.trainer, TrainerRecord)
         if record is None:
             raise CheckpointError(f"checkpoint {name} is damaged: trainer.json is missing")
-        if record.step != step_of(checkpoint):
+        if record.step != checkpoint.step:
             raise CheckpointError(f"checkpoint {name} is damaged: its record is of step {record.step}")
         largest = None if network is None else _largest_file(network)
         model, optimizer = (

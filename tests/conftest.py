@@ -68,6 +68,25 @@ def finished_run(tiny_recipe: Path, tmp_path_factory: pytest.TempPathFactory) ->
     return folder / "runs" / "tiny-run"
 
 
+@pytest.fixture
+def runs(finished_run: Path, tmp_path: Path) -> Path:
+    """A folder with one finished run, `tiny-run`, to do with as one likes."""
+    shutil.copytree(finished_run, tmp_path / "runs" / "tiny-run")
+    return tmp_path / "runs"
+
+
+@pytest.fixture
+def ends_at_logout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Lets the system say that it ends a user's processes at logout; the warning that is due then."""
+    program = tmp_path / "bin" / "loginctl"
+    program.parent.mkdir()
+    program.write_text("#!/bin/sh\necho yes\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    monkeypatch.setenv("LOGNAME", "ada")
+    return "this system ends your processes when you log out; say once: loginctl enable-linger"
+
+
 @pytest.fixture(scope="session")
 def certified_run(finished_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the finished run with three certificates made by `linftui certify`. Copy it before you write.

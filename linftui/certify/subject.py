@@ -13,9 +13,8 @@ from linftui.checkpoint import LoadedCheckpoint, find_checkpoint, restore_model
 from linftui.data.datasets import Dataset, ImageSet, images_for_means
 from linftui.errors import CheckpointError
 from linftui.nn.net import Net
-from linftui.rundir.certificates import certificate_name
 from linftui.rundir.fence import HeldFolder
-from linftui.rundir.paths import CertificatePaths, RunPaths
+from linftui.rundir.paths import CertificatePaths, RunPaths, certificate_name
 from linftui.rundir.records import Means
 from linftui.rundir.store import read_resolved
 

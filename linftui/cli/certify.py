@@ -2,31 +2,20 @@
 
 import signal
 import sys
-from fractions import Fraction
-from typing import Annotated, cast
+from typing import Annotated
 
 import typer
 
 from linftui.cli import completion
 from linftui.cli.options import AsJson, Devices, RunNames, RunsDir, Threads
-from linftui.cli.render import (
-    certificate_json,
-    certificate_text,
-    columns,
-    duration,
-    fail,
-    fraction,
-    print_json,
-    warn,
-)
+from linftui.cli.render import certificate_json, certificate_text, columns, fail, print_json, warn
 from linftui.cli.screen import has_bars
-from linftui.errors import UsageError
-from linftui.launch.certification import Certification, check_certification
+from linftui.launch.certification import Certification
 from linftui.rundir.certificates import Certificates, images_of
 from linftui.rundir.paths import DEFAULT_ROOT, CertificatePaths, RunPaths
-from linftui.rundir.records import CertificateSummary, CertifyRequest, Means
+from linftui.rundir.records import CertificateSummary
 from linftui.rundir.stopping import WARNING_SIGNALS
-from linftui.text import clean, count, wilson
+from linftui.text import clean, count, share, stopwatch, wilson
 
 POLL_S = 0.2
 
@@ -60,32 +49,19 @@ def certify(
 
     Ctrl-C stops it and keeps the certificates that are whole.
     """
-    from linftui.cli.data import fetch_with_progress
+    from linftui.actions.certify import attend, certify_request, check
+    from linftui.cli.data import download_bar
     from linftui.devices import snapshot
-    from linftui.launch.plan import plan_devices
-    from linftui.recipe.fraction import format_fraction
-    from linftui.rundir.store import RunStore, read_recipe
+    from linftui.rundir.store import RunStore
 
-    radii = [_radius(text) for given in eps for text in given.split(",")]
-    plan = plan_devices(devices, snapshot(), threads)
-    store = RunStore(runs_dir)
-    found = [store.find(name) for name in run]
-    requests = [
-        CertifyRequest(
-            eps=list(dict.fromkeys(map(format_fraction, radii or [read_recipe(paths).eps.test]))),
-            checkpoint=checkpoint,
-            means=cast(Means, means),
-            limit=limit,
-        )
-        for paths in found
-    ]
-    for paths, request in zip(found, requests, strict=True):
-        check_certification(paths, plan, request)
-    for paths, request in zip(found, requests, strict=True):
-        data = read_recipe(paths).data
-        fetch_with_progress(data.dataset, data.root)
-        certification = Certification(paths, plan, request)
-        if code := _certify_run(certification, paths, len(request.eps), as_json):
+    store, machine, plans = RunStore(runs_dir), snapshot(), []
+    for paths in [store.find(name) for name in run]:
+        request = certify_request(paths, eps, checkpoint, means, limit)
+        plans.append(check(paths, request, machine, devices, threads))
+    for plan in plans:
+        with download_bar() as progress:
+            certification = attend(plan, progress=progress)
+        if code := _certify_run(certification, plan.paths, len(plan.request.eps), as_json):
             return code
     return 0
 
@@ -118,15 +94,6 @@ def _certify_run(certification: Certification, paths: RunPaths, radii: int, as_j
         fail(f"{why}: {whole} of {radii} certificates of {paths.id} are whole")
         return 143
     return 0
-
-
-def _radius(text: str) -> Fraction:
-    from linftui.recipe.fraction import parse_radius
-
-    try:
-        return parse_radius(text)
-    except ValueError as error:
-        raise UsageError(f"--eps {error}") from error
 
 
 def _follow(certification: Certification, radii: int) -> tuple[bool, int]:
@@ -175,8 +142,8 @@ def _so_far(summary: CertificateSummary) -> str:
         return f"eps {summary.eps_exact}"
     spread = wilson(summary.certified_accuracy, summary.n)
     return (
-        f"eps {summary.eps_exact}  certified {summary.certified_accuracy:.4f} ± {spread:.4f}  "
-        f"clean {summary.clean_accuracy:.4f}"
+        f"eps {summary.eps_exact}  certified {share(summary.certified_accuracy)} ± {spread:.4f}  "
+        f"clean {share(summary.clean_accuracy)}"
     )
 
 
@@ -188,17 +155,17 @@ def _show(certificate: CertificatePaths, summary: CertificateSummary, as_json: b
         clean(
             f"{summary.run} {summary.checkpoint}: {images_of(summary)} test images "
             f"at eps {summary.eps_exact}, {summary.means} means, "
-            f"{duration(summary.seconds)} ({count(summary.images_per_s)} images/s)"
+            f"{stopwatch(summary.seconds)} ({count(summary.images_per_s)} images/s)"
         )
     )
     spread = wilson(summary.certified_accuracy, summary.n)
-    print(f"  clean      {fraction(summary.clean_accuracy)}")
-    print(f"  certified  {fraction(summary.certified_accuracy)}  (± {spread:.4f}, sampling, 95%)")
+    print(f"  clean      {share(summary.clean_accuracy)}")
+    print(f"  certified  {share(summary.certified_accuracy)}  (± {spread:.4f}, sampling, 95%)")
     if summary.non_finite:
         print(f"  {summary.non_finite:,} images met a NaN or an infinity and are not certified")
     rows = [["  CLASS", "IMAGES", "CLEAN", "CERTIFIED"]]
     rows += [
-        [f"  {c.label}", f"{c.n:,}", fraction(c.clean / c.n), fraction(c.certified / c.n)]
+        [f"  {c.label}", f"{c.n:,}", share(c.clean / c.n), share(c.certified / c.n)]
         for c in summary.per_class
     ]
     print(columns(rows))

@@ -141,7 +141,6 @@ def devices(incomplete: str) -> list[str]:
 def checkpoints(context: typer.Context, incomplete: str) -> list[str]:
     """Steps of the checkpoints of the runs that this line names so far."""
     from linftui.errors import LinftuiError
-    from linftui.rundir.checkpoints import step_of
     from linftui.rundir.reader import complete_checkpoints
     from linftui.rundir.store import RunStore
 
@@ -150,7 +149,7 @@ def checkpoints(context: typer.Context, incomplete: str) -> list[str]:
     for name in [named] if isinstance(named, str) else named:
         with contextlib.suppress(LinftuiError):
             found.append(RunStore(_runs_dir(context)).find(name))
-    steps = (step_of(checkpoint) for run in found for checkpoint in complete_checkpoints(run))
+    steps = (checkpoint.step for run in found for checkpoint in complete_checkpoints(run))
     return _offered(map(str, steps), incomplete)
 
 

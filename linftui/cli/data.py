@@ -1,7 +1,8 @@
 """`linftui data fetch`: get data sets, verified, before a run needs them."""
 
-from pathlib import Path
-from typing import Annotated
+import contextlib
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -10,6 +11,9 @@ from linftui.cli.render import print_json
 from linftui.cli.screen import has_bars
 from linftui.errors import UsageError
 from linftui.text import clean
+
+if TYPE_CHECKING:
+    from linftui.data.download import Progress
 
 app = typer.Typer(help="Fetch data sets.", rich_markup_mode=None)
 
@@ -28,39 +32,41 @@ def fetch(
     as_json: AsJson = False,
 ) -> None:
     """Download data sets into the per-user cache, resuming what was begun, and verify them."""
+    from linftui.actions.data import fetch as fetch_data
     from linftui.data.download import DATASETS
 
     for dataset in datasets:
         if dataset not in DATASETS:
             raise UsageError(f"there is no data set {dataset!r}", f"choose one of {', '.join(DATASETS)}")
-        path = fetch_with_progress(dataset, root)
+        with download_bar() as progress:
+            path = fetch_data(dataset, root, progress=progress)
         if as_json:
             print_json({"dataset": dataset, "path": str(path)})
         else:
             print(clean(f"{dataset}: ready in {path}"))
 
 
-def fetch_with_progress(dataset: str, root: str | None) -> Path:
-    """The folder of a data set's verified files; downloads show a bar on stderr where it is a terminal."""
-    from linftui.data.download import ensure
-
-    folder = None if root is None else Path(root)
+@contextlib.contextmanager
+def download_bar() -> Iterator["Progress | None"]:
+    """Shows downloads within as bars on stderr, where it is a terminal."""
     if not has_bars():
-        return ensure(dataset, folder)
+        yield None
+        return
     from rich.console import Console
-    from rich.progress import DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+    from rich.progress import DownloadColumn, TextColumn, TransferSpeedColumn
+    from rich.progress import Progress as Bars
     from rich.progress import TaskID as Task
 
-    bar = Progress(
+    bars = Bars(
         TextColumn("{task.description}"), DownloadColumn(), TransferSpeedColumn(),
         console=Console(stderr=True), transient=True,
     )  # fmt: skip
     tasks: dict[str, Task] = {}
-    with bar:
 
-        def show(name: str, done: int, total: int | None) -> None:
-            if name not in tasks:
-                tasks[name] = bar.add_task(name, total=total)
-            bar.update(tasks[name], completed=done)
+    def show(name: str, done: int, total: int | None) -> None:
+        if name not in tasks:
+            tasks[name] = bars.add_task(name, total=total)
+        bars.update(tasks[name], completed=done)
 
-        return ensure(dataset, folder, show)
+    with bars:
+        yield show

@@ -7,18 +7,18 @@ import sys
 import time
 from collections.abc import Iterator
 
-from linftui.cli.render import fraction, print_json, summary_json
+from linftui.cli.render import print_json, summary_json
 from linftui.errors import LinftuiError, RunDirectoryError, WorkerError
-from linftui.launch.control import request_stop
+from linftui.launch.control import stop_run
 from linftui.recipe.fraction import format_fraction
 from linftui.rundir.ending import read_why_it_ended
 from linftui.rundir.paths import RunPaths
 from linftui.rundir.reader import RunReader, complete_checkpoints, read_record
 from linftui.rundir.records import EvalRecord, EventRecord, ExitRecord, StateRecord, TrainRecord
-from linftui.rundir.state import State, run_state
+from linftui.rundir.state import ACTIVE, State, run_state
 from linftui.rundir.stopping import WARNING_SIGNALS
 from linftui.rundir.store import read_recipe, summarise
-from linftui.text import clean, decimal, number
+from linftui.text import clean, decimal, number, share
 
 POLL_S = 0.25
 QUIET_S = 10.0  # between evaluations, one hears of new records about this often
@@ -49,7 +49,7 @@ class Progress:
             grown |= own
             if isinstance(record, TrainRecord):
                 self.train = record
-            elif record.split == "test" and record.means == "running":
+            elif record.counts:
                 self.evaluation, evaluated = record, own
         return grown, evaluated
 
@@ -63,12 +63,12 @@ class Progress:
         if (train := self.train) is not None:
             parts.append(
                 f"epoch {decimal(train.epoch, 1)}/{self.epochs} step {train.step} p {number(train.p)} "
-                f"loss {decimal(train.loss, 4)} accuracy {fraction(train.accuracy)}"
+                f"loss {decimal(train.loss, 4)} accuracy {share(train.accuracy)}"
             )
         if (evaluation := self.evaluation) is not None:
             parts.append(
-                f"test: clean {fraction(evaluation.clean_accuracy)} "
-                f"certified {fraction(evaluation.certified_accuracy)} (p = inf, eps {self.eps})"
+                f"test: clean {share(evaluation.clean_accuracy)} "
+                f"certified {share(evaluation.certified_accuracy)} (p = inf, eps {self.eps})"
             )
         return " | ".join(parts) or "starting"
 
@@ -125,11 +125,11 @@ def _follow(paths: RunPaths, attempt: int, warned: list[int], *, quiet: bool) ->
         if not quiet and (evaluated or (grown and time.monotonic() - said > QUIET_S)):
             _say(progress.line())
             said = time.monotonic()
-        if state not in ("pending", "starting", "running", "stopping"):
+        if state not in ACTIVE:
             return state
         if warned:  # the time of a job that this command stands for is nearly over
             with contextlib.suppress(LinftuiError):
-                request_stop(paths, "the scheduler")
+                stop_run(paths, "the scheduler")
             warned.clear()
         time.sleep(POLL_S)
 

@@ -49,21 +49,13 @@ def schema() -> None:
 @app.command("list")
 def list_(as_json: AsJson = False) -> None:
     """List the recipes that are known by name."""
-    from linftui.errors import RecipeError
-    from linftui.recipe.load import load_recipe, recipe_folders
+    from linftui.actions.recipes import known_recipes
 
-    found: dict[str, str] = {}
-    for folder in recipe_folders():
-        for path in sorted(folder.glob("*.yaml")):
-            found.setdefault(path.stem, str(path))
     rows = [["RECIPE", "DESCRIPTION", "FILE"]]
-    for name, file in sorted(found.items()):
-        try:
-            description = load_recipe(file).recipe.description
-        except RecipeError as error:
-            description = f"cannot be used: {error}"
+    for known in sorted(known_recipes(), key=lambda known: known.name):
+        description = f"cannot be used: {known.problem}" if known.problem else known.description
         if as_json:
-            print_json({"name": name, "description": description, "path": file})
-        rows.append([clean(name), clean(description), clean(file)])
+            print_json({"name": known.name, "description": description, "path": str(known.path)})
+        rows.append([clean(known.name), clean(description), clean(str(known.path))])
     if not as_json:
         print(columns(rows))

@@ -1,12 +1,12 @@
-"""What the command line prints: sentences on stderr, JSON, tables, and values in its own forms."""
+"""What the command line prints: sentences on stderr, JSON, tables, and how a run and a certificate read."""
 
 import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from linftui.rundir.records import LONGEST_S, jsonable
-from linftui.text import clean, number
+from linftui.rundir.records import jsonable
+from linftui.text import clean, number, share
 
 if TYPE_CHECKING:
     from linftui.rundir.certificates import Certificate
@@ -43,30 +43,16 @@ def radius(run: "RunSummary") -> str:
     return clean(exact) if len(exact) <= LONGEST_RADIUS else number(run.eps)
 
 
-def fraction(value: float | None) -> str:
-    """An accuracy in [0, 1]."""
-    return "-" if value is None else f"{value:.4f}"
-
-
 def certificate_text(certificate: "Certificate") -> str:
     """A certificate on a line: its folder's name, and what it proves or why it is unverified."""
     name, summary = certificate.paths.root.name, certificate.summary
     if summary is None:
         return f"{name}: unverified: {certificate.problem}"
-    figure = f"certified {fraction(summary.certified_accuracy)}"
+    figure = f"certified {share(summary.certified_accuracy)}"
     if certificate.problem:
         return f"{name}: unverified: {certificate.problem} (it says {figure})"
     told = ", ".join((figure, *certificate.caveats))
     return f"{name}: {told}" + (f" (of run {certificate.other_name})" if certificate.other_name else "")
-
-
-def duration(seconds: float) -> str:
-    """A length of time as h:mm:ss or m:ss; a dash for a number that is none."""
-    if not abs(seconds) < LONGEST_S:
-        return "-"
-    minutes, s = divmod(int(seconds), 60)
-    hours, m = divmod(minutes, 60)
-    return f"{hours}:{m:02d}:{s:02d}" if hours else f"{m}:{s:02d}"
 
 
 def summary_json(run: "RunSummary") -> dict[str, Any]:

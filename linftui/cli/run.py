@@ -37,30 +37,21 @@ def run(
     as_json: AsJson = False,
 ) -> int:
     """Train a recipe. The run lives on its own: closing the dashboard, or this terminal, does not end it."""
-    from linftui.cli.data import fetch_with_progress
+    from linftui.actions import train
+    from linftui.cli.data import download_bar
     from linftui.devices import snapshot
-    from linftui.launch.begin import begin_run
-    from linftui.launch.logout import logout_warning
-    from linftui.launch.plan import plan_devices
-    from linftui.recipe.load import load_recipe
     from linftui.rundir.store import RunStore
 
-    overrides = [*set_, *([] if seed is None else [f"seed={seed}"])]
-    loaded = load_recipe(recipe, overrides)
-    for caution in loaded.recipe.cautions():
-        warn(caution)
-    plan = plan_devices(devices, snapshot(), threads)
+    overrides = (*set_, *(() if seed is None else (f"seed={seed}",)))
     store = RunStore(runs_dir)
-    store.require(new=True)
-    if name is not None:
-        store.named(name)
-    if dry_run:
-        _show_plan(loaded, plan, runs_dir, as_json)
-        return 0
-    if warning := logout_warning():
+    plan = train.check(store, train.TrainRequest(recipe, overrides, devices, name, threads), snapshot())
+    for warning in plan.warnings:
         warn(warning)
-    fetch_with_progress(loaded.recipe.data.dataset, loaded.recipe.data.root)
-    paths = begin_run(store, loaded, plan, name)
+    if dry_run:
+        _show_plan(plan.loaded, plan.launch, runs_dir, as_json)
+        return 0
+    with download_bar() as progress:
+        paths = train.begin(store, plan, progress=progress)
     return _watch(paths, 1, detach=detach, no_tui=no_tui, as_json=as_json)
 
 
@@ -91,15 +82,16 @@ def resume(
     as_json: AsJson = False,
 ) -> int:
     """Go on with a run that stopped, failed or crashed, from its newest checkpoint."""
-    from linftui.cli.data import fetch_with_progress
-    from linftui.launch.begin import begin_attempt, plan_resume
-    from linftui.rundir.store import RunStore, read_recipe
+    from linftui.actions.resume import ResumeRequest, begin, check
+    from linftui.cli.data import download_bar
+    from linftui.rundir.store import RunStore
 
     paths = RunStore(runs_dir).find(run)
-    plan = plan_resume(paths, checkpoint, devices, threads)
-    recipe = read_recipe(paths)
-    fetch_with_progress(recipe.data.dataset, recipe.data.root)
-    attempt = begin_attempt(paths, plan, checkpoint)
+    plan = check(ResumeRequest(paths, checkpoint, devices, threads))
+    for warning in plan.warnings:
+        warn(warning)
+    with download_bar() as progress:
+        attempt = begin(plan, progress=progress)
     return _watch(paths, attempt, detach=detach, no_tui=no_tui, as_json=as_json)
 
 

@@ -3,9 +3,9 @@
 from typing import TYPE_CHECKING
 
 from linftui.cli.options import AsJson, RunName, RunsDir
-from linftui.cli.render import certificate_text, columns, fraction, print_json, radius, summary_json
+from linftui.cli.render import certificate_text, columns, print_json, radius, summary_json
 from linftui.rundir.paths import DEFAULT_ROOT, RunPaths
-from linftui.text import age, clean, count, number
+from linftui.text import age, clean, count, number, share
 
 if TYPE_CHECKING:
     from linftui.rundir.store import RunSummary
@@ -33,8 +33,8 @@ def ls(runs_dir: RunsDir = DEFAULT_ROOT, as_json: AsJson = False) -> None:
             f"{run.epoch if run.epoch is not None else '-'}/{run.epochs or '-'}",
             number(run.p, 3),
             number(run.loss),
-            fraction(run.certified_accuracy),
-            fraction(run.clean_accuracy),
+            share(run.certified_accuracy),
+            share(run.clean_accuracy),
             radius(run),
             age(run.created),
         ]
@@ -61,8 +61,8 @@ def show(run: RunName, runs_dir: RunsDir = DEFAULT_ROOT, as_json: AsJson = False
         ("p", number(summary.p)),
         *([] if summary.lam is None else [("lam", number(summary.lam))]),
         ("loss", number(summary.loss)),
-        ("clean accuracy", fraction(summary.clean_accuracy)),
-        ("certified accuracy", f"{fraction(summary.certified_accuracy)} (p = inf, eps {radius(summary)})"),
+        ("clean accuracy", share(summary.clean_accuracy)),
+        ("certified accuracy", f"{share(summary.certified_accuracy)} (p = inf, eps {radius(summary)})"),
         ("attempt", str(summary.attempt or "-")),
         ("path", summary.path),
         *([("problem", summary.problem)] if summary.state and summary.problem else []),

@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import shlex
 import subprocess
 import sys
 
@@ -13,7 +12,6 @@ from linftui.errors import (
     CheckpointError,
     LinftuiError,
     RunDirectoryError,
-    RunStateError,
     WorkerError,
 )
 from linftui.launch.environment import START_FOLDER, inherited
@@ -25,7 +23,6 @@ from linftui.rundir.checkpoints import checkpoint_at, finish_saving
 from linftui.rundir.paths import RunPaths
 from linftui.rundir.reader import RunReader, complete_checkpoints, read_record
 from linftui.rundir.records import MetaRecord, StartRecord, StateRecord, TrainerRecord, decoder
-from linftui.rundir.state import run_state
 from linftui.rundir.store import RunStore, read_resolved
 
 
@@ -106,15 +103,10 @@ def plan_resume(
     otherwise.
 
     Raises:
-        RunStateError: the run is finished.
         LinftuiError: it cannot go on: its recipe, its metrics or its checkpoints cannot be used.
     """
     recipe = read_resolved(paths)
     finish_saving(paths)
-    if checkpoint is None and run_state(paths) == "finished":
-        raise RunStateError(
-            f"{paths.id} is finished", f"certify it with: linftui certify {shlex.quote(str(paths.root))}"
-        )
     _require_checkpoint(paths, recipe.hash, checkpoint)
     reader = RunReader(paths)
     for follow in (reader.metrics, reader.events, reader.devices):

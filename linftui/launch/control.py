@@ -13,12 +13,11 @@ from linftui.launch.verdict import verdict
 from linftui.rundir.liveness import is_alive, is_here
 from linftui.rundir.paths import RunPaths
 from linftui.rundir.reader import read_record
-from linftui.rundir.records import MemberRecord, ProcessRecord, StateRecord, StopRequest
+from linftui.rundir.records import STOP_DEADLINE_S, MemberRecord, ProcessRecord, StateRecord, StopRequest
 from linftui.rundir.state import GOING_ON, run_state
 from linftui.rundir.writer import write_record
 
 ORPHAN_GRACE_S = 30.0  # a rank whose supervisor died gets so long to save and leave
-STOP_DEADLINE_S = 120.0
 SUPERVISOR_GRACE_S = 3.0  # a supervisor whose ranks were ended gets so long to say so
 
 GREATEST_ATTEMPT = 999_999
@@ -26,55 +25,57 @@ GREATEST_ATTEMPT = 999_999
 _MODULES = (b"linftui.worker", b"linftui.launch.supervisor")
 
 
-def stop_run(paths: RunPaths, by: str, deadline_s: float = STOP_DEADLINE_S) -> None:
-    """Asks a run to save and stop; asked again, ends it at once, and the last checkpoint counts.
+def stop_run(paths: RunPaths, by: str, deadline_s: float = STOP_DEADLINE_S, *, at_once: bool = False) -> bool:
+    """Asks a run to save and stop, or ends it at once: then the last checkpoint counts.
 
-    A run without ranks is ended once more where its supervisor is still there: it is frozen, or cannot write.
+    One that somebody has asked to stop already is not asked again. A run without ranks is ended in any case
+    where its supervisor is still there: it is frozen, or cannot write.
 
     Args:
         by: who asks, for those who read it.
         deadline_s: the supervisor ends the attempt if it has not stopped after so many seconds.
+        at_once: end it without saving.
+
+    Returns:
+        Whether it was ended.
 
     Raises:
         RunStateError: the run is not going on, or its processes are not ours to end.
     """
     going_on = run_state(paths)
     state = read_record(paths.state, StateRecord)
-    stuck = state is not None and going_on == "crashed" and _supervisor(state) is not None
+    stuck = going_on == "crashed" and outlived_by_supervisor(paths)
     if state is None or not (stuck or going_on in GOING_ON):
         raise RunStateError(f"{paths.id} is {going_on}: there is nothing to stop")
     request = StopRequest(attempt=state.attempt, time=time.time(), by=by, deadline_s=deadline_s)
-    if not stuck and _request_first(paths, request):
-        return
+    if not (at_once or stuck):
+        _write_first(paths, request)
+        return False
     try:
+        _write_first(paths, request)  # where nobody has asked before: by both its end is explained
         write_record(paths.kill_request(state.attempt), request)
     finally:  # on a full disk too
         if is_here(state.host):  # else its supervisor sees the request
             end_members(paths, _recorded(state))
             end_members(paths, announced_ranks(paths, state.attempt))
             _end_frozen_supervisor(paths, state)
+    return True
 
 
-def request_stop(paths: RunPaths, by: str, deadline_s: float = STOP_DEADLINE_S) -> None:
-    """Asks a run to save and stop, once, however often this is called; one that is not going on is let be.
-
-    Arguments as for `stop_run`.
-    """
+def outlived_by_supervisor(paths: RunPaths) -> bool:
+    """Whether a run has no ranks any more, and still a supervisor here: it is frozen, or cannot write."""
     state = read_record(paths.state, StateRecord)
-    if state is not None and run_state(paths) in GOING_ON:
-        request = StopRequest(attempt=state.attempt, time=time.time(), by=by, deadline_s=deadline_s)
-        _request_first(paths, request)
+    return state is not None and run_state(paths) == "crashed" and _supervisor(state) is not None
 
 
-def _request_first(paths: RunPaths, request: StopRequest) -> bool:
-    """Leaves a request to stop; false where somebody has left one before."""
+def _write_first(paths: RunPaths, request: StopRequest) -> None:
+    """Writes a request to stop, unless there is one."""
     path = paths.stop_request(request.attempt)
     if path.exists():
-        return False
+        return
     with contextlib.suppress(OSError):  # somebody may have removed the folder; what is missing is said next
         paths.control.mkdir(exist_ok=True)
     write_record(path, request)
-    return True
 
 
 def announced_ranks(paths: RunPaths, attempt: int) -> list[ProcessRecord]:

@@ -26,7 +26,6 @@ from linftui.launch.control import (
     announced_ranks,
     clear_for_next_attempt,
     end_processes,
-    request_stop,
     send_signal,
     stop_run,
 )
@@ -279,13 +278,13 @@ class Supervisor:
         elif self.paths.kill_request(self.attempt).exists():
             self._end_all()
         elif time.monotonic() > self._stop_by:
-            self.ask_to_stop("the deadline")  # a second time, so that all can read how it ended
+            self._stop("the deadline", at_once=True)  # so that all can read how it ended
             self._end_all()
 
-    def ask_to_stop(self, by: str = "the supervisor") -> None:
-        """Asks the ranks to save and leave; asked again, ends them."""
+    def _stop(self, by: str, *, at_once: bool) -> None:
+        """Asks the ranks to save and leave, or ends them."""
         with contextlib.suppress(LinftuiError):
-            stop_run(self.paths, by)
+            stop_run(self.paths, by, at_once=at_once)
 
     def heed_signal(self, number: int, _: object = None) -> None:
         """Asks the ranks to save and leave; at the second signal that is no warning, ends them.
@@ -295,11 +294,7 @@ class Supervisor:
         if not self._owns_folder():
             return  # what would be asked to stop is another run
         terminates = number not in WARNING_SIGNALS
-        with contextlib.suppress(LinftuiError):
-            if terminates and self._terminated:
-                stop_run(self.paths, "a signal")
-            else:
-                request_stop(self.paths, "a signal")
+        self._stop("a signal", at_once=terminates and self._terminated)
         self._terminated |= terminates
 
     def _end_all(self) -> None:

@@ -1,8 +1,6 @@
 """The bounds of what a recipe may hold, so that nothing that is computed from it overflows or is rounded."""
 
-# Counts pass into records, floats and other programs' JSON readers, all of which are exact up to here.
-GREATEST_COUNT = 2**53
-# Steps are counted as well: in so many epochs they stay below that for up to two million images, one a batch.
+# So many epochs of up to two million images, one a batch, have no more steps than GREATEST_COUNT.
 GREATEST_EPOCHS = 2**32
 # A seed is not computed with, and the clock's nanoseconds make a good one: whatever torch takes is allowed.
 GREATEST_SEED = 2**63 - 1

@@ -6,9 +6,9 @@ from typing import Annotated, ClassVar
 
 from msgspec import Meta
 
-from linftui.recipe.bounds import GREATEST_COUNT
 from linftui.recipe.digits_order import TEST_DIGITS
 from linftui.recipe.section import Kind, Registry, Section
+from linftui.text import GREATEST_COUNT
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,8 @@ class DatasetFacts:
 
 
 class Augment(Section, frozen=True, kw_only=True):
+    """What is done to training images at random."""
+
     crop_padding: Annotated[
         int, Meta(ge=0, le=16, description="Random crop after edge-padding by this many pixels; 0 is none.")
     ] = 0

@@ -4,8 +4,9 @@ from typing import Annotated, ClassVar
 
 from msgspec import Meta
 
-from linftui.recipe.bounds import GREATEST_COUNT, GREATEST_WEIGHT
+from linftui.recipe.bounds import GREATEST_WEIGHT
 from linftui.recipe.section import Kind, Registry, Section
+from linftui.text import GREATEST_COUNT
 
 
 class Model(Kind):

@@ -8,6 +8,8 @@ from linftui.recipe.section import Kind, Registry, Section
 
 
 class Lam(Section, frozen=True, kw_only=True):
+    """The mixing coefficient."""
+
     start: Annotated[
         float, Meta(gt=0, description="Mixing coefficient of the cross-entropy while p is at its start.")
     ]

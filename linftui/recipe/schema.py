@@ -11,12 +11,13 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from linftui.recipe.bounds import GREATEST_COUNT, GREATEST_EPOCHS, GREATEST_SEED, GREATEST_STEP
+from linftui.recipe.bounds import GREATEST_EPOCHS, GREATEST_SEED, GREATEST_STEP
 from linftui.recipe.data import Data
 from linftui.recipe.fraction import format_fraction
 from linftui.recipe.model import Model
 from linftui.recipe.objective import Objective
 from linftui.recipe.section import Kind, Section
+from linftui.text import GREATEST_COUNT
 
 # The published code goes on to p = infinity only from so large a p; a smaller one it keeps.
 GOES_TO_INF_FROM = 100

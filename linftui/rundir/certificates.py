@@ -25,7 +25,7 @@ from linftui.recipe.fraction import format_fraction, parse_radius
 from linftui.recipe.schema import Recipe
 from linftui.rundir.checkpoints import age_of
 from linftui.rundir.moments import when_made
-from linftui.rundir.paths import CertificatePaths, RunPaths
+from linftui.rundir.paths import CertificatePaths, RunPaths, certificate_name
 from linftui.rundir.reader import read_record
 from linftui.rundir.records import (
     CertificateSummary,
@@ -78,20 +78,6 @@ class Certificate:
         """The run's name when this was made, where the run was copied or renamed since; else empty."""
         own = self.paths.root.parent.parent.name
         return self.summary.run if self.summary is not None and self.summary.run != own else ""
-
-
-def certificate_name(checkpoint: str, eps: Fraction, means: str, first: int | None = None) -> str:
-    """The name of a certificate's folder; a different claim has a different one.
-
-    Args:
-        checkpoint: the name of the checkpoint's folder.
-        eps: the exact radius in pixel units.
-        means: "running" or "re-estimated".
-        first: how many of the first test images it is about; None: all of them.
-    """
-    name = f"{checkpoint}-eps-{format_fraction(eps).replace('/', '_')}"
-    name += "" if means == "running" else f"-{means}"
-    return name if first is None else f"{name}-first-{first}"
 
 
 def images_of(summary: CertificateSummary) -> str:
@@ -156,7 +142,7 @@ class Certificates:
 
     def _signature(self, name: str) -> tuple[Identity | None, ...]:
         """Which files the certificate of this name rests on now, beside the weights."""
-        own, checkpoint = f"certificates/{name}", f"checkpoints/{name.partition('-eps-')[0]}"
+        own, checkpoint = f"certificates/{name}", f"checkpoints/{self._paths.certificate(name).checkpoint}"
         files = (
             f"{own}/summary.json", f"{own}/samples.jsonl", f"{checkpoint}/trainer.json",
             f"{checkpoint}/COMPLETE", "meta.json", "resolved.yaml",

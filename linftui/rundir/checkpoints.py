@@ -65,7 +65,7 @@ def step_named(which: str) -> int:
 
 def checkpoint_at(paths: RunPaths, step: int) -> CheckpointPaths:
     """The complete checkpoint at a step. Raises NoSuchCheckpointError where there is none."""
-    known = {step_of(checkpoint): checkpoint for checkpoint in complete_checkpoints(paths)}
+    known = {checkpoint.step: checkpoint for checkpoint in complete_checkpoints(paths)}
     if step not in known:
         raise NoSuchCheckpointError(
             f"{paths.id} has no complete checkpoint at step {step}",
@@ -74,18 +74,13 @@ def checkpoint_at(paths: RunPaths, step: int) -> CheckpointPaths:
     return known[step]
 
 
-def step_of(checkpoint: CheckpointPaths) -> int:
-    """The step that a checkpoint's folder is named for."""
-    return int(checkpoint.root.name.removeprefix("step-"))
-
-
 def age_of(checkpoint: CheckpointPaths, unknown: int = 0) -> tuple[int, int]:
     """Its attempt and its step. Later attempts count as newer: a run may be resumed from an earlier step.
 
     Where the record is damaged, the attempt counts as `unknown`.
     """
     record = _record_of(checkpoint)
-    return (record.attempt if record else unknown, step_of(checkpoint))
+    return (record.attempt if record else unknown, checkpoint.step)
 
 
 def _record_of(checkpoint: CheckpointPaths) -> TrainerRecord | None:

@@ -20,7 +20,9 @@ def certified_checkpoints(paths: RunPaths) -> set[Path]:
         names = [] if folder.is_symlink() else os.listdir(folder)
     except OSError:
         names = []
-    return {paths.checkpoints / name.partition("-eps-")[0] for name in names if name.startswith("step-")}
+    return {
+        paths.checkpoints / paths.certificate(name).checkpoint for name in names if name.startswith("step-")
+    }
 
 
 class HeldCheckpoint:

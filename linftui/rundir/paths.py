@@ -1,9 +1,14 @@
 """Every path of a run directory, named in one place."""
 
+import re
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 
+from linftui.recipe.fraction import format_fraction
+
 DEFAULT_ROOT = Path("runs")  # the folder of run directories, in the current folder
+CHECKPOINT_NAME = re.compile(r"step-\d{8,}", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -113,6 +118,11 @@ class CheckpointPaths:
     root: Path
 
     @property
+    def step(self) -> int:
+        """The step that the folder is named for."""
+        return int(self.root.name.removeprefix("step-"))
+
+    @property
     def model(self) -> Path:
         return self.root / "model.safetensors"
 
@@ -140,6 +150,11 @@ class CertificatePaths:
     """The files of one certificate."""
 
     root: Path
+
+    @property
+    def checkpoint(self) -> str:
+        """The name of its checkpoint's folder, by its own name."""
+        return self.root.name.partition("-eps-")[0]
 
     @property
     def summary(self) -> Path:
@@ -191,3 +206,17 @@ class CertifyLogPaths:
     def task(self) -> Path:
         """Which certificates it is making."""
         return self.root / "task.json"
+
+
+def certificate_name(checkpoint: str, eps: Fraction, means: str, first: int | None = None) -> str:
+    """The name of a certificate's folder; a different claim has a different one.
+
+    Args:
+        checkpoint: the name of the checkpoint's folder.
+        eps: the exact radius in pixel units.
+        means: "running" or "re-estimated".
+        first: how many of the first test images it is about; None: all of them.
+    """
+    name = f"{checkpoint}-eps-{format_fraction(eps).replace('/', '_')}"
+    name += "" if means == "running" else f"-{means}"
+    return name if first is None else f"{name}-first-{first}"

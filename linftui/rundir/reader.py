@@ -12,7 +12,7 @@ import msgspec
 
 from linftui.errors import RunDirectoryError
 from linftui.files import open_regular
-from linftui.rundir.paths import CheckpointPaths, RunPaths
+from linftui.rundir.paths import CHECKPOINT_NAME, CheckpointPaths, RunPaths
 from linftui.rundir.records import DeviceRecord, EvalRecord, EventRecord, Metric, TrainRecord, decoder
 
 T = TypeVar("T")
@@ -179,7 +179,7 @@ def last_metrics(
     evaluations: list[EvalRecord] = []
     for record in _newest_first(path, limit):
         if isinstance(record, EvalRecord):
-            if record.split == "test" and record.means == "running":
+            if record.counts:
                 evaluations.append(record)
         elif train is None or (furthest and record.step > train.step):
             train = record
@@ -244,9 +244,9 @@ def read_record(path: Path, kind: type[T]) -> T | None:
 
 def all_checkpoints(paths: RunPaths) -> list[CheckpointPaths]:
     """The run's checkpoint folders, by step, half-written ones among them."""
-    found = [CheckpointPaths(path) for path in paths.checkpoints.glob("step-" + "[0-9]" * 8 + "*")]
-    found = [c for c in found if c.root.name[5:].isdecimal() and not c.root.is_symlink()]
-    return sorted(found, key=lambda c: int(c.root.name[5:]))
+    named = [path for path in paths.checkpoints.glob("step-*") if CHECKPOINT_NAME.fullmatch(path.name)]
+    found = [CheckpointPaths(path) for path in named if not path.is_symlink()]
+    return sorted(found, key=lambda checkpoint: checkpoint.step)
 
 
 def complete_checkpoints(paths: RunPaths) -> list[CheckpointPaths]:

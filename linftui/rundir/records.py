@@ -17,17 +17,17 @@ from typing import Annotated, Any, ClassVar, Literal
 import msgspec
 from msgspec import Meta, Struct
 
-from linftui.recipe.bounds import GREATEST_COUNT, GREATEST_SEED
+from linftui.recipe.bounds import GREATEST_SEED
+from linftui.text import GREATEST_COUNT
 
 VERSION = 2
+
+STOP_DEADLINE_S = 120.0  # patience with a stop, unless whoever asks has more or less
 
 # JSON knows no bounds, and a stranger's record may hold an integer of 300 digits: ours have those of recipes.
 Int = Annotated[int, Meta(ge=-GREATEST_COUNT, le=GREATEST_COUNT)]
 Count = Annotated[int, Meta(ge=0, le=GREATEST_COUNT)]
 Seed = Annotated[int, Meta(ge=0, le=GREATEST_SEED)]
-# Floats have no bounds: a larger one with decimals is shown in few digits, and a longer time as none.
-WRITTEN_OUT = 1e10
-LONGEST_S = 100_000 * 86_400.0
 # A record that says more than 1 of it, or NaN, counts as one that cannot be read.
 Share = Annotated[float, Meta(ge=0, le=1)]
 Means = Literal["running", "re-estimated"]  # which running means a net is evaluated with
@@ -77,6 +77,11 @@ class EvalRecord(Record, frozen=True, kw_only=True, tag_field="kind", tag="eval"
     eps: Share
     means: Means
     seconds: float
+
+    @property
+    def counts(self) -> bool:
+        """Whether it is of the test set, by the run's own network: what a run is told by."""
+        return self.split == "test" and self.means == "running"
 
 
 Metric = TrainRecord | EvalRecord
@@ -222,7 +227,7 @@ class StopRequest(Record, frozen=True, kw_only=True):
     attempt: Int
     time: float
     by: str
-    deadline_s: float = 120.0  # the attempt is ended, saved or not, so long after the request was seen
+    deadline_s: float = STOP_DEADLINE_S  # the attempt is ended, saved or not, so long after this was seen
 
 
 class MetaRecord(Record, frozen=True, kw_only=True):

@@ -13,6 +13,7 @@ State = Literal[
 ]
 
 GOING_ON: tuple[State, ...] = ("starting", "running", "stopping")
+ACTIVE: tuple[State, ...] = ("pending", *GOING_ON)  # it has not ended
 
 HEARTBEAT_S = 10.0  # a supervisor that has ranks to supervise touches state.json about this often
 FROZEN_S = 3 * HEARTBEAT_S

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 
 from linftui.errors import LinftuiError, RecipeError, RunDirectoryError, RunNotFoundError, UsageError
 from linftui.files import open_lock, open_regular
-from linftui.recipe.bounds import GREATEST_COUNT
 from linftui.recipe.fraction import parse_radius
 from linftui.recipe.schema import Recipe
 from linftui.rundir.chance import chance_caution
@@ -24,6 +23,7 @@ from linftui.rundir.reader import last_metrics, read_record
 from linftui.rundir.records import MetaRecord, StateRecord
 from linftui.rundir.state import State, run_state
 from linftui.rundir.writer import cannot_write
+from linftui.text import GREATEST_COUNT
 from linftui.user_folders import from_home
 
 if TYPE_CHECKING:

@@ -18,13 +18,17 @@ from textual.notifications import Notify
 from textual.screen import Screen
 from textual.widgets import Input
 
-from linftui.devices import DeviceSnapshot, Gpu
+from linftui.actions import certify, resume, train
+from linftui.actions.stop import stop
+from linftui.actions.telling import Tell
+from linftui.actions.why_not import why_not
+from linftui.devices import DeviceSnapshot, Gpu, snapshot
 from linftui.errors import LinftuiError
 from linftui.rundir.paths import RunPaths
+from linftui.rundir.records import CertifyRequest
 from linftui.rundir.stopping import WARNING_SIGNALS
 from linftui.rundir.store import RunStore
 from linftui.text import clean
-from linftui.tui import operations
 from linftui.tui.background import BackgroundApp
 from linftui.tui.bindings import BY_NAME, Command, commands_of
 from linftui.tui.facts import RunFacts
@@ -187,7 +191,7 @@ class Dashboard(BackgroundApp):
         """Shows every key."""
         self.push_screen(HelpScreen())
 
-    def why_not(self, command: str, row: RunRow | None) -> str:
+    def why_not(self, command: str, row: RunRow | None, *, checkpoints: bool = True) -> str:
         """Why a command that acts on a run cannot be done to this one now; empty where it can."""
         if command not in ("open", "stop", "resume", "certify"):
             return ""
@@ -198,15 +202,7 @@ class Dashboard(BackgroundApp):
             return ""
         if state is None:
             return "the run is damaged: its panel says how"
-        if command == "stop" and state == "pending":
-            return "no attempt of the run has begun yet: there is nothing to stop"
-        if command == "stop" and state not in ("starting", "running", "stopping"):
-            return f"the run is {state}: there is nothing to stop"
-        if command == "resume" and state in ("starting", "running", "stopping"):
-            return f"the run is {state}: it goes on already"
-        if command == "resume" and state == "finished":
-            return "the run is finished: there is nothing left to train"
-        return ""
+        return why_not(command, state, checkpoints=checkpoints)
 
     def label(self, command: Command, row: RunRow | None) -> str:
         """What a key is called for this run: a second stop is another matter than the first."""
@@ -229,8 +225,8 @@ class Dashboard(BackgroundApp):
             if confirmed:
                 self.do(
                     f"{'ending' if at_once else 'stopping'} {row.summary.id}",
-                    lambda _: operations.stop(row.paths, at_once=at_once),
-                    lambda _: self.tell("asked to end at once" if at_once else "asked to stop"),
+                    lambda _: stop(row.paths, "the dashboard", insist=at_once),
+                    lambda ended: self.tell("asked to end at once" if ended else "asked to stop"),
                 )
 
         self.push_screen(ConfirmScreen(question, text, yes), answered)
@@ -239,26 +235,28 @@ class Dashboard(BackgroundApp):
         """Asks whether to go on with a run, and says from where."""
         if row is None:
             return
+        request = resume.ResumeRequest(row.paths)
 
         def answered(confirmed: bool | None) -> None:
             if confirmed:
                 self.do(
                     f"resuming {row.summary.id}",
-                    lambda tell: operations.resume(row.paths, tell),
+                    lambda tell: resume.begin(resume.check(request), tell),
                     lambda attempt: self.tell(f"{row.summary.id}: attempt {attempt} has begun"),
                 )
 
-        def found(step: int | None) -> None:
-            if step is None:
-                question.text = "There is no checkpoint: it starts again from step 0."
+        def found(plan: resume.ResumePlan) -> None:
+            warnings = "".join(f" Warning: {warning}." for warning in plan.warnings)
+            if plan.step is None:
+                question.text = f"There is no checkpoint: it starts again from step 0.{warnings}"
                 question.yes = "start again"
             else:
-                question.text = f"It goes on as a new attempt, from step {step:,}."
-                question.yes = f"resume from step {step:,}"
+                question.text = f"It goes on as a new attempt, from step {plan.step:,}.{warnings}"
+                question.yes = f"resume from step {plan.step:,}"
 
         question = ConfirmScreen(f"Resume {row.summary.id}?", "Looking for its newest checkpoint.", "")
         self.push_screen(question, answered)
-        self.find_out(question, lambda: operations.resume_point(row.paths), found)
+        self.find_out(question, lambda: resume.check(request), found)
 
     def ask_certify(self, row: RunRow | None) -> None:
         """Asks what to certify of a run, over the run's own screen."""
@@ -269,12 +267,12 @@ class Dashboard(BackgroundApp):
             self.open_run(row.paths)
         self.push_screen(CertifyScreen(row.paths, standing))
 
-    def certify(self, request: operations.CertifyRequest, form: CertifyScreen) -> None:
+    def certify(self, paths: RunPaths, request: CertifyRequest, devices: str, form: CertifyScreen) -> None:
         """Begins a certification; the run's screen tells how it goes, and the form why it does not."""
-        what = (request.paths.id, request.radii, request.checkpoint, request.means)
+        what = (paths.id, ", ".join(request.eps), request.checkpoint, request.means)
         self.do(
             " ".join(("certifying", *what)),
-            lambda tell: operations.certify(request, tell),
+            lambda tell: certify.begin(certify.check(paths, request, snapshot(), devices), tell),
             lambda _: self.tell("the certification has begun"),
             form.refusal(),
         )
@@ -286,7 +284,7 @@ class Dashboard(BackgroundApp):
             if confirmed:
                 self.do(
                     f"stopping the certification of {paths.id}",
-                    lambda _: operations.stop_certifying(paths),
+                    lambda _: certify.stop(paths),
                     lambda _: self.tell("the certification was asked to stop"),
                 )
 
@@ -297,7 +295,7 @@ class Dashboard(BackgroundApp):
         """Asks which recipe to train."""
         self.push_screen(LaunchScreen())
 
-    def launch(self, request: operations.LaunchRequest, form: LaunchScreen) -> None:
+    def launch(self, request: train.TrainRequest, form: LaunchScreen) -> None:
         """Trains a recipe; the form gives way to the run once it has begun, and says why it does not."""
 
         def begun(paths: RunPaths) -> None:
@@ -307,8 +305,11 @@ class Dashboard(BackgroundApp):
             else:
                 self.tell(f"{paths.id} has begun")
 
+        def begin(tell: Tell) -> RunPaths:
+            return train.begin(self.store, train.check(self.store, request, snapshot()), tell)
+
         deed = " ".join(filter(None, ("starting", request.recipe, *request.overrides, request.name)))
-        self.do(deed, lambda tell: operations.launch(self.store, request, tell), begun, form.refusal())
+        self.do(deed, begin, begun, form.refusal())
 
     def action_suspend_process(self) -> None:
         """Suspends the dashboard as a job of its shell; without such a shell nobody could go on with it."""

@@ -10,9 +10,9 @@ from textual.app import App
 from textual.message import Message
 from textual.screen import Screen
 
+from linftui.actions.telling import Tell
 from linftui.errors import LinftuiError
 from linftui.memory import shortage
-from linftui.tui.operations import Tell
 
 T = TypeVar("T")
 

@@ -9,9 +9,9 @@ from textual.content import Content
 
 from linftui.devices import Gpu
 from linftui.rundir.store import RunSummary
-from linftui.text import age, clean, number
+from linftui.text import accuracy, age, brief, clean, duration, loss, middle, number
 from linftui.tui.run_list import RunRow
-from linftui.tui.text import accuracy, bar, brief, device_names, duration, loss, middle
+from linftui.tui.text import bar, device_names
 from linftui.tui.theme import STATES, state_look
 
 NAME_AT_LEAST, NAME_AT_MOST = 12, 44

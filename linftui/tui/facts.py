@@ -9,7 +9,6 @@ import msgspec
 from linftui.errors import LinftuiError
 from linftui.files import open_regular
 from linftui.recipe.schema import Recipe
-from linftui.rundir.checkpoints import step_of
 from linftui.rundir.paths import RunPaths
 from linftui.rundir.reader import complete_checkpoints, read_record
 from linftui.rundir.records import EventRecord, ExitRecord, MetaRecord, decoder
@@ -64,7 +63,7 @@ def read_facts(paths: RunPaths, before: RunFacts | None = None) -> RunFacts:
 
 def checkpoint_steps(paths: RunPaths) -> tuple[int, ...]:
     """The steps of the complete checkpoints, in order."""
-    return tuple(step_of(found) for found in complete_checkpoints(paths))
+    return tuple(found.step for found in complete_checkpoints(paths))
 
 
 def _last_events(path: Path) -> tuple[EventRecord, ...]:

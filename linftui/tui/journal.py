@@ -6,9 +6,8 @@ from collections import deque
 from textual.content import Content
 
 from linftui.rundir.records import EvalRecord, EventRecord
-from linftui.text import clean
+from linftui.text import accuracy, clean, time_of_day
 from linftui.tui.follower import RunNews, Standing
-from linftui.tui.text import accuracy, time_of_day
 from linftui.tui.theme import state_look
 
 EVENT_STYLES = {

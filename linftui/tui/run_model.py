@@ -10,10 +10,10 @@ from linftui.recipe.schedule import Schedules
 from linftui.rundir.ending import why_it_ended
 from linftui.rundir.paths import RunPaths
 from linftui.rundir.records import EvalRecord, EventRecord, TrainRecord
+from linftui.rundir.state import ACTIVE, GOING_ON
 from linftui.tui.curves import RunCurves
 from linftui.tui.follower import RunNews, Standing
 from linftui.tui.journal import Journal, ending_line
-from linftui.tui.theme import ACTIVE
 
 
 class RunModel:
@@ -40,7 +40,7 @@ class RunModel:
                 continue
             if isinstance(record, TrainRecord):
                 self.train = record
-            elif record.split == "test" and record.means == "running":
+            elif record.counts:
                 self.evaluation = record
         self._note_times((record.attempt, record.time) for record in news.events)
         self._note_times((record.attempt, record.time) for record in (*news.metrics[:1], *news.metrics[-1:]))
@@ -61,7 +61,7 @@ class RunModel:
     @property
     def going_on(self) -> bool:
         """Whether it is being trained just now."""
-        return self.state in ("starting", "running", "stopping")
+        return self.state in GOING_ON
 
     @property
     def reason(self) -> str:

@@ -313,7 +313,9 @@ def test_ctrl_c_then_a_stop_then_a_resume_end_with_the_network_of_an_uninterrupt
     assert line == linftui("show", "cut", "--json").stdout.strip()
     assert (run / LAST).read_bytes() == (finished_run / LAST).read_bytes()
     assert curve(run) == curve(finished_run)
-    assert fails(2, "resume", "cut") == "cut is finished; certify it with: linftui certify runs/cut"
+    assert fails(2, "resume", "cut") == (
+        "cut is finished: there is nothing left to train; certify it with: linftui certify runs/cut"
+    )
 
 
 @pytest.mark.slow

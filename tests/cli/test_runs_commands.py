@@ -419,7 +419,8 @@ PEAK = "print(next(line for line in open('/proc/self/status') if line.startswith
     [
         "from linftui.cli.runs import show; show(sys.argv[1])",
         "from linftui.cli.follow import follow; follow(RunPaths(Path(sys.argv[1])), 1)",
-        "from linftui.cli.control import _wait_for_stop; _wait_for_stop(RunPaths(Path(sys.argv[1])), 120.0)",
+        "from linftui.actions.stop import wait_until_stopped; "
+        "wait_until_stopped(RunPaths(Path(sys.argv[1])), 'me', 120.0, print)",
     ],
     ids=["show", "follow", "stop"],
 )

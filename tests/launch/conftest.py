@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from attempts import PLAN, SLOW, TWO, pretend_to_work_for, slowly
+from attempts import PLAN, SLOW, TWO, slowly
+from pretences import pretend_to_work_for
 
 from linftui.cores import usable_cores
 from linftui.launch.supervisor import Supervisor

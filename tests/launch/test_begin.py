@@ -294,11 +294,6 @@ class TestPlanResume:
         with pytest.raises(DeviceError, match="is not understood"):
             plan_resume(stopped)
 
-    def test_a_finished_run_goes_on_only_from_a_checkpoint_that_is_named(self, copy: RunPaths) -> None:
-        with pytest.raises(RunStateError, match="copy is finished; certify it with: linftui certify"):
-            plan_resume(copy)
-        assert plan_resume(copy, checkpoint=24).ranks == 1
-
     def test_a_checkpoint_that_is_not_there_is_refused(self, stopped: RunPaths) -> None:
         with pytest.raises(UsageError, match="no complete checkpoint at step 7; it has: 24, 36"):
             plan_resume(stopped, checkpoint=7)
@@ -312,9 +307,7 @@ class TestPlanResume:
         with pytest.raises(CheckpointError, match="belongs to another recipe"):
             plan_resume(stopped)
 
-    @pytest.mark.parametrize(
-        "file", ["metrics.jsonl", "events.jsonl", "devices.jsonl", "state.json", "exit.json"]
-    )
+    @pytest.mark.parametrize("file", ["metrics.jsonl", "events.jsonl", "devices.jsonl", "state.json"])
     def test_a_run_that_cannot_be_followed_is_not_begun(self, stopped: RunPaths, file: str) -> None:
         (stopped.root / file).unlink()
         os.mkfifo(stopped.root / file)

@@ -12,8 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from attempts import pretend_to_work_for
 from msgspec import structs
+from pretences import pretend_to_work_for
 
 from linftui.errors import RunDirectoryError, RunStateError
 from linftui.launch.control import (
@@ -87,14 +87,29 @@ class TestStopRun:
         assert [path.name for path in paths.control.iterdir()] == ["stop-002.json"]
         assert is_spared(sleeper)
 
-    def test_who_asks_again_ends_the_members_and_waits_for_the_supervisor_to_say_so(
+    def test_two_who_ask_once_end_nobody(self, paths: RunPaths, sleeper: subprocess.Popen[bytes]) -> None:
+        write_state(paths, GONE, described(sleeper))
+        assert not stop_run(paths, "the first") and not stop_run(paths, "the second")
+        request = read_record(paths.stop_request(1), StopRequest)
+        assert request is not None and request.by == "the first"
+        assert is_spared(sleeper) and not paths.kill_request(1).exists()
+
+    def test_one_may_be_ended_that_nobody_has_asked(
+        self, paths: RunPaths, sleeper: subprocess.Popen[bytes]
+    ) -> None:
+        write_state(paths, GONE, described(sleeper))
+        assert stop_run(paths, "me", at_once=True)
+        assert sleeper.wait() == -signal.SIGKILL
+        assert paths.stop_request(1).exists() and paths.kill_request(1).exists()
+
+    def test_who_ends_it_ends_the_members_and_waits_for_the_supervisor_to_say_so(
         self, paths: RunPaths, sleeper: subprocess.Popen[bytes]
     ) -> None:
         with pretend_to_work_for(paths, "linftui.launch.supervisor", seconds=2.0) as supervisor:
             write_state(paths, described(supervisor, "supervisor"), described(sleeper))
             stop_run(paths, "the first")
             first = paths.stop_request(1).read_bytes()
-            stop_run(paths, "the second")
+            assert stop_run(paths, "the second", at_once=True)
             assert sleeper.wait() == -signal.SIGKILL
             assert supervisor.wait() == 0 and not paths.exit.exists()
         again = read_record(paths.kill_request(1), StopRequest)
@@ -108,7 +123,7 @@ class TestStopRun:
             supervisor.send_signal(signal.SIGSTOP)
             write_state(paths, described(supervisor, "supervisor"), described(sleeper))
             stop_run(paths, "me")
-            stop_run(paths, "me")
+            stop_run(paths, "me", at_once=True)
             assert (sleeper.wait(), supervisor.wait()) == (-signal.SIGKILL, -signal.SIGKILL)
         ended = read_record(paths.exit, ExitRecord)
         assert ended is not None and run_state(paths) == "stopped"
@@ -122,7 +137,7 @@ class TestStopRun:
             long_ago = time.time() - 2 * FROZEN_S
             os.utime(paths.state, (long_ago, long_ago))
             assert run_state(paths) == "crashed"
-            stop_run(paths, "me")
+            assert stop_run(paths, "me")  # there is nobody who could save
             assert supervisor.wait() == -signal.SIGKILL and run_state(paths) == "stopped"
 
     def test_asking_again_ends_a_rank_that_the_supervisor_did_not_record(
@@ -132,7 +147,7 @@ class TestStopRun:
             write_state(paths, GONE, described(torchrun, "torchrun"))
             announce(paths, described(sleeper, "rank-1"))
             stop_run(paths, "me")
-            stop_run(paths, "me")
+            stop_run(paths, "me", at_once=True)
             assert (torchrun.wait(), sleeper.wait()) == (-signal.SIGKILL, -signal.SIGKILL)
 
     def test_damage_of_one_announcement_spares_nobody_who_is_known(
@@ -143,7 +158,7 @@ class TestStopRun:
         paths.member(1, 1).write_text("{")
         stop_run(paths, "me")
         with pytest.raises(RunDirectoryError, match="member-1.json: cannot be read"):
-            stop_run(paths, "me")
+            stop_run(paths, "me", at_once=True)
         assert sleeper.wait() == -signal.SIGKILL
 
     def test_where_nothing_can_be_written_any_more_a_run_can_still_be_ended(
@@ -155,7 +170,7 @@ class TestStopRun:
         resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
         try:
             with pytest.raises(RunDirectoryError, match="kill-001.json: cannot be written"):
-                stop_run(paths, "me")
+                stop_run(paths, "me", at_once=True)
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
         assert sleeper.wait() == -signal.SIGKILL
@@ -199,8 +214,8 @@ class TestStopRun:
         self, paths: RunPaths, sleeper: subprocess.Popen[bytes]
     ) -> None:
         write_state(paths, described(sleeper), host=ELSEWHERE)
-        for request in (paths.stop_request(1), paths.kill_request(1)):
-            stop_run(paths, "me")
+        for at_once, request in ((False, paths.stop_request(1)), (True, paths.kill_request(1))):
+            stop_run(paths, "me", at_once=at_once)
             assert request.exists()
         assert is_spared(sleeper)
 
@@ -210,7 +225,7 @@ class TestStopRun:
             write_state(paths, described(process))
             stop_run(paths, "me")
             with pytest.raises(RunStateError, match=f"process {process.pid} of the run belongs to another"):
-                stop_run(paths, "me")
+                stop_run(paths, "me", at_once=True)
             assert is_spared(process)
             process.kill()
 

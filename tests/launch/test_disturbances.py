@@ -14,10 +14,10 @@ import pytest
 from attempts import PLAN, SLOW, finish, members, slowly, step_of, wait_for
 from poor_file_systems import mounted
 
+from linftui.actions.remove import remove
 from linftui.launch import reports
 from linftui.launch.control import stop_run
 from linftui.launch.prepare import create_run
-from linftui.launch.removal import remove_run
 from linftui.launch.supervisor import Supervisor
 from linftui.recipe.load import load_recipe
 from linftui.rundir.liveness import is_alive
@@ -153,7 +153,7 @@ class TestDisk:
             ended = finish(supervisor)
             assert (ended.outcome, run_state(supervisor.paths)) == ("failed", "failed")
             assert ended.message.endswith("cannot be written: No space left on device")
-            remove_run(supervisor.paths)
+            remove(supervisor.paths)
             assert not supervisor.paths.root.exists()
             attempt.close()
 
@@ -221,7 +221,7 @@ def test_a_schedulers_warning_saves_and_stops(detached: RunPaths, role: str, num
     ended = read_record(detached.exit, ExitRecord)
     assert ended is not None and (ended.outcome, ended.message) == ("stopped", "")
     [*_, newest] = complete_checkpoints(detached)
-    assert int(newest.root.name.removeprefix("step-")) >= step_of(detached) >= 13
+    assert newest.step >= step_of(detached) >= 13
 
 
 def test_a_frozen_supervisor_is_ended_by_who_stops_the_run(detached: RunPaths) -> None:

@@ -112,7 +112,7 @@ def test_it_is_starting_until_the_first_step(tiny_recipe: Path, tmp_path: Path) 
     before = paths.state.read_bytes()
     watch(supervisor, lambda: step_of(paths) >= 12)
     assert paths.state.read_bytes() == before  # said once
-    supervisor.ask_to_stop()
+    stop_run(paths, "me")
     assert finish(supervisor).outcome == "stopped"
 
 
@@ -122,7 +122,7 @@ def test_a_stop_in_the_middle_of_an_evaluation_loses_nothing(
     paths = create_run(RunStore(tmp_path), load_recipe(tiny_recipe, SLOW), PLAN, "run")
     supervisor = Supervisor(paths, PLAN)
     wait_for(lambda: step_of(paths) >= 12)
-    supervisor.ask_to_stop()
+    stop_run(paths, "me")
     assert run_state(paths) == "stopping"
     ended = finish(supervisor)
     assert (ended.outcome, ended.code, ended.message) == ("stopped", 0, "")
@@ -155,7 +155,7 @@ def test_a_second_stop_ends_the_run_at_once_and_it_goes_on_from_its_last_checkpo
     os.kill(members(paths)["rank-0"].pid, signal.SIGSTOP)  # it will not save any more
     stop_run(paths, "me")
     watch(slow, lambda: run_state(paths) == "stopping")
-    stop_run(paths, "me")
+    stop_run(paths, "me", at_once=True)
     ended = finish(slow)
     assert (ended.outcome, ended.code, ended.message) == ("stopped", -9, "ended without saving")
     assert finish(Supervisor(paths, PLAN)).outcome == "finished"
@@ -330,7 +330,7 @@ def test_a_killed_supervisor_leaves_no_orphan_and_the_run_goes_on_later(
     assert run_state(paths) == "crashed"
     assert not [p for p in psutil.process_iter(["cmdline"]) if str(paths.root) in (p.info["cmdline"] or [])]
     saved = complete_checkpoints(paths)[-1]
-    assert RunReader(paths).events()[-1].message == f"saved at step {int(saved.root.name[5:]):,}"
+    assert RunReader(paths).events()[-1].message == f"saved at step {saved.step:,}"
 
     resumed = command("resume", "run", cwd=tmp_path)
     output, errors = resumed.communicate(timeout=PATIENCE_S)

@@ -14,8 +14,8 @@ import pytest
 from forgeries import FORGERIES, NAME, Forge, edit, said, samples, summary, weights
 
 from linftui.rundir import certificates
-from linftui.rundir.certificates import UNFINISHED, Certificates, certificate_name
-from linftui.rundir.paths import RunPaths
+from linftui.rundir.certificates import UNFINISHED, Certificates
+from linftui.rundir.paths import RunPaths, certificate_name
 
 NEWER, OLDEST = "step-00000036-eps-8_255", "step-00000036-eps-0.1-re-estimated-first-50"
 

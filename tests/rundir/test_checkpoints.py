@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from linftui.errors import CheckpointError, NoSuchCheckpointError, UsageError
-from linftui.rundir.checkpoints import choose, newest_readable, step_of
+from linftui.rundir.checkpoints import choose, newest_readable
 from linftui.rundir.paths import RunPaths
 from linftui.rundir.records import BestRecord, TrainerRecord, WindowSums
 from linftui.rundir.writer import write_record
@@ -34,7 +34,7 @@ def save(paths: RunPaths, step: int, attempt: int = 1, best: int | None = None) 
 
 def chosen(paths: RunPaths, which: str) -> int | None:
     checkpoint = choose(paths, which)
-    return None if checkpoint is None else step_of(checkpoint)
+    return None if checkpoint is None else checkpoint.step
 
 
 def test_the_latest_is_of_the_latest_attempt_and_complete(paths: RunPaths) -> None:

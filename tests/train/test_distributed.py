@@ -19,6 +19,7 @@ from linftui.build import build_dataset, build_net
 from linftui.checkpoint import find_checkpoint, restore_model
 from linftui.cores import usable_cores
 from linftui.data.datasets import images_for_means
+from linftui.launch.control import stop_run
 from linftui.launch.plan import LaunchPlan
 from linftui.launch.prepare import create_run
 from linftui.launch.supervisor import Supervisor
@@ -184,7 +185,7 @@ def test_two_ranks_that_are_stopped_and_resumed_end_bit_identical_and_nobody_out
     found = connections(paths)
     assert {role for role, _, status in found if status == "LISTEN"} == {"rank-0", "rank-1"}
     assert all(ipaddress.ip_address(address).is_loopback for _, address, _ in found), found
-    supervisor.ask_to_stop()
+    stop_run(paths, "me")
     assert finish(supervisor).outcome == "stopped"
     assert ON_THE_WAY <= losses(paths)[-1].step < STEPS
 

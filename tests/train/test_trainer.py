@@ -294,7 +294,7 @@ class TestRecords:
         run = new_run(f"evaluation.every_epochs={every}", f"checkpoint.every_epochs={every}")
         run.begin().fit()
         assert {record.step for record in run.eval_records()} == steps
-        checkpoints = {int(checkpoint.root.name[5:]) for checkpoint in complete_checkpoints(run.paths)}
+        checkpoints = {checkpoint.step for checkpoint in complete_checkpoints(run.paths)}
         assert checkpoints == steps
 
     def test_its_events_tell_the_story(self, uninterrupted: Run) -> None:
@@ -414,7 +414,7 @@ class TestBest:
         self.evaluations(monkeypatch, [0.9, 0.1, 0.95], holdout)
         run.begin().fit()
         assert find_checkpoint(run.paths, "best", CPU)[0].record.step == best
-        steps = {int(checkpoint.root.name[5:]) for checkpoint in complete_checkpoints(run.paths)}
+        steps = {checkpoint.step for checkpoint in complete_checkpoints(run.paths)}
         assert steps == {best, STEPS}  # of all others only the newest is kept
 
     def test_without_held_out_images_there_is_none(self, new_run: NewRun, digits: Dataset) -> None:

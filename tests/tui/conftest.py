@@ -14,13 +14,6 @@ from linftui.tui.app import Dashboard
 
 
 @pytest.fixture
-def runs(finished_run: Path, tmp_path: Path) -> Path:
-    """A folder with one finished run, `tiny-run`, to do with as one likes."""
-    shutil.copytree(finished_run, tmp_path / "runs" / "tiny-run")
-    return tmp_path / "runs"
-
-
-@pytest.fixture
 def certified_runs(certified_run: Path, tmp_path: Path) -> Path:
     """A folder with one finished run, `tiny-run`, that has three certificates."""
     shutil.copytree(certified_run, tmp_path / "runs" / "tiny-run")

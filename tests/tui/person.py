@@ -1,6 +1,5 @@
 """A person at the dashboard, for tests: presses keys, waits, reads the screen."""
 
-import os
 import subprocess
 import sys
 import time
@@ -8,15 +7,11 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-from msgspec import structs
 from textual.events import Key
 from textual.pilot import Pilot
 
-from linftui.rundir.liveness import describe_process, folder_identity, this_host
 from linftui.rundir.paths import RunPaths
-from linftui.rundir.reader import read_record
-from linftui.rundir.records import StateRecord, encode
-from linftui.rundir.writer import write_record
+from linftui.rundir.records import encode
 from linftui.tui.app import Dashboard
 
 PATIENCE_S = 60.0
@@ -83,19 +78,3 @@ def append(path: Path, *records: Any) -> None:
     """Adds records to a file of lines, as a run does."""
     with path.open("ab") as file:
         file.write(b"".join(encode(record) + b"\n" for record in records))
-
-
-def revive(run: Path, *, attempt: int = 2) -> RunPaths:
-    """Makes a finished run look as if this very process trained it on, as its next attempt."""
-    paths = RunPaths(run)
-    state = read_record(paths.state, StateRecord)
-    me = describe_process(os.getpid(), "supervisor")
-    assert state is not None and me is not None
-    state = structs.replace(
-        state, attempt=attempt, phase="running", host=this_host(), members=[me], folder=folder_identity(run)
-    )
-    paths.exit.unlink(missing_ok=True)
-    paths.logs(attempt).mkdir()
-    paths.rank_log(attempt, 0).touch()
-    write_record(paths.state, state)
-    return paths

@@ -15,6 +15,9 @@ import pytest
 from msgspec import structs
 from person import Person, end
 
+from linftui.actions import resume
+from linftui.actions.recipes import KnownRecipe
+from linftui.actions.resume import ResumePlan, ResumeRequest
 from linftui.errors import UsageError
 from linftui.rundir.paths import RunPaths
 from linftui.rundir.reader import read_record
@@ -22,9 +25,9 @@ from linftui.rundir.records import CertificateSummary, ExitRecord, StateRecord, 
 from linftui.rundir.state import run_state
 from linftui.rundir.writer import write_record
 from linftui.tui import app as dashboard_app
-from linftui.tui import operations
 from linftui.tui.app import Dashboard, open_dashboard
 from linftui.tui.run_list import look
+from linftui.tui.screens import launch
 
 Show = Callable[..., None]
 
@@ -127,13 +130,13 @@ def test_an_answer_that_comes_once_its_screen_is_gone_is_dropped(
     runs: Path, show: Show, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ready = threading.Event()
-    known = operations.known_recipes
+    known = launch.known_recipes
 
-    def late() -> list[operations.KnownRecipe]:
+    def late() -> list[KnownRecipe]:
         ready.wait(60)
         return known()
 
-    monkeypatch.setattr(operations, "known_recipes", late)
+    monkeypatch.setattr(launch, "known_recipes", late)
 
     async def script(person: Person) -> None:
         await person.until(lambda: person.app.machine)
@@ -161,7 +164,7 @@ def test_resuming_asks_and_says_from_where(
     stopped: RunPaths, show: Show, monkeypatch: pytest.MonkeyPatch, first: str | None
 ) -> None:
     begun = list[str]()
-    monkeypatch.setattr(operations, "resume", lambda paths, tell: begun.append(paths.id))
+    monkeypatch.setattr(resume, "begin", lambda plan, tell: begun.append(plan.request.paths.id))
     trainer = stopped.checkpoint(24).trainer
     record = read_record(trainer, TrainerRecord)
     assert record is not None
@@ -197,12 +200,12 @@ def test_a_resume_key_pressed_twice_resumes_once(
 ) -> None:
     begun, ready = list[str](), threading.Event()
 
-    def resume(paths: RunPaths, tell: object) -> int:
-        begun.append(paths.id)
+    def begin(plan: ResumePlan, tell: object) -> int:
+        begun.append(plan.request.paths.id)
         ready.wait(60)
         return 2
 
-    monkeypatch.setattr(operations, "resume", resume)
+    monkeypatch.setattr(resume, "begin", begin)
 
     async def script(person: Person) -> None:
         await person.sees("■ stopped")
@@ -223,12 +226,14 @@ def test_nothing_is_resumed_before_it_is_said_from_where(
 ) -> None:
     begun, found = list[str](), threading.Event()
 
-    def resume_point(paths: RunPaths) -> int:
-        found.wait(60)
-        return 36
+    check = resume.check
 
-    monkeypatch.setattr(operations, "resume", lambda paths, tell: begun.append(paths.id))
-    monkeypatch.setattr(operations, "resume_point", resume_point)
+    def late(request: ResumeRequest) -> ResumePlan:
+        found.wait(60)
+        return check(request)
+
+    monkeypatch.setattr(resume, "begin", lambda plan, tell: begun.append(plan.request.paths.id))
+    monkeypatch.setattr(resume, "check", late)
 
     async def script(person: Person) -> None:
         await person.sees("■ stopped")
@@ -242,6 +247,17 @@ def test_nothing_is_resumed_before_it_is_said_from_where(
     show(stopped.root.parent, script)
 
 
+def test_before_a_run_is_resumed_it_is_said_that_it_would_end_at_logout(
+    stopped: RunPaths, show: Show, ends_at_logout: str
+) -> None:
+    async def script(person: Person) -> None:
+        await person.sees("■ stopped")
+        await person.press("U")
+        await person.sees("from step 36. Warning: this", "loginctl enable-linger.")
+
+    show(stopped.root.parent, script)
+
+
 def test_devices_that_are_gone_are_told_with_how_to_choose_others(stopped: RunPaths, show: Show) -> None:
     state = read_record(stopped.state, StateRecord)
     assert state is not None
@@ -250,8 +266,6 @@ def test_devices_that_are_gone_are_told_with_how_to_choose_others(stopped: RunPa
     async def script(person: Person) -> None:
         await person.sees("■ stopped")
         await person.press("U")
-        await person.sees("resume from step 36")
-        await person.press("enter")
         await person.sees("there is no GPU GPU-gone here", "choose others with: linftui resume", "--devices")
 
     show(stopped.root.parent, script)

@@ -11,20 +11,19 @@ from forgeries import NAME, edit
 from person import Person
 from textual.widgets import Input
 
+from linftui.actions import certify
+from linftui.actions.certify import CertifyPlan
 from linftui.rundir import certificates as known
 from linftui.rundir.liveness import describe_process, this_host
 from linftui.rundir.paths import CertifyLogPaths, RunPaths
 from linftui.rundir.reader import read_record
-from linftui.rundir.records import CertificateSummary, MemberRecord
+from linftui.rundir.records import CertificateSummary, CertifyRequest, MemberRecord
 from linftui.rundir.writer import write_record
-from linftui.text import wilson
-from linftui.tui import operations
+from linftui.text import accuracy, wilson
 from linftui.tui.follower import Standing
-from linftui.tui.operations import CertifyRequest
 from linftui.tui.run_list import look
 from linftui.tui.screens.certify import SHOWN, Certificates, CertifyScreen
 from linftui.tui.screens.run import RunScreen
-from linftui.tui.text import accuracy
 
 Show = Callable[..., None]
 
@@ -35,11 +34,11 @@ RIGHT = {"eps": "0.1", "checkpoint": "latest", "means": "running", "devices": "a
 
 
 @pytest.fixture
-def begun(monkeypatch: pytest.MonkeyPatch) -> list[CertifyRequest]:
+def begun(monkeypatch: pytest.MonkeyPatch) -> list[CertifyPlan]:
     """What was asked to be certified; nothing is."""
-    requests: list[CertifyRequest] = []
-    monkeypatch.setattr(operations, "certify", lambda request, tell: requests.append(request))
-    return requests
+    plans: list[CertifyPlan] = []
+    monkeypatch.setattr(certify, "begin", lambda plan, tell: plans.append(plan))
+    return plans
 
 
 async def form(person: Person) -> CertifyScreen:
@@ -52,7 +51,7 @@ async def form(person: Person) -> CertifyScreen:
     return screen
 
 
-def test_what_is_typed_is_certified(runs: Path, show: Show, begun: list[CertifyRequest]) -> None:
+def test_what_is_typed_is_certified(runs: Path, show: Show, begun: list[CertifyPlan]) -> None:
     async def script(person: Person) -> None:
         screen = await form(person)
         await person.type(", 8/255")  # behind the radius that is there already
@@ -64,7 +63,9 @@ def test_what_is_typed_is_certified(runs: Path, show: Show, begun: list[CertifyR
         assert isinstance(person.app.screen, RunScreen)
 
     show(runs, script)
-    assert begun == [CertifyRequest(RunPaths(runs / "tiny-run"), "0.1, 8/255", "36", "running", "auto")]
+    [plan] = begun
+    assert plan.paths.root == runs / "tiny-run"
+    assert plan.request == CertifyRequest(eps=["0.1", "8/255"], checkpoint="36", means="running")
 
 
 @pytest.mark.parametrize(
@@ -80,7 +81,7 @@ def test_what_is_typed_is_certified(runs: Path, show: Show, begun: list[CertifyR
     ],
 )
 def test_mistakes_are_said(
-    runs: Path, show: Show, begun: list[CertifyRequest], field: str, value: str, said: str
+    runs: Path, show: Show, begun: list[CertifyPlan], field: str, value: str, said: str
 ) -> None:
     async def script(person: Person) -> None:
         screen = await form(person)
@@ -202,13 +203,13 @@ def test_over_a_run_that_does_not_change_any_more_all_is_there_at_once(runs: Pat
 
 
 def test_enter_pressed_twice_certifies_once(runs: Path, show: Show, monkeypatch: pytest.MonkeyPatch) -> None:
-    begun, ready = list[CertifyRequest](), threading.Event()
+    begun, ready = list[CertifyPlan](), threading.Event()
 
-    def certify(request: CertifyRequest, tell: object) -> None:
-        begun.append(request)
+    def begin(plan: CertifyPlan, tell: object) -> None:
+        begun.append(plan)
         ready.wait(60)
 
-    monkeypatch.setattr(operations, "certify", certify)
+    monkeypatch.setattr(certify, "begin", begin)
 
     async def script(person: Person) -> None:
         await form(person)
@@ -230,7 +231,7 @@ def test_what_is_going_on_can_be_stopped(runs: Path, show: Show, monkeypatch: py
         stopped.append(asked)
         logs.worker.unlink()  # so that nobody takes it for going on
 
-    monkeypatch.setattr(operations, "stop_certification", stop)
+    monkeypatch.setattr(certify, "stop_certification", stop)
 
     async def script(person: Person) -> None:
         await form(person)

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 from msgspec import structs
-from person import append, revive
+from person import append
+from pretences import revive
 
 from linftui.rundir.paths import RunPaths
 from linftui.rundir.reader import read_all

@@ -12,14 +12,14 @@ from textual.events import Key
 from textual.screen import Screen
 from textual.widgets import Input
 
+from linftui.actions import train
+from linftui.actions.train import TrainPlan, TrainRequest
 from linftui.devices import Gpu, snapshot
-from linftui.errors import LinftuiError
+from linftui.errors import LinftuiError, UsageError
 from linftui.launch.plan import plan_devices
 from linftui.recipe.load import load_recipe
 from linftui.rundir.paths import RunPaths
 from linftui.rundir.store import RunStore
-from linftui.tui import operations
-from linftui.tui.operations import LaunchRequest
 from linftui.tui.screens.form import FormScreen, form_words
 from linftui.tui.screens.launch import LaunchScreen
 from linftui.tui.screens.modal import HelpScreen, Palette
@@ -31,15 +31,15 @@ Show = Callable[..., None]
 
 
 @pytest.fixture
-def begun(monkeypatch: pytest.MonkeyPatch) -> list[LaunchRequest]:
+def begun(monkeypatch: pytest.MonkeyPatch) -> list[TrainRequest]:
     """What was asked to be launched; nothing is."""
-    requests: list[LaunchRequest] = []
+    requests: list[TrainRequest] = []
 
-    def launch(store: object, request: LaunchRequest, tell: object) -> None:
-        requests.append(request)
-        raise operations.UsageError("not in this test [b]", "really")
+    def begin(store: object, plan: TrainPlan, tell: object) -> None:
+        requests.append(plan.request)
+        raise UsageError("not in this test [b]", "really")
 
-    monkeypatch.setattr(operations, "launch", launch)
+    monkeypatch.setattr(train, "begin", begin)
     return requests
 
 
@@ -53,7 +53,7 @@ async def form(person: Person) -> LaunchScreen:
     return screen
 
 
-def test_a_recipe_is_chosen_changed_and_begun(tmp_path: Path, show: Show, begun: list[LaunchRequest]) -> None:
+def test_a_recipe_is_chosen_changed_and_begun(tmp_path: Path, show: Show, begun: list[TrainRequest]) -> None:
     async def script(person: Person) -> None:
         await form(person)
         await person.press("up", "down", "enter")
@@ -65,11 +65,11 @@ def test_a_recipe_is_chosen_changed_and_begun(tmp_path: Path, show: Show, begun:
         await person.sees("not in this test [b]; really")
 
     show(tmp_path / "runs", script)
-    assert begun == [LaunchRequest("digits", ("epochs=120", "optimizer.lr=0.02"), "auto", "mine")]
+    assert begun == [TrainRequest("digits", ("epochs=120", "optimizer.lr=0.02"), "auto", "mine")]
 
 
 def test_what_is_typed_ahead_lands_in_the_field_it_is_meant_for(
-    tmp_path: Path, show: Show, begun: list[LaunchRequest]
+    tmp_path: Path, show: Show, begun: list[TrainRequest]
 ) -> None:
     async def script(person: Person) -> None:
         await form(person)
@@ -87,7 +87,7 @@ def test_what_is_typed_ahead_lands_in_the_field_it_is_meant_for(
     show(tmp_path / "runs", script)
 
 
-def test_mistakes_are_said_as_one_types(runs: Path, show: Show, begun: list[LaunchRequest]) -> None:
+def test_mistakes_are_said_as_one_types(runs: Path, show: Show, begun: list[TrainRequest]) -> None:
     async def script(person: Person) -> None:
         screen = await form(person)
         changes, devices = screen.query_one("#changes", Input), screen.query_one("#devices", Input)
@@ -156,12 +156,12 @@ def test_what_is_refused_once_the_form_says_something_else_is_told_all_the_same(
 ) -> None:
     ready = threading.Event()
 
-    def launch(store: object, request: LaunchRequest, tell: Callable[[str], None]) -> RunPaths:
+    def begin(store: object, plan: TrainPlan, tell: Callable[[str], None]) -> RunPaths:
         tell("downloading digits")
         ready.wait(60)
-        raise operations.UsageError("no --devices gpu:9 here", "use --devices cpu")
+        raise UsageError("no --devices gpu:9 here", "use --devices cpu")
 
-    monkeypatch.setattr(operations, "launch", launch)
+    monkeypatch.setattr(train, "begin", begin)
 
     async def script(person: Person) -> None:
         for leave in (False, True):
@@ -197,7 +197,7 @@ def test_recipes_of_the_folder_come_first_and_broken_ones_say_so(tmp_path: Path,
 
 
 def _recipe(name: str) -> str:
-    return operations.load_recipe(name).text
+    return load_recipe(name).text
 
 
 @pytest.mark.parametrize(
@@ -216,6 +216,16 @@ def test_ctrl_c_closes_what_is_on_top_and_ends_nothing(
         assert not person.app._notifications and person.app.is_running
 
     show(runs, script)
+
+
+def test_that_a_run_would_end_at_logout_is_said_below_the_fields(
+    tmp_path: Path, show: Show, ends_at_logout: str
+) -> None:
+    async def script(person: Person) -> None:
+        await form(person)
+        await person.sees(ends_at_logout)
+
+    show(tmp_path / "runs", script)
 
 
 def test_the_plan_of_p_is_drawn(tmp_path: Path, show: Show) -> None:
@@ -257,14 +267,14 @@ def test_one_types_on_behind_the_name_that_was_chosen(tmp_path: Path, show: Show
 
 
 def test_enter_pressed_twice_launches_once(runs: Path, show: Show, monkeypatch: pytest.MonkeyPatch) -> None:
-    begun, ready = list[LaunchRequest](), threading.Event()
+    begun, ready = list[TrainRequest](), threading.Event()
 
-    def launch(store: object, request: LaunchRequest, tell: object) -> RunPaths:
-        begun.append(request)
+    def begin(store: object, plan: TrainPlan, tell: object) -> RunPaths:
+        begun.append(plan.request)
         ready.wait(60)
         return RunPaths(runs / "tiny-run")
 
-    monkeypatch.setattr(operations, "launch", launch)
+    monkeypatch.setattr(train, "begin", begin)
 
     async def script(person: Person) -> None:
         await form(person)

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from msgspec import structs
 from opened_run import opened, screen_of, train_record
-from person import Person, append, revive
+from person import Person, append
+from pretences import revive
 from textual.content import Content
 
 from linftui.rundir.paths import RunPaths

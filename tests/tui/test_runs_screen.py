@@ -9,7 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from person import Person, revive
+from person import Person
+from pretences import revive
 from textual.events import Key
 from textual.widget import Widget
 from textual.widgets import Input

@@ -9,11 +9,13 @@ from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Input, Static
 
+from linftui.actions import certify
 from linftui.devices import snapshot
+from linftui.errors import UsageError
 from linftui.recipe.fraction import format_fraction
 from linftui.rundir.paths import RunPaths
+from linftui.rundir.records import CertifyRequest
 from linftui.text import clean
-from linftui.tui import operations
 from linftui.tui.follower import RunNews, Standing
 from linftui.tui.screens.form import FormScreen, form_words
 from linftui.tui.screens.modal import keys_line
@@ -107,25 +109,32 @@ class CertifyScreen(ModalScreen[None], FormScreen):
         keys = keys_line(("enter", "certify"), ("tab", "next field"), *stop, ("esc", "close"))
         self.query_one("#certify-keys", Static).update(keys)
 
-    def _request(self) -> operations.CertifyRequest:
+    def _request(self) -> tuple[CertifyRequest, str] | None:
+        """What is to be certified, and where; None where a radius is refused."""
         eps, checkpoint, means, devices = (
             self.query_one(f"#{field}", Input).value.strip()
             for field in ("eps", "checkpoint", "means", "devices")
         )
-        return operations.CertifyRequest(self._paths, eps, checkpoint, means, devices or "auto")
+        try:
+            return certify.certify_request(self._paths, [eps], checkpoint, means), devices or "auto"
+        except UsageError as error:
+            self.refuse(error)
+            return None
 
     def check(self) -> None:
         """Radii, checkpoint, means and device."""
-        if self._prefilled:
-            request, machine = self._request(), self.dashboard.machine
+        if self._prefilled and (asked := self._request()) is not None:
+            request, devices = asked
+            machine = self.dashboard.machine
             self.find_out(
-                lambda: operations.plan_certification(request, machine or snapshot()),
+                lambda: certify.check(self._paths, request, machine or snapshot(), devices),
                 lambda _: Content.empty(),
             )
 
     def submit(self) -> None:
         """Certifies what the fields say."""
-        self.dashboard.certify(self._request(), self)
+        if (asked := self._request()) is not None:
+            self.dashboard.certify(self._paths, *asked, self)
 
     def action_stop(self) -> None:
         """Asks whether to stop what is being certified of this run."""

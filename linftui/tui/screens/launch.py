@@ -9,13 +9,14 @@ from textual.content import Content
 from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
+from linftui.actions import train
+from linftui.actions.recipes import KnownRecipe, known_recipes
 from linftui.devices import snapshot
 from linftui.errors import LinftuiError, UsageError
 from linftui.recipe.fraction import format_fraction
-from linftui.recipe.load import LoadedRecipe
 from linftui.recipe.schema import Recipe
 from linftui.text import clean, number
-from linftui.tui import operations, palette
+from linftui.tui import palette
 from linftui.tui.curves import planned
 from linftui.tui.screens.form import FormScreen
 from linftui.tui.screens.modal import keys_line
@@ -29,7 +30,7 @@ class LaunchScreen(FormScreen):
 
     def __init__(self) -> None:
         super().__init__()
-        self._known: list[operations.KnownRecipe] = []
+        self._known: list[KnownRecipe] = []
 
     def compose(self) -> ComposeResult:
         """The parts, from top to bottom."""
@@ -54,7 +55,7 @@ class LaunchScreen(FormScreen):
         self.query_one("#preview").can_focus = False
         self.query_one(OptionList).focus()
         self.status_changed()
-        self.dashboard.find_out(self, operations.known_recipes, self._listed)
+        self.dashboard.find_out(self, known_recipes, self._listed)
 
     def status_changed(self) -> None:
         """Says how far what is being started has come."""
@@ -63,7 +64,7 @@ class LaunchScreen(FormScreen):
         )
         self.query_one("#heading", Static).update(heading)
 
-    def _listed(self, known: list[operations.KnownRecipe]) -> None:
+    def _listed(self, known: list[KnownRecipe]) -> None:
         self._known = known
         width = max((len(recipe.name) for recipe in known), default=0)
         choices = self.query_one(OptionList)
@@ -91,29 +92,29 @@ class LaunchScreen(FormScreen):
                 self.refuse(UsageError("recipe: none is chosen"))
             return
         store, machine = self.dashboard.store, self.dashboard.machine
-        self.find_out(lambda: operations.check(store, request, machine or snapshot()), self._accepted)
+        self.find_out(lambda: train.check(store, request, machine or snapshot()), self._accepted)
 
-    def _request(self) -> operations.LaunchRequest:
+    def _request(self) -> train.TrainRequest:
         changes = self.query_one("#changes", Input).value
         try:
             overrides = tuple(shlex.split(changes))
         except ValueError as error:
             raise UsageError(f"changes: {str(error).lower()}") from error
-        return operations.LaunchRequest(
+        return train.TrainRequest(
             recipe=self.query_one("#recipe", Input).value.strip(),
             overrides=overrides,
             devices=self.query_one("#devices", Input).value.strip() or "auto",
-            name=self.query_one("#name", Input).value.strip(),
+            name=self.query_one("#name", Input).value.strip() or None,
         )
 
-    def _accepted(self, loaded: LoadedRecipe) -> Content:
-        recipe = loaded.recipe
+    def _accepted(self, plan: train.TrainPlan) -> Content:
+        recipe = plan.loaded.recipe
         chart = self.query_one(Chart)
         chart.visible = True
         chart.options = ChartOptions(log_y=True, clip_outliers=False, x_range=(0.0, float(recipe.epochs)))
         chart.set_curves([Curve("p", planned(recipe)["p"], palette.P, smooth=False, format=number)])
-        cautions = [Content.styled(clean(caution), "$warning") for caution in recipe.cautions()]
-        return Content("\n").join([summary(recipe), *cautions])
+        warnings = [Content.styled(clean(warning), "$warning") for warning in plan.warnings]
+        return Content("\n").join([summary(recipe), *warnings])
 
     def refuse(self, error: LinftuiError) -> None:
         """Says what is wrong with the fields, of which nothing is planned."""
@@ -126,7 +127,7 @@ class LaunchScreen(FormScreen):
         self.dashboard.launch(self._request(), self)
 
 
-def _choice(recipe: operations.KnownRecipe, width: int) -> Content:
+def _choice(recipe: KnownRecipe, width: int) -> Content:
     beside = (clean(recipe.problem), "$error") if recipe.problem else (clean(recipe.description), "$muted")
     return Content.assemble(f"{clean(recipe.name):<{width}}  ", beside)
 

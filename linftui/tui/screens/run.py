@@ -163,11 +163,10 @@ class RunScreen(CommandScreen):
             return "no chart is in focus: tab or 1 to 5 chooses one"
         if command in ("stop", "resume", "certify") and standing is None:
             return "the run is still being read"
-        if command == "certify" and standing is not None and not standing.checkpoints:
-            return "there is no checkpoint that could be certified"
         if command == "recipe" and (standing is None or not standing.recipe_text):
             return "the run's recipe cannot be read"
-        return self.dashboard.why_not(command, self.row)
+        checkpoints = standing is None or bool(standing.checkpoints)
+        return self.dashboard.why_not(command, self.row, checkpoints=checkpoints)
 
     def action_command(self, name: str, key: str = "") -> None:
         """Does what a key stands for; enter without a chart in focus is a run opened by two presses."""

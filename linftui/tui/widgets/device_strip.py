@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from textual.content import Content
 
 from linftui.devices import DeviceSnapshot, Gpu
-from linftui.text import clean
-from linftui.tui.text import bar, middle, size
+from linftui.text import clean, middle, size
+from linftui.tui.text import bar
 from linftui.tui.widgets.lines import Lines
 
 LINES_AT_MOST = 4

@@ -8,13 +8,12 @@ from textual.containers import Horizontal, Vertical
 
 from linftui.recipe.fraction import format_fraction
 from linftui.recipe.schema import Recipe
-from linftui.text import number
+from linftui.rundir.state import ACTIVE
+from linftui.text import accuracy, loss, number, percent
 from linftui.tui import palette
 from linftui.tui.curves import planned
 from linftui.tui.run_model import RunModel
 from linftui.tui.series import Series
-from linftui.tui.text import accuracy, loss, percent
-from linftui.tui.theme import ACTIVE
 from linftui.tui.widgets.chart import Chart
 from linftui.tui.widgets.curve import ChartOptions, Curve, Mark
 

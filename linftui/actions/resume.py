@@ -1,0 +1,90 @@
+"""Going on with a run that has ended, as its next attempt."""
+
+import shlex
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from linftui.actions.data import fetch_for
+from linftui.actions.telling import Tell, unsaid
+from linftui.actions.why_not import why_not
+from linftui.errors import CheckpointError, DeviceError, RunStateError
+from linftui.launch.begin import begin_attempt, plan_resume
+from linftui.launch.logout import logout_warning
+from linftui.launch.plan import LaunchPlan
+from linftui.recipe.schema import Recipe
+from linftui.rundir.checkpoints import newest_readable
+from linftui.rundir.paths import RunPaths
+from linftui.rundir.reader import complete_checkpoints
+from linftui.rundir.state import run_state
+from linftui.rundir.store import read_recipe
+
+if TYPE_CHECKING:
+    from linftui.data.download import Progress
+
+
+@dataclass(frozen=True)
+class ResumeRequest:
+    """What a person asked to go on with; what is None is the newest, or as in the attempt before."""
+
+    paths: RunPaths
+    checkpoint: int | None = None
+    devices: str | None = None
+    threads: int | None = None
+
+
+@dataclass(frozen=True)
+class ResumePlan:
+    """What comes of a request, and what a person should know before it begins."""
+
+    request: ResumeRequest
+    recipe: Recipe
+    launch: LaunchPlan
+    step: int | None  # that it goes on from; None: from the beginning
+    warnings: tuple[str, ...]
+
+
+def check(request: ResumeRequest) -> ResumePlan:
+    """Where the run goes on, and from which step, if that checkpoint's tensors are intact.
+
+    Raises:
+        RunStateError: the run is finished, and no earlier checkpoint is asked for.
+        LinftuiError: it cannot go on otherwise.
+    """
+    paths, recipe = request.paths, read_recipe(request.paths)
+    if request.checkpoint is None and run_state(paths) == "finished":
+        hint = f"certify it with: linftui certify {shlex.quote(str(paths.root))}"
+        raise RunStateError(why_not("resume", "finished", paths.id), hint)
+    try:
+        launch = plan_resume(paths, request.checkpoint, request.devices, request.threads)
+    except DeviceError as error:
+        if request.devices is not None:
+            raise
+        other = f"choose others with: linftui resume {shlex.quote(str(paths.root))} --devices ..."
+        raise DeviceError(error.message, other) from error  # those of the attempt before
+    step = _newest_step(paths) if request.checkpoint is None else request.checkpoint
+    return ResumePlan(request, recipe, launch, step, tuple(filter(None, (logout_warning(),))))
+
+
+def _newest_step(paths: RunPaths) -> int | None:
+    checkpoint = newest_readable(paths)
+    if checkpoint is not None:
+        return checkpoint.step
+    if complete_checkpoints(paths):
+        raise CheckpointError(
+            f"{paths.id} has no intact checkpoint to go on from", "start another run of its recipe"
+        )
+    return None
+
+
+def begin(plan: ResumePlan, tell: Tell = unsaid, progress: "Progress | None" = None) -> int:
+    """Begins the next attempt, which lives on its own, and returns its number.
+
+    Arguments as for `train.begin`.
+
+    Raises:
+        LinftuiError: it cannot be begun.
+    """
+    paths = plan.request.paths
+    tell(f"resuming {paths.id}")
+    fetch_for(plan.recipe.data, tell, progress)
+    return begin_attempt(paths, plan.launch, plan.request.checkpoint)

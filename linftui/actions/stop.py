@@ -1,0 +1,88 @@
+"""Stopping a run: it is asked to save and leave; asked again, it is ended at once."""
+
+import time
+
+from linftui.actions.telling import Tell
+from linftui.actions.why_not import why_not
+from linftui.errors import RunStateError, WorkerError
+from linftui.launch.control import outlived_by_supervisor, stop_run
+from linftui.rundir.ending import read_why_it_ended
+from linftui.rundir.paths import RunPaths
+from linftui.rundir.reader import RunReader, read_record
+from linftui.rundir.records import STOP_DEADLINE_S, EventName, EventRecord, StateRecord
+from linftui.rundir.state import GOING_ON, State, run_state
+from linftui.rundir.stopping import stop_stages
+
+POLL_S = 0.1
+SUPERVISOR_LATE_S = 5.0  # so long after a stop's deadline a supervisor has ended its run, or never will
+
+
+def stop(paths: RunPaths, by: str, deadline_s: float = STOP_DEADLINE_S, *, insist: bool) -> bool:
+    """Asks a run to save and stop, or ends it at once; whether it was ended.
+
+    Args:
+        paths: the run directory.
+        by: who asks, for those who read it.
+        deadline_s: the supervisor ends the attempt if it has not stopped after so many seconds.
+        insist: end it where it was asked to stop already; else once is enough, whoever has asked.
+
+    Raises:
+        RunStateError: there is nothing to stop, or its processes are not ours to end.
+    """
+    state = run_state(paths)
+    why = why_not("stop", state, paths.id)
+    if why and not outlived_by_supervisor(paths):
+        raise RunStateError(why)
+    return stop_run(paths, by, deadline_s, at_once=insist and state == "stopping")
+
+
+def wait_until_stopped(paths: RunPaths, by: str, deadline_s: float, tell: Tell) -> State:
+    """Waits for the end of a run that was asked to stop, and ends it where its supervisor does not.
+
+    Args:
+        paths: the run directory.
+        by: who asks, for those who read it.
+        deadline_s: the deadline of the stop.
+        tell: told each stage once it is reached, and how the run ended.
+
+    Returns:
+        The state that the run is in then.
+
+    Raises:
+        WorkerError: it cannot be ended.
+    """
+    reader, told = RunReader(paths), set[str]()
+    current = read_record(paths.state, StateRecord)
+    first = dict[EventName, EventRecord]()  # of each kind, by the attempt that was asked
+    give_up, insisted = time.monotonic() + deadline_s + SUPERVISOR_LATE_S, False
+    while True:
+        state = run_state(paths)
+        if state in GOING_ON and time.monotonic() > give_up:
+            if insisted:
+                raise WorkerError(
+                    f"{paths.id}: it cannot be ended from here", "look for its processes with ps"
+                )
+            tell("its supervisor does not answer, asked to end at once")
+            stop(paths, by, insist=True)
+            give_up, insisted = time.monotonic() + SUPERVISOR_LATE_S, True
+        for event in reader.each_event():
+            if current is not None and event.attempt == current.attempt:
+                first.setdefault(event.event, event)
+        for stage in _reached(paths, list(first.values())):
+            if stage not in told:
+                tell(stage)
+                told.add(stage)
+        if state not in GOING_ON:
+            why = read_why_it_ended(paths, state, None if current is None else current.attempt)
+            tell(f"{state}{why and f', {why}'}")
+            return state
+        time.sleep(POLL_S)
+
+
+def _reached(paths: RunPaths, events: list[EventRecord]) -> list[str]:
+    """The stages of the stop that are reached."""
+    stages = stop_stages(paths, events)
+    if stages is None:
+        return []
+    seen = ["seen by the ranks"] if stages.seen is not None else []
+    return seen if stages.saved_step is None else [*seen, f"saved step {stages.saved_step:,}"]

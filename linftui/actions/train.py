@@ -1,0 +1,69 @@
+"""Training a recipe as a new run."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from linftui.actions.data import fetch_for
+from linftui.actions.telling import Tell, unsaid
+from linftui.devices import DeviceSnapshot
+from linftui.launch.begin import begin_run
+from linftui.launch.logout import logout_warning
+from linftui.launch.plan import LaunchPlan, plan_devices
+from linftui.recipe.load import LoadedRecipe, load_recipe
+from linftui.rundir.paths import RunPaths
+from linftui.rundir.store import RunStore
+
+if TYPE_CHECKING:
+    from linftui.data.download import Progress
+
+
+@dataclass(frozen=True)
+class TrainRequest:
+    """What a person typed to train a recipe; without a name, one is made up."""
+
+    recipe: str
+    overrides: tuple[str, ...] = ()
+    devices: str = "auto"
+    name: str | None = None
+    threads: int | None = None
+
+
+@dataclass(frozen=True)
+class TrainPlan:
+    """What comes of a request, and what a person should know before it begins."""
+
+    request: TrainRequest
+    loaded: LoadedRecipe
+    launch: LaunchPlan
+    warnings: tuple[str, ...]
+
+
+def check(store: RunStore, request: TrainRequest, machine: DeviceSnapshot) -> TrainPlan:
+    """The recipe with its overrides, and where it is to be trained. Raises LinftuiError."""
+    loaded = load_recipe(request.recipe, request.overrides)
+    launch = plan_devices(request.devices, machine, request.threads)
+    store.require(new=True)
+    if request.name is not None:
+        store.named(request.name)
+    warnings = (*loaded.recipe.cautions(), *filter(None, (logout_warning(),)))
+    return TrainPlan(request, loaded, launch, warnings)
+
+
+def begin(
+    store: RunStore, plan: TrainPlan, tell: Tell = unsaid, progress: "Progress | None" = None
+) -> RunPaths:
+    """Begins a run that lives on its own, its data set fetched first.
+
+    Args:
+        store: the folder of runs.
+        plan: what `check` found.
+        tell: told what is done.
+        progress: told how far a download is; None: `tell` is, in words.
+
+    Raises:
+        LinftuiError: it cannot be begun; nothing of it is left.
+    """
+    recipe = plan.loaded.recipe
+    fetch_for(recipe.data, tell, progress)
+    tell(f"starting {recipe.name}")
+    return begin_run(store, plan.loaded, plan.launch, plan.request.name)
