@@ -34,6 +34,7 @@ def test_layers_hold() -> None:
         "linftui.launch.certification",
         "linftui.launch.prepare",
         "linftui.launch.begin",
+        "linftui.worker.__main__",
         "linftui.tui.app",
         "linftui.certify.report",
         "linftui.data.download",

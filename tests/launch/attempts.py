@@ -1,15 +1,13 @@
-"""What the tests of supervising share: attempts that can be disturbed, and processes that stand for ranks."""
+"""What the tests of supervising share: attempts that can be disturbed."""
 
-import contextlib
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from linftui.launch.control import end_members
 from linftui.launch.plan import LaunchPlan
 from linftui.launch.prepare import create_run
 from linftui.launch.supervisor import Supervisor
+from linftui.processes.signalling import end_members
 from linftui.recipe.load import load_recipe
 from linftui.rundir.paths import RunPaths
 from linftui.rundir.reader import last_metrics, read_record
@@ -68,30 +66,3 @@ def slowly(recipe: Path, folder: Path, plan: LaunchPlan, overrides: list[str]) -
     yield supervisor
     end_members(paths, [member for member in members(paths).values() if member.role != "supervisor"])
     finish(supervisor)
-
-
-@contextlib.contextmanager
-def pretend_to_work_for(
-    paths: RunPaths, *module: str, seconds: float | None = None, user: int | None = None
-) -> Iterator[subprocess.Popen[bytes]]:
-    """A process that only waits, with the command line of a rank of this run, or of the module given.
-
-    Waits for so many seconds, else until it is killed.
-    """
-    wait = "read nothing" if seconds is None else f"sleep {seconds}"
-    command = [
-        "/bin/sh",
-        "-c",
-        f"echo; {wait}",
-        "-m",
-        *(module or ("linftui.worker", "train")),
-        str(paths.root),
-    ]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    with subprocess.Popen(command, user=user, **pipes) as process:
-        assert process.stdout is not None
-        process.stdout.readline()  # from here on it has its name
-        try:
-            yield process
-        finally:
-            process.kill()

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import psutil
 import pytest
-from attempts import pretend_to_work_for
 from msgspec import structs
+from stand_ins import pretend_to_work_for
 
 from linftui.errors import LinftuiError, RunStateError, UsageError
 from linftui.launch.certification import (
