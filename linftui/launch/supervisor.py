@@ -27,6 +27,7 @@ from linftui.launch.rendezvous import check_temporary_folder, make_rendezvous
 from linftui.launch.telemetry import Telemetry
 from linftui.launch.verdict import verdict
 from linftui.launch.worker_process import WorkerProcess
+from linftui.processes.answer import answer
 from linftui.processes.detaching import become_nobodys_child, redirect_output
 from linftui.processes.life_pipe import LifePipe
 from linftui.processes.members import announced_ranks
@@ -42,7 +43,6 @@ from linftui.rundir.records import (
     StartRecord,
     StateRecord,
     StopRequest,
-    encode,
 )
 from linftui.rundir.state import HEARTBEAT_S
 from linftui.rundir.stopping import WARNING_SIGNALS
@@ -328,23 +328,18 @@ def main(arguments: list[str]) -> int:
         check_temporary_folder(plan.ranks)  # asked here, where the workers will stand too
         supervisor = Supervisor(RunPaths(options.run), plan, options.checkpoint)
     except LinftuiError as error:
-        _reply(StartRecord(message=error.message, hint=error.hint, exit_code=error.exit_code))
+        answer(StartRecord(message=error.message, hint=error.hint, exit_code=error.exit_code))
         return error.exit_code
     for number in (signal.SIGINT, signal.SIGTERM, *WARNING_SIGNALS):
         signal.signal(number, supervisor.heed_signal)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    _reply(StartRecord(attempt=supervisor.attempt))
+    answer(StartRecord(attempt=supervisor.attempt))
     redirect_output(supervisor.paths.supervisor_log(supervisor.attempt))
     print(f"attempt {supervisor.attempt}, {plan.ranks} rank(s) on {plan.spec}, {plan.threads} thread(s) each")
     while (ended := supervisor.poll(POLL_S)) is None:
         pass
     print(f"{ended.outcome}, exit code {ended.code}", ended.message, ended.hint)
     return 0
-
-
-def _reply(record: StartRecord) -> None:
-    with contextlib.suppress(BrokenPipeError):  # whoever started us is gone already
-        os.write(sys.stdout.fileno(), encode(record) + b"\n")
 
 
 def _readable(path: Path) -> StopRequest | None:

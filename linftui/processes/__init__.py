@@ -2,7 +2,8 @@
 
 `members`: processes say who they are, and are looked up. `signalling`: a signal reaches the process that is
 meant and no other. `life_pipe`: a worker notices that its starter is gone. `reports`: a worker tells its
-starter how it does. `detaching`: a process leaves its parent, and its parent's terminal.
+starter how it does. `answer`: a supervisor tells its starter how the start went. `detaching`: a process
+leaves its parent, and its parent's terminal.
 
 Who a process is, and whether it lives, is derived from records, as a run's state is: `rundir.liveness`.
 """
