@@ -55,7 +55,7 @@ def main(arguments: list[str]) -> int:
         reporter = Reporter(program.report_pipe, program.rank)
         program.announce()
         failure = ReservedRecord(program.error_file)
-        show_stack_when_asked()  # its supervisor does where a rank seems to hang
+        show_stack_when_asked()  # a supervisor asks a rank that seems to hang
         reporter.show_life()
         if pipe is not None and program.may_wait_forever:
             pipe.end_process_once_closed(ORPHAN_PATIENCE_S)
@@ -64,14 +64,7 @@ def main(arguments: list[str]) -> int:
         failure.discard()
         return 0
     except Exception as error:
-        told = error if isinstance(error, LinftuiError) else _unforeseen(error, program)
-        record = ErrorRecord(
-            error=type(error).__name__,
-            message=told.message,
-            hint=told.hint,
-            exit_code=told.exit_code,
-            time=time.time(),
-        )
+        record = _described(error, program)
         if reporter is not None:
             reporter.fail(record)
         if failure is not None:
@@ -79,7 +72,7 @@ def main(arguments: list[str]) -> int:
                 folder.check()  # what is there now may be another run
                 failure.write(record)
         log(traceback.format_exc())
-        return told.exit_code
+        return record.exit_code
 
 
 def _prepare_torch(program: WorkerProgram) -> None:
@@ -88,6 +81,17 @@ def _prepare_torch(program: WorkerProgram) -> None:
     torch.set_num_threads(program.threads)
     if program.device != "cpu" and not torch.cuda.is_available():
         raise DeviceError("there is a GPU, but this torch cannot use it", "choose --devices cpu")
+
+
+def _described(error: Exception, program: WorkerProgram) -> ErrorRecord:
+    told = error if isinstance(error, LinftuiError) else _unforeseen(error, program)
+    return ErrorRecord(
+        error=type(error).__name__,
+        message=told.message,
+        hint=told.hint,
+        exit_code=told.exit_code,
+        time=time.time(),
+    )
 
 
 def _unforeseen(error: Exception, program: WorkerProgram) -> LinftuiError:

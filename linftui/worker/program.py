@@ -26,7 +26,7 @@ class WorkerProgram(ABC):
 
     @classmethod
     def add_options(cls, parser: ArgumentParser) -> None:
-        """Teaches a parser the options, each under its field's name."""
+        """Adds the options to a parser, each under its field's name."""
         parser.add_argument("run", type=Path)
         parser.add_argument("--device", required=True)
         parser.add_argument("--threads", type=int, required=True)
