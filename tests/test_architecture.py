@@ -38,6 +38,7 @@ def test_layers_hold() -> None:
         "linftui.actions.resume",
         "linftui.actions.stop",
         "linftui.actions.train",
+        "linftui.worker.__main__",
         "linftui.tui.app",
         "linftui.certify.picture",
         "linftui.data.download",

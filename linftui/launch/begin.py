@@ -5,8 +5,6 @@ import os
 import subprocess
 import sys
 
-from msgspec import DecodeError
-
 from linftui.devices import snapshot
 from linftui.errors import (
     CheckpointError,
@@ -18,11 +16,12 @@ from linftui.launch.environment import START_FOLDER, inherited
 from linftui.launch.plan import LaunchPlan, plan_devices
 from linftui.launch.prepare import create_run
 from linftui.launch.removal import withdraw_run
+from linftui.processes.answer import understand
 from linftui.recipe.load import LoadedRecipe
 from linftui.rundir.checkpoints import checkpoint_at, finish_saving
 from linftui.rundir.paths import RunPaths
 from linftui.rundir.reader import RunReader, complete_checkpoints, read_record
-from linftui.rundir.records import MetaRecord, StartRecord, StateRecord, TrainerRecord, decoder
+from linftui.rundir.records import MetaRecord, StateRecord, TrainerRecord
 from linftui.rundir.store import RunStore, read_resolved
 
 
@@ -72,22 +71,12 @@ def begin_attempt(paths: RunPaths, plan: LaunchPlan, checkpoint: int | None = No
         )
     except OSError as error:
         raise WorkerError(f"the supervisor cannot be started: {error.strerror or error}") from error
-    reply = _reply(start.stdout)
+    reply = understand(start.stdout)
     if reply.attempt is not None:
         return reply.attempt
     failure = LinftuiError(reply.message, reply.hint)
     failure.exit_code = reply.exit_code
     raise failure
-
-
-def _reply(said: bytes) -> StartRecord:
-    lines = said.splitlines()
-    for line in lines:
-        with contextlib.suppress(DecodeError, UnicodeDecodeError):
-            record: StartRecord = decoder(StartRecord)(line)
-            return record
-    last = lines[-1].decode(errors="replace") if lines else "it said nothing"
-    return StartRecord(message=f"the supervisor did not start: {last}", exit_code=1)
 
 
 def plan_resume(

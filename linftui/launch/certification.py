@@ -13,11 +13,13 @@ from typing import Literal, get_args
 
 from linftui import memory
 from linftui.errors import LinftuiError, RunDirectoryError, RunStateError, UsageError, WorkerError
-from linftui.launch.control import send_signal, works_for
 from linftui.launch.ending import how_it_ended, its_log, where_to_look
 from linftui.launch.plan import LaunchPlan
-from linftui.launch.reports import RankReports
-from linftui.launch.worker_process import LifePipe, WorkerProcess
+from linftui.launch.worker_process import WorkerProcess
+from linftui.processes.life_pipe import LifePipe
+from linftui.processes.members import works_for
+from linftui.processes.reports import RankReports
+from linftui.processes.signalling import send_signal
 from linftui.rundir.checkpoints import choose
 from linftui.rundir.liveness import is_here, is_same_folder, life, seconds_silent
 from linftui.rundir.moments import when_made

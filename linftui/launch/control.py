@@ -10,10 +10,12 @@ from msgspec import structs
 from linftui.errors import RunDirectoryError, RunStateError
 from linftui.launch.lock import sole_supervisor
 from linftui.launch.verdict import verdict
+from linftui.processes.members import announced_ranks, works_for
+from linftui.processes.signalling import end_members
 from linftui.rundir.liveness import is_alive, is_here
 from linftui.rundir.paths import RunPaths
 from linftui.rundir.reader import read_record
-from linftui.rundir.records import STOP_DEADLINE_S, MemberRecord, ProcessRecord, StateRecord, StopRequest
+from linftui.rundir.records import STOP_DEADLINE_S, ProcessRecord, StateRecord, StopRequest
 from linftui.rundir.state import GOING_ON, run_state
 from linftui.rundir.writer import write_record
 
@@ -21,8 +23,6 @@ ORPHAN_GRACE_S = 30.0  # a rank whose supervisor died gets so long to save and l
 SUPERVISOR_GRACE_S = 3.0  # a supervisor whose ranks were ended gets so long to say so
 
 GREATEST_ATTEMPT = 999_999
-
-_MODULES = (b"linftui.worker", b"linftui.launch.supervisor")
 
 
 def stop_run(paths: RunPaths, by: str, deadline_s: float = STOP_DEADLINE_S, *, at_once: bool = False) -> bool:
@@ -78,12 +78,6 @@ def _write_first(paths: RunPaths, request: StopRequest) -> None:
     write_record(path, request)
 
 
-def announced_ranks(paths: RunPaths, attempt: int) -> list[ProcessRecord]:
-    """The ranks of an attempt, of this host, that have said which processes they are."""
-    told = [read_record(path, MemberRecord) for path in sorted(paths.logs(attempt).glob("member-*.json"))]
-    return [member.process for member in told if member is not None and is_here(member.host)]
-
-
 def _members(paths: RunPaths, state: StateRecord) -> list[ProcessRecord]:
     """The processes of the current attempt on this host, apart from its supervisor."""
     recorded = _recorded(state)
@@ -131,52 +125,6 @@ def _leaves(process: ProcessRecord, patience_s: float) -> bool:
     return True
 
 
-def end_members(paths: RunPaths, processes: list[ProcessRecord]) -> None:
-    """Kills processes of a run, each only if it is provably the recorded one, and works for this run.
-
-    Raises:
-        RunStateError: one belongs to another user; the others are ended all the same.
-    """
-    end_processes([process for process in processes if works_for(process, paths)])
-
-
-def end_processes(processes: list[ProcessRecord]) -> None:
-    """The same for those that are known to work for a run, because one has started them."""
-    refused = None
-    for process in processes:
-        try:
-            send_signal(process, signal.SIGKILL)
-        except RunStateError as error:
-            refused = error
-    if refused is not None:
-        raise refused
-
-
-def works_for(process: ProcessRecord, run: RunPaths) -> bool:
-    """Whether a process runs linftui's worker or supervisor on this very folder, by its own command line.
-
-    A stranger's state.json may name any process of ours, such as an editor that has a file of linftui's open.
-    """
-    try:
-        with open(f"/proc/{process.pid}/cmdline", "rb") as file:
-            words = file.read(1 << 16).split(b"\0")
-        here = os.stat(run.root)
-    except OSError:
-        return False
-    modules = [n for n, (flag, module) in enumerate(zip(words, words[1:], strict=False))
-               if flag == b"-m" and module in _MODULES]  # fmt: skip
-    paths = [word for n in modules for word in words[n + 2 :][:2]]
-    # torchrun is given two dollars for one.
-    return any(_is_folder(word, here) or _is_folder(word.replace(b"$$", b"$"), here) for word in paths)
-
-
-def _is_folder(word: bytes, folder: os.stat_result) -> bool:
-    try:
-        return os.path.isabs(word) and os.path.samestat(os.stat(word), folder)
-    except (OSError, ValueError):
-        return False
-
-
 def clear_for_next_attempt(paths: RunPaths, grace_s: float = ORPHAN_GRACE_S) -> int:
     """Makes sure that no process of the run is left, and returns the next attempt's number.
 
@@ -217,47 +165,3 @@ def _next_number(paths: RunPaths, attempt: int) -> int:
             f"{paths.root}: no attempt has the number {number:,}", "it is not of linftui's"
         )
     return number
-
-
-def send_signal(process: ProcessRecord, number: signal.Signals) -> None:
-    """Signals just this process; one that is gone is no error.
-
-    Raises:
-        RunStateError: it belongs to another user.
-    """
-    if process.uid != os.getuid():
-        raise RunStateError(f"process {process.pid} of the run belongs to another user", "end it first")
-    try:
-        descriptor = _process_descriptor(process.pid)
-        try:
-            if not is_alive(process):
-                return
-            if descriptor is None:
-                os.kill(process.pid, number)
-            else:
-                signal.pidfd_send_signal(descriptor, number)
-        finally:
-            if descriptor is not None:
-                os.close(descriptor)
-    except ProcessLookupError:
-        pass
-    except PermissionError:
-        raise RunStateError(
-            f"process {process.pid} of the run may not be signalled", "end it first"
-        ) from None
-
-
-def _process_descriptor(pid: int) -> int | None:
-    """Pins a process down, so that its pid cannot be given to another; None where that cannot be done.
-
-    Pythons that were built for old systems lack the call, kernels before 5.3 as well, and some containers
-    forbid it. Between looking at a process and signalling it there is then a moment, as there always was.
-    """
-    if not (hasattr(os, "pidfd_open") and hasattr(signal, "pidfd_send_signal")):
-        return None
-    try:
-        return os.pidfd_open(pid)
-    except ProcessLookupError:
-        raise
-    except OSError:
-        return None

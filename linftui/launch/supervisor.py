@@ -7,13 +7,11 @@ only what exit codes, error files, events and the ranks' reports say, and import
 
 import argparse
 import contextlib
-import hashlib
 import os
 import secrets
 import shutil
 import signal
 import sys
-import tempfile
 import time
 from pathlib import Path
 from typing import Literal
@@ -21,20 +19,20 @@ from typing import Literal
 from msgspec import structs
 
 from linftui import memory
-from linftui.errors import LinftuiError, RunStateError, StaleAttemptError, WorkerError
-from linftui.launch.control import (
-    announced_ranks,
-    clear_for_next_attempt,
-    end_processes,
-    send_signal,
-    stop_run,
-)
+from linftui.errors import LinftuiError, RunStateError, StaleAttemptError
+from linftui.launch.control import clear_for_next_attempt, stop_run
 from linftui.launch.lock import sole_supervisor
 from linftui.launch.plan import LaunchPlan
-from linftui.launch.reports import RankReports
+from linftui.launch.rendezvous import check_temporary_folder, make_rendezvous
 from linftui.launch.telemetry import Telemetry
 from linftui.launch.verdict import verdict
-from linftui.launch.worker_process import LifePipe, WorkerProcess
+from linftui.launch.worker_process import WorkerProcess
+from linftui.processes.answer import answer
+from linftui.processes.detaching import become_nobodys_child, redirect_output
+from linftui.processes.life_pipe import LifePipe
+from linftui.processes.members import announced_ranks
+from linftui.processes.reports import RankReports
+from linftui.processes.signalling import ask_for_stack, end_processes, ignore_warning_signals
 from linftui.rundir.fence import AttemptFence
 from linftui.rundir.liveness import describe_process, folder_identity, is_alive, this_host
 from linftui.rundir.paths import RunPaths
@@ -45,12 +43,10 @@ from linftui.rundir.records import (
     StartRecord,
     StateRecord,
     StopRequest,
-    encode,
 )
 from linftui.rundir.state import HEARTBEAT_S
 from linftui.rundir.stopping import WARNING_SIGNALS
 from linftui.rundir.writer import ReservedRecord, cannot_write, write_record
-from linftui.user_folders import temporary_folder
 
 LOST_RANK_GRACE_S = 2.0  # ranks of a run that is over leave one after the other
 LOST_FOLDER_S = 60.0  # ranks whose folder is gone notice at the next step
@@ -98,7 +94,7 @@ class Supervisor:
             pipe, self._reports = LifePipe(), RankReports(plan.ranks)
             held.callback(pipe.close)
             held.callback(self._reports.close)
-            rendezvous = _rendezvous(paths)
+            rendezvous = make_rendezvous(paths)
             held.callback(shutil.rmtree, rendezvous, ignore_errors=True)
             self._worker = self._start(checkpoint, pipe, rendezvous)
             self._members = [self._worker.identity] if self._worker.identity else []
@@ -264,8 +260,7 @@ class Supervisor:
             for member in self._members:
                 if self._hung is not None and member.role == f"rank-{self._hung}":
                     with contextlib.suppress(RunStateError):
-                        send_signal(member, signal.SIGQUIT)
-                        send_signal(member, signal.SIGCONT)  # one that was stopped does nothing else
+                        ask_for_stack(member)
         elif time.monotonic() > self._hung_at + STACK_DUMP_S:
             self._end_all()
 
@@ -322,63 +317,25 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--threads", type=int, required=True)
     parser.add_argument("--checkpoint", type=int)
     options = parser.parse_args(arguments)
-    if os.fork():  # nobody's child any more, so that nobody has to wait for it
-        os._exit(0)
+    become_nobodys_child()
     plan = LaunchPlan(devices=tuple(options.devices.split(",")), threads=options.threads)
-    for number in WARNING_SIGNALS:  # workers begin with this too: torchrun would die of them
-        signal.signal(number, signal.SIG_IGN)
+    ignore_warning_signals()  # torchrun inherits this: it would die of them
     try:
-        _check_temporary_folder(plan.ranks)  # asked here, where the workers will stand too
+        check_temporary_folder(plan.ranks)  # asked here, where the workers will stand too
         supervisor = Supervisor(RunPaths(options.run), plan, options.checkpoint)
     except LinftuiError as error:
-        _reply(StartRecord(message=error.message, hint=error.hint, exit_code=error.exit_code))
+        answer(StartRecord(message=error.message, hint=error.hint, exit_code=error.exit_code))
         return error.exit_code
     for number in (signal.SIGINT, signal.SIGTERM, *WARNING_SIGNALS):
         signal.signal(number, supervisor.heed_signal)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    _reply(StartRecord(attempt=supervisor.attempt))
-    _speak_into(supervisor.paths.supervisor_log(supervisor.attempt))
+    answer(StartRecord(attempt=supervisor.attempt))
+    redirect_output(supervisor.paths.supervisor_log(supervisor.attempt))
     print(f"attempt {supervisor.attempt}, {plan.ranks} rank(s) on {plan.spec}, {plan.threads} thread(s) each")
     while (ended := supervisor.poll(POLL_S)) is None:
         pass
     print(f"{ended.outcome}, exit code {ended.code}", ended.message, ended.hint)
     return 0
-
-
-def _check_temporary_folder(ranks: int) -> None:
-    """Raises WorkerError where there is none, or several ranks would not find each other in it."""
-    folder = temporary_folder()
-    try:
-        str(folder).encode()
-    except UnicodeEncodeError as error:
-        if ranks > 1:
-            raise WorkerError(
-                f"ranks meet in files, and torch cannot open them in {folder}, which is not UTF-8",
-                "set TMPDIR to another folder",
-            ) from error
-
-
-def _rendezvous(paths: RunPaths) -> Path:
-    """A new folder where the ranks meet: local, for it needs locks, and nobody else's to read.
-
-    A supervisor that was killed has left its own, which nobody needs any more.
-    """
-    prefix = f"linftui-{hashlib.sha256(os.fsencode(paths.root.absolute())).hexdigest()[:16]}-"
-    for left in temporary_folder().glob(f"{prefix}*"):
-        shutil.rmtree(left, ignore_errors=True)
-    return Path(tempfile.mkdtemp(prefix=prefix))
-
-
-def _reply(record: StartRecord) -> None:
-    with contextlib.suppress(BrokenPipeError):  # whoever started us is gone already
-        os.write(sys.stdout.fileno(), encode(record) + b"\n")
-
-
-def _speak_into(log: Path) -> None:
-    """From here on the output goes to a log, and whoever reads the reply meets its end."""
-    with log.open("ab") as file:
-        for stream in (sys.stdout, sys.stderr):
-            os.dup2(file.fileno(), stream.fileno())
 
 
 def _readable(path: Path) -> StopRequest | None:

@@ -10,7 +10,7 @@ from msgspec import structs
 
 from linftui.errors import LinftuiError, RankLostError, RunDirectoryError
 from linftui.launch.ending import code_seen_by_torchrun, how_it_ended, its_log, where_to_look
-from linftui.launch.reports import SILENT_S
+from linftui.processes.reports import SILENT_S
 from linftui.rundir.paths import RunPaths
 from linftui.rundir.reader import RunReader, complete_checkpoints, read_record
 from linftui.rundir.records import ErrorRecord, ExitRecord, MetaRecord, TrainerRecord

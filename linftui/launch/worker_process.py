@@ -1,10 +1,8 @@
 """A worker process seen from the one that started it.
 
-The worker has a session of its own, so that a terminal's Ctrl-C or hang-up reaches only the one who
-watches; and it may hold the reading end of a pipe, so that it notices when its starter is gone.
+The worker has a session of its own, so that a terminal's Ctrl-C or hang-up reaches only the one who watches.
 """
 
-import os
 import signal
 import subprocess
 from pathlib import Path
@@ -58,20 +56,3 @@ class WorkerProcess:
     def kill(self) -> None:
         """Ends the worker at once; does not wait for it."""
         self._process.kill()
-
-
-class LifePipe:
-    """A pipe that nobody writes to: its reader meets the end of file once we are gone, however we went.
-
-    The reader opens it by `name`, "<pid>:<descriptor>:<inode>", because torchrun hands no descriptors on to
-    the ranks it starts.
-    """
-
-    def __init__(self) -> None:
-        self._reading, self._writing = os.pipe()
-        self.name = f"{os.getpid()}:{self._reading}:{os.fstat(self._reading).st_ino}"
-
-    def close(self) -> None:
-        """Closes it; a worker that still runs takes it for our death."""
-        os.close(self._writing)
-        os.close(self._reading)

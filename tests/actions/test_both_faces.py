@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from forgeries import edit
-from pretences import revive
+from stand_ins import revive
 
 from linftui.actions import certify, remove, resume, stop, train
 from linftui.devices import snapshot

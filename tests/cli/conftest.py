@@ -12,7 +12,8 @@ import pytest
 from cli_processes import pid_of
 
 from linftui.errors import LinftuiError
-from linftui.launch.control import announced_ranks, end_members
+from linftui.processes.members import announced_ranks
+from linftui.processes.signalling import end_members
 from linftui.rundir.paths import RunPaths
 from linftui.rundir.reader import read_record
 from linftui.rundir.records import StateRecord

@@ -1,13 +1,13 @@
-"""What the tests of supervising share: attempts that can be disturbed, and processes that stand for ranks."""
+"""What the tests of supervising share: attempts that can be disturbed."""
 
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from linftui.launch.control import end_members
 from linftui.launch.plan import LaunchPlan
 from linftui.launch.prepare import create_run
 from linftui.launch.supervisor import Supervisor
+from linftui.processes.signalling import end_members
 from linftui.recipe.load import load_recipe
 from linftui.rundir.paths import RunPaths
 from linftui.rundir.reader import last_metrics, read_record

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from attempts import PLAN, SLOW, TWO, slowly
-from pretences import pretend_to_work_for
+from stand_ins import empty_run, pretend_to_work_for
 
 from linftui.cores import usable_cores
 from linftui.launch.supervisor import Supervisor
@@ -16,10 +16,7 @@ from linftui.rundir.paths import RunPaths
 @pytest.fixture
 def paths(tmp_path: Path) -> RunPaths:
     """A run directory in which nothing has happened yet."""
-    paths = RunPaths(tmp_path / "run")
-    paths.control.mkdir(parents=True)
-    paths.meta.write_text("{}")
-    return paths
+    return empty_run(tmp_path)
 
 
 @pytest.fixture

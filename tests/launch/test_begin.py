@@ -16,9 +16,9 @@ from msgspec import structs
 from linftui.cores import usable_cores
 from linftui.errors import CheckpointError, DeviceError, LinftuiError, RunStateError, UsageError, WorkerError
 from linftui.launch.begin import begin_attempt, begin_run, plan_resume
-from linftui.launch.control import end_members
 from linftui.launch.lock import sole_supervisor
 from linftui.launch.plan import LaunchPlan
+from linftui.processes.signalling import end_members
 from linftui.recipe.load import load_recipe
 from linftui.rundir.liveness import is_alive
 from linftui.rundir.paths import RunPaths

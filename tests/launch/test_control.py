@@ -1,52 +1,25 @@
 """Asking a run to stop, and making sure that nobody is left of it, without ending a bystander."""
 
-import errno
 import os
 import resource
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 from msgspec import structs
-from pretences import pretend_to_work_for
+from stand_ins import ELSEWHERE, GONE, announce, described, is_spared, pretend_to_work_for
 
 from linftui.errors import RunDirectoryError, RunStateError
-from linftui.launch.control import (
-    announced_ranks,
-    clear_for_next_attempt,
-    end_members,
-    send_signal,
-    stop_run,
-)
-from linftui.rundir.liveness import SILENCE_S, describe_process, is_alive, this_host
+from linftui.launch.control import clear_for_next_attempt, stop_run
+from linftui.rundir.liveness import SILENCE_S, is_alive, this_host
 from linftui.rundir.paths import RunPaths
 from linftui.rundir.reader import read_record
-from linftui.rundir.records import (
-    ExitRecord,
-    HostRecord,
-    MemberRecord,
-    ProcessRecord,
-    StateRecord,
-    StopRequest,
-)
+from linftui.rundir.records import ExitRecord, HostRecord, ProcessRecord, StateRecord, StopRequest
 from linftui.rundir.state import FROZEN_S, run_state
 from linftui.rundir.writer import write_record
-
-GONE = ProcessRecord(role="supervisor", pid=2**22 + 1, start_time=1, uid=os.getuid())  # above the highest pid
-ELSEWHERE = structs.replace(this_host(), name="elsewhere", boot_id="another boot")
-
-
-def described(process: subprocess.Popen[bytes], role: str = "rank-0") -> ProcessRecord:
-    while process.poll() is None and not Path(f"/proc/{process.pid}/cmdline").read_bytes():
-        pass  # Popen returns a moment before its process has the name that it is known by
-    record = describe_process(process.pid, role)
-    assert record is not None
-    return record
 
 
 def write_state(
@@ -58,20 +31,6 @@ def write_state(
     )  # fmt: skip
     write_record(paths.state, state)
     return state
-
-
-def announce(
-    paths: RunPaths, process: ProcessRecord, attempt: int = 1, host: HostRecord | None = None
-) -> None:
-    """What a rank that `torchrun` has started says of itself."""
-    paths.logs(attempt).mkdir(parents=True, exist_ok=True)
-    member = MemberRecord(host=host or this_host(), process=process)
-    write_record(paths.member(attempt, int(process.role.removeprefix("rank-"))), member)
-
-
-def is_spared(process: subprocess.Popen[bytes]) -> bool:
-    time.sleep(0.05)  # long enough for a signal to arrive
-    return process.poll() is None
 
 
 class TestStopRun:
@@ -240,24 +199,6 @@ def lost(paths: RunPaths) -> None:
     os.utime(paths.state, (0, 0))
 
 
-class TestAnnouncedRanks:
-    def test_they_are_those_of_this_attempt_and_this_host(self, paths: RunPaths) -> None:
-        assert announced_ranks(paths, 1) == []
-        first, second, third = (structs.replace(GONE, role=f"rank-{n}", start_time=n) for n in range(3))
-        announce(paths, second)
-        announce(paths, first)
-        announce(paths, third, host=ELSEWHERE)
-        announce(paths, third, attempt=2)
-        assert announced_ranks(paths, 1) == [first, second]
-        assert announced_ranks(paths, 2) == [third]
-
-    def test_a_damaged_announcement_is_an_error(self, paths: RunPaths) -> None:
-        announce(paths, structs.replace(GONE, role="rank-0"))
-        paths.member(1, 0).write_text("{")
-        with pytest.raises(RunDirectoryError, match="member-0.json: cannot be read"):
-            announced_ranks(paths, 1)
-
-
 class TestClearForNextAttempt:
     def test_a_new_run_begins_with_attempt_one(self, paths: RunPaths) -> None:
         assert clear_for_next_attempt(paths) == 1
@@ -347,137 +288,3 @@ class TestClearForNextAttempt:
             assert clear_for_next_attempt(paths, grace_s=0.1) == 2
             assert process.poll() is None
             process.kill()
-
-
-class TestEndMembers:
-    def test_each_that_is_ours_is_ended(self, paths: RunPaths, sleeper: subprocess.Popen[bytes]) -> None:
-        end_members(paths, [structs.replace(GONE, role="rank-1"), described(sleeper)])
-        assert sleeper.wait() == -9
-
-    @pytest.mark.parametrize(
-        "arguments",
-        [
-            [],
-            ["linftui"],
-            ["linftui/worker.py", "{run}"],  # an editor
-            ["-m", "pytest", "{run}"],
-            ["-m", "linftui.worker"],
-            ["-m", "linftui.worker", "train", "{other}", "--note", "{run}"],
-            ["-m", "linftui.worker", "train", "."],
-        ],
-    )
-    def test_a_bystander_is_spared_whatever_the_record_says(
-        self, paths: RunPaths, tmp_path: Path, arguments: list[str]
-    ) -> None:
-        (tmp_path / "other").mkdir()
-        words = [word.format(run=paths.root, other=tmp_path / "other") for word in arguments]
-        command = [sys.executable, "-c", "import time; time.sleep(60)", *words]
-        with subprocess.Popen(command, cwd=paths.root) as process:
-            end_members(paths, [described(process)])
-            assert is_spared(process)
-            process.kill()
-
-    def test_a_process_of_the_run_that_this_one_is_a_copy_of_is_spared(
-        self, paths: RunPaths, tmp_path: Path, sleeper: subprocess.Popen[bytes]
-    ) -> None:
-        copy = RunPaths(shutil.copytree(paths.root, tmp_path / "copy"))
-        end_members(copy, [described(sleeper)])
-        assert is_spared(sleeper)
-
-    def test_a_run_that_was_given_another_name_by_a_link_is_the_same(
-        self, paths: RunPaths, tmp_path: Path, sleeper: subprocess.Popen[bytes]
-    ) -> None:
-        (tmp_path / "link").symlink_to(tmp_path)
-        end_members(RunPaths(tmp_path / "link" / paths.id), [described(sleeper)])
-        assert sleeper.wait() == -9
-
-    def test_a_process_that_has_a_recorded_pid_by_chance_is_spared(
-        self, paths: RunPaths, sleeper: subprocess.Popen[bytes]
-    ) -> None:
-        process = described(sleeper)
-        end_members(paths, [structs.replace(process, start_time=process.start_time + n) for n in (-1, 1)])
-        assert is_spared(sleeper)
-
-
-class TestSendSignal:
-    @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-    def test_the_recorded_process_gets_it(
-        self, sleeper: subprocess.Popen[bytes], number: signal.Signals
-    ) -> None:
-        send_signal(described(sleeper), number)
-        assert sleeper.wait() == -number
-
-    def test_a_process_with_another_start_time_is_spared(self, sleeper: subprocess.Popen[bytes]) -> None:
-        process = described(sleeper)
-        for start_time in (process.start_time - 1, process.start_time + 1):
-            send_signal(structs.replace(process, start_time=start_time), signal.SIGKILL)
-        assert is_spared(sleeper)
-
-    def test_a_process_of_another_user_is_refused(self, sleeper: subprocess.Popen[bytes]) -> None:
-        process = described(sleeper)
-        with pytest.raises(RunStateError, match="belongs to another user"):
-            send_signal(structs.replace(process, uid=process.uid + 1), signal.SIGKILL)
-        assert is_spared(sleeper)
-
-    def test_a_process_that_is_gone_is_no_error(self, sleeper: subprocess.Popen[bytes]) -> None:
-        process = described(sleeper)
-        sleeper.kill()
-        sleeper.wait()
-        send_signal(process, signal.SIGKILL)
-
-
-def run_without_pidfd(removal: str, process: ProcessRecord) -> None:
-    """Signals a process from a Python, or a kernel, that lacks what pins a process down."""
-    program = f"""
-import ctypes, os, signal, struct
-from linftui.launch.control import send_signal
-from linftui.rundir.records import ProcessRecord
-{removal}
-process = ProcessRecord(
-    role="rank-0", pid={process.pid}, start_time={process.start_time}, uid={process.uid}
-)
-send_signal(process, signal.SIGKILL)
-"""
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
-    assert (done.returncode, done.stderr) == (0, "")
-
-
-# A filter of the kernel's own that answers pidfd_open with an error, as old kernels and containers do.
-REFUSED = """
-def op(code, k, jt=0, jf=0): return struct.pack("HBBI", code, jt, jf, k)
-program = op(0x20, 0) + op(0x15, 434, 0, 1) + op(0x06, 0x50000 | {errno}) + op(0x06, 0x7FFF0000)
-held = ctypes.create_string_buffer(program)
-libc = ctypes.CDLL(None, use_errno=True)
-libc.prctl(38, 1, 0, 0, 0)
-assert libc.prctl(22, 2, struct.pack("HP", 4, ctypes.addressof(held))) == 0, os.strerror(ctypes.get_errno())
-try:
-    os.pidfd_open(os.getpid())
-    raise AssertionError("it is not refused")
-except OSError as error:
-    assert error.errno == {errno}
-"""
-
-
-@pytest.mark.parametrize(
-    "removal",
-    [
-        "vars(os).pop('pidfd_open', None)",
-        *(
-            pytest.param(
-                REFUSED.format(errno=number),
-                marks=pytest.mark.skipif(
-                    not hasattr(os, "pidfd_open"), reason="this Python has no pidfd_open"
-                ),
-            )
-            for number in (errno.ENOSYS, errno.EPERM)
-        ),
-    ],
-)
-def test_a_process_is_signalled_where_it_cannot_be_pinned_down(
-    sleeper: subprocess.Popen[bytes], removal: str
-) -> None:
-    process = described(sleeper)
-    run_without_pidfd(removal, structs.replace(process, start_time=process.start_time - 1))
-    assert is_spared(sleeper)
-    run_without_pidfd(removal, process)
-    assert sleeper.wait() == -signal.SIGKILL

@@ -15,10 +15,10 @@ from attempts import PLAN, SLOW, finish, members, slowly, step_of, wait_for
 from poor_file_systems import mounted
 
 from linftui.actions.remove import remove
-from linftui.launch import reports
 from linftui.launch.control import stop_run
 from linftui.launch.prepare import create_run
 from linftui.launch.supervisor import Supervisor
+from linftui.processes import reports
 from linftui.recipe.load import load_recipe
 from linftui.rundir.liveness import is_alive
 from linftui.rundir.paths import RunPaths

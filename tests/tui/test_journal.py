@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from msgspec import structs
 from person import append
-from pretences import revive
+from stand_ins import revive
 
 from linftui.rundir.paths import RunPaths
 from linftui.rundir.reader import read_all

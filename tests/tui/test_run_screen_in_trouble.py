@@ -10,7 +10,7 @@ import pytest
 from msgspec import structs
 from opened_run import opened, screen_of, train_record
 from person import Person, append
-from pretences import revive
+from stand_ins import revive
 
 from linftui.rundir.paths import RunPaths
 from linftui.rundir.reader import read_all, read_record

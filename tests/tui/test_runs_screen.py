@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from person import Person
-from pretences import revive
+from stand_ins import revive
 from textual.events import Key
 from textual.widget import Widget
 from textual.widgets import Input

@@ -1,8 +1,9 @@
-"""Ways to make a run look as if somebody were at work on it."""
+"""An empty run directory, processes that stand for those of a run, and what they say of themselves."""
 
 import contextlib
 import os
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,8 +12,19 @@ from msgspec import structs
 from linftui.rundir.liveness import describe_process, folder_identity, this_host
 from linftui.rundir.paths import RunPaths
 from linftui.rundir.reader import read_record
-from linftui.rundir.records import StateRecord
+from linftui.rundir.records import HostRecord, MemberRecord, ProcessRecord, StateRecord
 from linftui.rundir.writer import write_record
+
+GONE = ProcessRecord(role="supervisor", pid=2**22 + 1, start_time=1, uid=os.getuid())  # above the highest pid
+ELSEWHERE = structs.replace(this_host(), name="elsewhere", boot_id="another boot")
+
+
+def empty_run(folder: Path) -> RunPaths:
+    """A run directory, `run` in that folder, in which nothing has happened yet."""
+    paths = RunPaths(folder / "run")
+    paths.control.mkdir(parents=True)
+    paths.meta.write_text("{}")
+    return paths
 
 
 def revive(run: Path, *, attempt: int = 2) -> RunPaths:
@@ -56,3 +68,27 @@ def pretend_to_work_for(
             yield process
         finally:
             process.kill()
+
+
+def described(process: subprocess.Popen[bytes], role: str = "rank-0") -> ProcessRecord:
+    """Who a process is that was just started."""
+    while process.poll() is None and not Path(f"/proc/{process.pid}/cmdline").read_bytes():
+        pass  # Popen returns a moment before its process has the name that it is known by
+    record = describe_process(process.pid, role)
+    assert record is not None
+    return record
+
+
+def announce(
+    paths: RunPaths, process: ProcessRecord, attempt: int = 1, host: HostRecord | None = None
+) -> None:
+    """What a rank that `torchrun` has started says of itself."""
+    paths.logs(attempt).mkdir(parents=True, exist_ok=True)
+    member = MemberRecord(host=host or this_host(), process=process)
+    write_record(paths.member(attempt, int(process.role.removeprefix("rank-"))), member)
+
+
+def is_spared(process: subprocess.Popen[bytes]) -> bool:
+    """Whether nobody has signalled a process."""
+    time.sleep(0.05)  # long enough for a signal to arrive
+    return process.poll() is None

@@ -5,12 +5,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from linftui import worker
 from linftui.errors import WorkerError
-from linftui.launch import reports
-from linftui.launch.reports import RankReports
+from linftui.processes import reports
+from linftui.processes.reports import RankReports, Reporter
 from linftui.rundir.records import ErrorRecord, RankReport
-from linftui.worker import Reporter
 
 
 @pytest.fixture
@@ -84,7 +82,7 @@ def test_a_supervisor_that_was_held_up_itself_blames_no_rank(
 
 def test_a_rank_whose_work_is_stuck_shows_no_life(pipe: RankReports, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in (("STUCK_S", 0.3), ("STUCK_STEPS", 5), ("BEAT_S", 0.02)):
-        monkeypatch.setattr(worker, name, value)
+        monkeypatch.setattr(reports, name, value)
     monkeypatch.setattr(reports, "SILENT_S", 0.2)
     reporter = Reporter(pipe.name, 0)
     reporter.show_life()
@@ -129,7 +127,7 @@ def test_a_rank_says_so_once_its_first_step_is_done(pipe: RankReports) -> None:
 def test_a_first_step_that_was_reported_into_a_full_pipe_is_reported_again(
     pipe: RankReports, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(worker, "BEAT_S", 0.02)
+    monkeypatch.setattr(reports, "BEAT_S", 0.02)
     reporter = Reporter(pipe.name, 0)
     for _ in range(10_000):
         reporter._write(RankReport(rank=0))
