@@ -27,10 +27,10 @@ from linftui.text import clean
 from linftui.tui import operations
 from linftui.tui.background import BackgroundApp
 from linftui.tui.bindings import BY_NAME, Command, commands_of
-from linftui.tui.facts import RunFacts
-from linftui.tui.messages import FactsRead, MachineSampled, PollerFailed, RunGrew, RunsListed
-from linftui.tui.poller import Poller
-from linftui.tui.run_list import RunRow
+from linftui.tui.live.messages import FactsRead, MachineSampled, PollerFailed, RunGrew, RunsListed
+from linftui.tui.live.poller import Poller
+from linftui.tui.live.run_facts import RunFacts
+from linftui.tui.live.run_list import RunRow
 from linftui.tui.screens.base import CommandScreen, Listener
 from linftui.tui.screens.certify import CertifyScreen
 from linftui.tui.screens.launch import LaunchScreen

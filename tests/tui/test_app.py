@@ -24,7 +24,7 @@ from linftui.rundir.writer import write_record
 from linftui.tui import app as dashboard_app
 from linftui.tui import operations
 from linftui.tui.app import Dashboard, open_dashboard
-from linftui.tui.run_list import look
+from linftui.tui.live.run_list import look
 
 Show = Callable[..., None]
 
@@ -263,7 +263,7 @@ def test_an_error_of_the_reading_thread_ends_the_dashboard(
     def fail(*_: object) -> None:
         raise ZeroDivisionError("a bug")
 
-    monkeypatch.setattr("linftui.tui.poller.read_facts", fail)
+    monkeypatch.setattr("linftui.tui.live.poller.read_facts", fail)
 
     async def script(person: Person) -> None:
         await person.until(lambda: person.app._exception)

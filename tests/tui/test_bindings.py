@@ -8,12 +8,12 @@ from textual.binding import Binding
 from textual.widget import Widget
 
 from linftui.tui.bindings import COMMANDS, commands_of, textual_bindings
+from linftui.tui.chart.chart import Chart
 from linftui.tui.screens.base import CommandScreen
 from linftui.tui.screens.modal import sections
 from linftui.tui.screens.run import RunScreen
 from linftui.tui.screens.runs import RunsScreen
 from linftui.tui.screens.text import TextScreen, TextView
-from linftui.tui.widgets.chart import Chart
 from linftui.tui.widgets.run_table import RunTable
 
 SCREENS: list[type[CommandScreen]] = [RunsScreen, RunScreen, TextScreen]

@@ -19,9 +19,9 @@ from linftui.rundir.records import CertificateSummary, MemberRecord
 from linftui.rundir.writer import write_record
 from linftui.text import wilson
 from linftui.tui import operations
-from linftui.tui.follower import Standing
+from linftui.tui.live.run_follower import Standing
+from linftui.tui.live.run_list import look
 from linftui.tui.operations import CertifyRequest
-from linftui.tui.run_list import look
 from linftui.tui.screens.certify import SHOWN, Certificates, CertifyScreen
 from linftui.tui.screens.run import RunScreen
 from linftui.tui.text import accuracy

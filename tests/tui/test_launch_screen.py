@@ -19,13 +19,13 @@ from linftui.recipe.load import load_recipe
 from linftui.rundir.paths import RunPaths
 from linftui.rundir.store import RunStore
 from linftui.tui import operations
+from linftui.tui.chart.chart import Chart
 from linftui.tui.operations import LaunchRequest
 from linftui.tui.screens.form import FormScreen, form_words
 from linftui.tui.screens.launch import LaunchScreen
 from linftui.tui.screens.modal import HelpScreen, Palette
 from linftui.tui.screens.run import RunScreen
 from linftui.tui.screens.runs import RunsScreen
-from linftui.tui.widgets.chart import Chart
 
 Show = Callable[..., None]
 

@@ -24,11 +24,11 @@ from linftui.rundir.records import (
 from linftui.rundir.stopping import StopStages
 from linftui.rundir.writer import write_record
 from linftui.tui.app import Dashboard
-from linftui.tui.follower import RunFollower
-from linftui.tui.messages import RunGrew
+from linftui.tui.chart.chart import Chart
+from linftui.tui.live.messages import RunGrew
+from linftui.tui.live.run_follower import RunFollower
 from linftui.tui.screens.runs import RunsScreen
 from linftui.tui.screens.text import TextScreen
-from linftui.tui.widgets.chart import Chart
 from linftui.tui.widgets.run_charts import NAMES, RunCharts
 from linftui.tui.widgets.run_head import stop_line
 

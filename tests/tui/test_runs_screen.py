@@ -17,10 +17,10 @@ from textual.widgets._toast import Toast
 
 from linftui.rundir.paths import RunPaths
 from linftui.tui.app import Dashboard
-from linftui.tui.columns import COLUMNS, Machine
-from linftui.tui.run_list import look
+from linftui.tui.live.run_list import look
 from linftui.tui.screens.run import RunScreen
 from linftui.tui.screens.runs import RunsScreen
+from linftui.tui.widgets.run_columns import COLUMNS, Machine
 from linftui.tui.widgets.run_table import RunTable
 
 Show = Callable[..., None]

@@ -8,7 +8,7 @@ from linftui.tui.bindings import Command, commands_of
 
 if TYPE_CHECKING:
     from linftui.tui.app import Dashboard
-    from linftui.tui.follower import RunNews
+    from linftui.tui.live.run_follower import RunNews
 
 
 class Listener(Screen[None]):

@@ -14,10 +14,10 @@ from linftui.recipe.schema import format_fraction
 from linftui.rundir.paths import RunPaths
 from linftui.text import clean
 from linftui.tui import operations
-from linftui.tui.follower import RunNews, Standing
+from linftui.tui.live.run_follower import RunNews, Standing
 from linftui.tui.screens.form import FormScreen, form_words
 from linftui.tui.screens.modal import keys_line
-from linftui.tui.widgets.form import Field, fill
+from linftui.tui.widgets.field import Field, fill
 from linftui.tui.widgets.lines import Lines, wrapped
 from linftui.tui.widgets.run_head import certificate_line, running_line
 

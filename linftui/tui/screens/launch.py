@@ -14,13 +14,14 @@ from linftui.errors import LinftuiError, UsageError
 from linftui.recipe.load import LoadedRecipe
 from linftui.recipe.schema import Recipe, format_fraction
 from linftui.text import clean, number
-from linftui.tui import operations, palette
-from linftui.tui.curves import planned
+from linftui.tui import operations
+from linftui.tui.chart import palette
+from linftui.tui.chart.chart import Chart
+from linftui.tui.chart.curve import ChartOptions, Curve
+from linftui.tui.live.run_curves import planned
 from linftui.tui.screens.form import FormScreen
 from linftui.tui.screens.modal import keys_line
-from linftui.tui.widgets.chart import Chart
-from linftui.tui.widgets.curve import ChartOptions, Curve
-from linftui.tui.widgets.form import Field, fill
+from linftui.tui.widgets.field import Field, fill
 
 
 class LaunchScreen(FormScreen):

@@ -8,12 +8,12 @@ from textual.events import DescendantBlur, DescendantFocus, Resize
 from linftui.rundir.paths import RunPaths
 from linftui.text import clean
 from linftui.tui.bindings import Command, textual_bindings
-from linftui.tui.follower import RunNews
-from linftui.tui.run_list import RunRow
-from linftui.tui.run_model import RunModel
+from linftui.tui.chart.chart import Chart
+from linftui.tui.live.run_follower import RunNews
+from linftui.tui.live.run_list import RunRow
+from linftui.tui.live.run_model import RunModel
 from linftui.tui.screens.base import CommandScreen
 from linftui.tui.screens.text import TextScreen
-from linftui.tui.widgets.chart import Chart
 from linftui.tui.widgets.key_bar import KeyBar
 from linftui.tui.widgets.log_pane import LogPane
 from linftui.tui.widgets.run_charts import RunCharts

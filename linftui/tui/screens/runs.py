@@ -10,12 +10,12 @@ from textual.events import Key, Resize
 from textual.widgets import Input
 
 from linftui.tui.bindings import Command, textual_bindings
-from linftui.tui.columns import Machine
-from linftui.tui.run_list import RunRow
+from linftui.tui.live.run_list import RunRow
 from linftui.tui.screens.base import CommandScreen
 from linftui.tui.widgets.device_strip import DeviceStrip
 from linftui.tui.widgets.key_bar import KeyBar
 from linftui.tui.widgets.lines import Lines, wrapped
+from linftui.tui.widgets.run_columns import Machine
 from linftui.tui.widgets.run_table import RunTable
 from linftui.tui.widgets.side_panel import SidePanel
 from linftui.tui.widgets.top_line import TopLine

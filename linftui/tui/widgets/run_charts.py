@@ -8,14 +8,14 @@ from textual.containers import Horizontal, Vertical
 
 from linftui.recipe.schema import Recipe, format_fraction
 from linftui.text import number
-from linftui.tui import palette
-from linftui.tui.curves import planned
-from linftui.tui.run_model import RunModel
-from linftui.tui.series import Series
+from linftui.tui.chart import palette
+from linftui.tui.chart.chart import Chart
+from linftui.tui.chart.curve import ChartOptions, Curve, Mark
+from linftui.tui.chart.series import Series
+from linftui.tui.live.run_curves import planned
+from linftui.tui.live.run_model import RunModel
 from linftui.tui.text import accuracy, loss, percent
 from linftui.tui.theme import ACTIVE
-from linftui.tui.widgets.chart import Chart
-from linftui.tui.widgets.curve import ChartOptions, Curve, Mark
 
 NAMES = ("accuracy", "loss", "p", "lam", "devices")  # in the order of the keys 1 to 5
 ROOMY = 110  # from so many columns on, curves have their full names

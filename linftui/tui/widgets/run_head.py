@@ -10,7 +10,7 @@ from linftui.rundir.certificates import Certificate
 from linftui.rundir.records import CertificateSummary
 from linftui.rundir.stopping import StopStages
 from linftui.text import clean, count, decimal, number, wilson
-from linftui.tui.run_model import RunModel
+from linftui.tui.live.run_model import RunModel
 from linftui.tui.text import accuracy, bar, clock, device_names, duration, loss, percent, time_of_day
 from linftui.tui.theme import state_look
 from linftui.tui.widgets.lines import Lines, spread, wrapped

@@ -11,9 +11,9 @@ from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from linftui.tui.columns import SORTABLE, Column, Machine, columns_for, fit, gap_for
-from linftui.tui.run_list import RunRow
+from linftui.tui.live.run_list import RunRow
 from linftui.tui.widgets.lines import line_strip
+from linftui.tui.widgets.run_columns import SORTABLE, Column, Machine, columns_for, fit, gap_for
 
 HEAD = 1  # lines above the rows, which do not scroll
 

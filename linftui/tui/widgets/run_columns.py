@@ -10,7 +10,7 @@ from textual.content import Content
 from linftui.devices import Gpu
 from linftui.rundir.store import RunSummary
 from linftui.text import age, clean, number
-from linftui.tui.run_list import RunRow
+from linftui.tui.live.run_list import RunRow
 from linftui.tui.text import accuracy, bar, brief, device_names, duration, loss, middle
 from linftui.tui.theme import STATES, state_look
 

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from rich.cells import cell_len
 
-from linftui.tui.trace import Trace
+from linftui.tui.chart.trace import Trace
 
 BLANK = ord(" ")
 Line = Literal["solid", "dashed", "dotted", "dash-dotted"]

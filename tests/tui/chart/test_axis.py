@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from linftui.tui.axis import Scale, compact, fit, labels, ticks, without_outliers
+from linftui.tui.chart.axis import Scale, compact, fit, labels, ticks, without_outliers
 
 SIZES = [10.0**k for k in range(-12, 13)]
 UNITS = {"k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}

@@ -13,10 +13,10 @@ from textual.message import Message
 from linftui.devices import DeviceMonitor
 from linftui.rundir.paths import RunPaths
 from linftui.rundir.store import RunStore
-from linftui.tui.facts import RunFacts, read_facts
-from linftui.tui.follower import RunFollower
-from linftui.tui.messages import FactsRead, MachineSampled, PollerFailed, RunGrew, RunsListed
-from linftui.tui.run_list import RunList, RunRow
+from linftui.tui.live.messages import FactsRead, MachineSampled, PollerFailed, RunGrew, RunsListed
+from linftui.tui.live.run_facts import RunFacts, read_facts
+from linftui.tui.live.run_follower import RunFollower
+from linftui.tui.live.run_list import RunList, RunRow
 
 FOLLOW_S = 0.5
 LIST_S = 1.0

@@ -3,9 +3,9 @@
 from textual.message import Message
 
 from linftui.devices import DeviceSnapshot
-from linftui.tui.facts import RunFacts
-from linftui.tui.follower import RunNews
-from linftui.tui.run_list import RunRow
+from linftui.tui.live.run_facts import RunFacts
+from linftui.tui.live.run_follower import RunNews
+from linftui.tui.live.run_list import RunRow
 
 
 class _Replaceable(Message):

@@ -15,9 +15,9 @@ from linftui.rundir.reader import CHUNK, LineFollower, read_record
 from linftui.rundir.records import DeviceRecord, EventRecord, ExitRecord, MetaRecord, Metric, decoder
 from linftui.rundir.stopping import StopStages, stop_stages
 from linftui.rundir.store import read_meta, read_recipe
-from linftui.tui.facts import checkpoint_steps
-from linftui.tui.log_tail import LogTail
-from linftui.tui.run_list import RunRow, cannot_look, look
+from linftui.tui.live.log_tail import LogTail
+from linftui.tui.live.run_facts import checkpoint_steps
+from linftui.tui.live.run_list import RunRow, cannot_look, look
 
 SLOWLY_S = 2.0  # how often what changes seldom is looked at
 CHECK_S = 0.1  # certificates are checked for so long at a time: large weights take seconds

@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from linftui.tui.axis import compact
-from linftui.tui.canvas import Line
-from linftui.tui.series import Series
+from linftui.tui.chart.axis import compact
+from linftui.tui.chart.canvas import Line
+from linftui.tui.chart.series import Series
 
 
 @dataclass(frozen=True)

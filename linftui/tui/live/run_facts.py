@@ -14,7 +14,7 @@ from linftui.rundir.paths import RunPaths
 from linftui.rundir.reader import complete_checkpoints, read_record
 from linftui.rundir.records import EventRecord, ExitRecord, MetaRecord, decoder
 from linftui.rundir.store import read_meta, read_recipe
-from linftui.tui.run_list import cannot_look
+from linftui.tui.live.run_list import cannot_look
 
 TAIL = 1 << 14
 EVENTS = 8  # so many of the last ones

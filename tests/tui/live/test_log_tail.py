@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from linftui.rundir.paths import RunPaths
-from linftui.tui import log_tail
-from linftui.tui.log_tail import LogTail
+from linftui.tui.live import log_tail
+from linftui.tui.live.log_tail import LogTail
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from linftui.recipe.schedule import PSchedule
 from linftui.recipe.schema import Recipe
 from linftui.rundir.records import DeviceRecord, EvalRecord, Gpu, Metric, TrainRecord
-from linftui.tui.series import Floats, Series
+from linftui.tui.chart.series import Floats, Series
 
 PLANNED_POINTS = 400
 GPUS_APART = 2  # with more of them, their mean and their extremes are drawn

@@ -11,9 +11,9 @@ from linftui.rundir.paths import RunPaths
 from linftui.rundir.reader import read_all
 from linftui.rundir.records import EvalRecord, EventRecord, ExitRecord
 from linftui.rundir.writer import write_record
-from linftui.tui import follower, journal
-from linftui.tui.follower import RunFollower
-from linftui.tui.run_model import RunModel
+from linftui.tui.live import run_follower, run_history
+from linftui.tui.live.run_follower import RunFollower
+from linftui.tui.live.run_model import RunModel
 
 
 class Reader:
@@ -38,7 +38,7 @@ def test_a_run_that_is_read_in_pieces_is_told_as_one_that_is_read_at_once(
 ) -> None:
     paths = RunPaths(runs / "tiny-run")
     at_once = Reader(paths).lines()
-    monkeypatch.setattr(follower, "CHUNK", 1000)  # events, which are fewer, are read long before the metrics
+    monkeypatch.setattr(run_follower, "CHUNK", 1000)  # events are fewer, and read long before the metrics
     assert Reader(paths).lines() == at_once
     assert at_once[0].endswith("started attempt 1 at step 0")
     *others, finished, log, ending = at_once
@@ -46,7 +46,7 @@ def test_a_run_that_is_read_in_pieces_is_told_as_one_that_is_read_at_once(
     assert ending[8:].startswith(" attempt 1 finished")
     times = [line[:8] for line in others]
     assert times == sorted(times) and sum(" test epoch " in line for line in others) == 3
-    monkeypatch.setattr(journal, "KEPT", 3)
+    monkeypatch.setattr(run_history, "KEPT", 3)
     assert Reader(paths).lines() == at_once[-5:]  # the newest are kept, not those that were read last
 
 
@@ -102,7 +102,7 @@ def test_a_run_that_goes_on_has_no_last_line(runs: Path) -> None:
 
 
 def test_a_long_log_does_not_push_out_what_else_happened(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(journal, "KEPT", 20)
+    monkeypatch.setattr(run_history, "KEPT", 20)
     paths = RunPaths(runs / "tiny-run")
     paths.rank_log(1, 0).write_text("noise\n" * 100)
     lines = Reader(paths).lines()

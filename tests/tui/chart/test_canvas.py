@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from linftui.tui.canvas import ASCII, BLOCK, BRAILLE, Area, Canvas, Line, Marker, plain, plain_ascii
-from linftui.tui.series import Floats, Series
-from linftui.tui.trace import Trace, trace
+from linftui.tui.chart.canvas import ASCII, BLOCK, BRAILLE, Area, Canvas, Line, Marker, plain, plain_ascii
+from linftui.tui.chart.series import Floats, Series
+from linftui.tui.chart.trace import Trace, trace
 
 MARKERS = {"braille": BRAILLE, "block": BLOCK, "ascii": ASCII}
 

@@ -13,8 +13,8 @@ from linftui.rundir.paths import RunPaths
 from linftui.rundir.records import ExitRecord
 from linftui.rundir.store import RunStore
 from linftui.rundir.writer import write_record
-from linftui.tui import run_list
-from linftui.tui.run_list import RunList, RunRow
+from linftui.tui.live import run_list
+from linftui.tui.live.run_list import RunList, RunRow
 
 
 @pytest.fixture

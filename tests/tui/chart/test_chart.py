@@ -15,10 +15,10 @@ from textual.pilot import Pilot
 from textual.strip import Strip
 
 from linftui.bench.charts import redraw_times
-from linftui.tui import palette
-from linftui.tui.series import Series
-from linftui.tui.widgets.chart import Chart
-from linftui.tui.widgets.curve import ChartOptions, Curve
+from linftui.tui.chart import palette
+from linftui.tui.chart.chart import Chart
+from linftui.tui.chart.curve import ChartOptions, Curve
+from linftui.tui.chart.series import Series
 
 XS = np.linspace(0.0, 100.0, 501)
 

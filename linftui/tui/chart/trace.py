@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from linftui.tui.series import Columns, Floats
+from linftui.tui.chart.series import Columns, Floats
 
 Ints = npt.NDArray[np.int64]
 FAR = 1 << 30

@@ -12,9 +12,9 @@ from person import append
 from linftui.rundir.paths import RunPaths
 from linftui.rundir.reader import read_all
 from linftui.rundir.store import RunStore
-from linftui.tui import follower, poller
-from linftui.tui.messages import FactsRead, MachineSampled, PollerFailed, RunGrew, RunsListed
-from linftui.tui.poller import Poller
+from linftui.tui.live import poller, run_follower
+from linftui.tui.live.messages import FactsRead, MachineSampled, PollerFailed, RunGrew, RunsListed
+from linftui.tui.live.poller import Poller
 
 M = TypeVar("M")
 Posted = queue.Queue[Any]
@@ -55,7 +55,7 @@ def test_it_tells_of_runs_machine_and_facts(reading: Poller, posted: Posted, run
 def test_the_open_run_is_told_in_bites_that_wait_to_be_taken(
     reading: Poller, posted: Posted, runs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(follower, "CHUNK", 1000)
+    monkeypatch.setattr(run_follower, "CHUNK", 1000)
     monkeypatch.setattr(poller, "FOLLOW_S", 0.05)
     paths = RunPaths(runs / "tiny-run")
     expected = read_all(paths)
@@ -91,7 +91,7 @@ def test_an_error_that_nobody_foresaw_is_told(
     def fail(*_: object) -> None:
         raise ZeroDivisionError("a bug")
 
-    monkeypatch.setattr("linftui.tui.run_list.look", fail)
+    monkeypatch.setattr("linftui.tui.live.run_list.look", fail)
     thread = Poller(RunStore(runs), posted.put)
     thread.start()
     assert isinstance(told(posted, PollerFailed).error, ZeroDivisionError)

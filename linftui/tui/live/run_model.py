@@ -10,9 +10,9 @@ from linftui.recipe.schedule import PSchedule
 from linftui.rundir.ending import why_it_ended
 from linftui.rundir.paths import RunPaths
 from linftui.rundir.records import EvalRecord, EventRecord, TrainRecord
-from linftui.tui.curves import RunCurves
-from linftui.tui.follower import RunNews, Standing
-from linftui.tui.journal import Journal, ending_line
+from linftui.tui.live.run_curves import RunCurves
+from linftui.tui.live.run_follower import RunNews, Standing
+from linftui.tui.live.run_history import Journal, ending_line
 from linftui.tui.theme import ACTIVE
 
 

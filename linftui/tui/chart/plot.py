@@ -6,12 +6,12 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from linftui.tui.axis import Floats, Scale, compact, fit, labels, ticks, without_outliers
-from linftui.tui.canvas import ASCII, Area, Canvas, Line, Marker, plain, plain_ascii
-from linftui.tui.series import Columns, Series
-from linftui.tui.trace import FAR, trace
-from linftui.tui.widgets.curve import ChartOptions, Curve
-from linftui.tui.widgets.legend import GAP, Legend, lay_out, shortened
+from linftui.tui.chart.axis import Floats, Scale, compact, fit, labels, ticks, without_outliers
+from linftui.tui.chart.canvas import ASCII, Area, Canvas, Line, Marker, plain, plain_ascii
+from linftui.tui.chart.curve import ChartOptions, Curve
+from linftui.tui.chart.legend import GAP, Legend, lay_out, shortened
+from linftui.tui.chart.series import Columns, Series
+from linftui.tui.chart.trace import FAR, trace
 
 NO_DATA, NO_DATA_YET = "no data", "no data yet"
 NOTHING_HERE = "nothing here, 0 resets the view"

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from linftui.tui.widgets.curve import Curve
+from linftui.tui.chart.curve import Curve
 
 # From roomy to tight: the longest name, and whether notes are written out and values shown.
 _FORMS = (

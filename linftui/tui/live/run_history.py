@@ -7,7 +7,7 @@ from textual.content import Content
 
 from linftui.rundir.records import EvalRecord, EventRecord
 from linftui.text import clean
-from linftui.tui.follower import RunNews, Standing
+from linftui.tui.live.run_follower import RunNews, Standing
 from linftui.tui.text import accuracy, time_of_day
 from linftui.tui.theme import state_look
 

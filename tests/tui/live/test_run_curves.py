@@ -9,7 +9,7 @@ from msgspec import structs
 from linftui.recipe.load import parse_recipe
 from linftui.recipe.schedule import PSchedule
 from linftui.rundir.records import DeviceRecord, EvalRecord, Gpu, TrainRecord
-from linftui.tui.curves import RunCurves, device_shares, planned
+from linftui.tui.live.run_curves import RunCurves, device_shares, planned
 
 TRAIN = TrainRecord(
     attempt=1, step=10, epoch=1.0, time=100.0, loss=0.5, accuracy=0.6, certified_at_p=0.4,

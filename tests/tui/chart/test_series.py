@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from linftui.tui.series import BLOCK, Series
+from linftui.tui.chart.series import BLOCK, Series
 
 ODD = np.array([np.nan, np.inf, -np.inf, 0.0])
 

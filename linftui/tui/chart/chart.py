@@ -14,9 +14,9 @@ from textual.message import Message
 from textual.strip import Strip
 from textual.widget import Widget
 
-from linftui.tui.canvas import ASCII, BLOCK, BRAILLE, Canvas
-from linftui.tui.widgets.curve import ChartOptions, Curve
-from linftui.tui.widgets.plot import Inks, Model, Plot, View, draw
+from linftui.tui.chart.canvas import ASCII, BLOCK, BRAILLE, Canvas
+from linftui.tui.chart.curve import ChartOptions, Curve
+from linftui.tui.chart.plot import Inks, Model, Plot, View, draw
 
 MARKERS = {"braille": BRAILLE, "block": BLOCK, "ascii": ASCII}
 MarkerName = Literal["braille", "block", "ascii"]

@@ -6,11 +6,11 @@ import math
 import numpy as np
 import pytest
 
-from linftui.tui import palette
-from linftui.tui.canvas import ASCII, BLOCK, BRAILLE, Area, Marker
-from linftui.tui.series import Series
-from linftui.tui.widgets.curve import ChartOptions, Curve, Mark
-from linftui.tui.widgets.plot import Inks, Model, Plot, View, draw
+from linftui.tui.chart import palette
+from linftui.tui.chart.canvas import ASCII, BLOCK, BRAILLE, Area, Marker
+from linftui.tui.chart.curve import ChartOptions, Curve, Mark
+from linftui.tui.chart.plot import Inks, Model, Plot, View, draw
+from linftui.tui.chart.series import Series
 
 MARKERS = (BRAILLE, BLOCK, ASCII)
 

@@ -18,9 +18,9 @@ from linftui.rundir.paths import CertifyLogPaths, RunPaths
 from linftui.rundir.reader import read_all, read_record
 from linftui.rundir.records import CertifyTask, ErrorRecord, MemberRecord, MetaRecord
 from linftui.rundir.writer import write_record
-from linftui.tui import facts, follower
-from linftui.tui.facts import read_facts
-from linftui.tui.follower import RunFollower, Standing
+from linftui.tui.live import run_facts, run_follower
+from linftui.tui.live.run_facts import read_facts
+from linftui.tui.live.run_follower import RunFollower, Standing
 from linftui.tui.widgets.run_head import certificate_lines
 
 
@@ -67,8 +67,8 @@ def test_a_run_that_cannot_be_looked_at_is_a_problem_and_no_end(
     runs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     paths = RunPaths(runs / "tiny-run")
-    monkeypatch.setattr(follower, "certifications", fail)
-    monkeypatch.setattr(facts, "complete_checkpoints", fail)
+    monkeypatch.setattr(run_follower, "certifications", fail)
+    monkeypatch.setattr(run_facts, "complete_checkpoints", fail)
     news = RunFollower(paths).poll()
     assert news is not None and news.metrics
     assert news.standing.problem == read_facts(paths).problem
@@ -163,7 +163,7 @@ def test_large_weights_are_checked_poll_by_poll(
 ) -> None:
     paths = RunPaths(certified_runs / "tiny-run")
     monkeypatch.setattr(certificates, "PIECE", 512)
-    monkeypatch.setattr(follower, "CHECK_S", 0.0)
+    monkeypatch.setattr(run_follower, "CHECK_S", 0.0)
     following, seen = RunFollower(paths), set[str]()
     for _ in range(1000):
         following.poll()
