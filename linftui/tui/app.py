@@ -14,6 +14,7 @@ from textual import on
 from textual.app import SystemCommand
 from textual.binding import Binding, BindingType
 from textual.events import Event, Key
+from textual.message import Message
 from textual.notifications import Notify
 from textual.screen import Screen
 from textual.widgets import Input
@@ -27,7 +28,14 @@ from linftui.text import clean
 from linftui.tui import operations
 from linftui.tui.background import BackgroundApp
 from linftui.tui.bindings import BY_NAME, Command, commands_of
-from linftui.tui.live.messages import FactsRead, MachineSampled, PollerFailed, RunGrew, RunsListed
+from linftui.tui.live.messages import (
+    FactsRead,
+    MachineSampled,
+    PollerFailed,
+    PollerMessage,
+    RunGrew,
+    RunsListed,
+)
 from linftui.tui.live.poller import Poller
 from linftui.tui.live.run_facts import RunFacts
 from linftui.tui.live.run_list import RunRow
@@ -41,6 +49,20 @@ from linftui.tui.theme import THEME
 
 LOOK_AT_TERMINAL_S = 2.0  # whether it is still there
 TOASTS = 2  # so many at once: more would hide a small terminal
+
+
+class Learned(Message):
+    """What the poller found, on its way to the app's own thread."""
+
+    def __init__(self, message: PollerMessage) -> None:
+        super().__init__()
+        self.message = message
+
+    def can_replace(self, message: Message) -> bool:
+        """In a flood only the newest of a kind counts, but for records, which are told once."""
+        if not isinstance(message, Learned) or isinstance(self.message, RunGrew):
+            return False
+        return type(message.message) is type(self.message)
 
 
 class Dashboard(BackgroundApp):
@@ -66,7 +88,7 @@ class Dashboard(BackgroundApp):
         self.complete = False
         self.facts: RunFacts | None = None
         self.machine: DeviceSnapshot | None = None
-        self.poller = Poller(store, self.post_safely)
+        self.poller = Poller(store, lambda message: self.post_safely(Learned(message)))
         self._first = first
         self.register_theme(THEME)
         self.theme = THEME.name
@@ -109,33 +131,27 @@ class Dashboard(BackgroundApp):
 
     # What the poller found
 
-    @on(RunsListed)
-    def _runs_listed(self, message: RunsListed) -> None:
-        self.rows, self.complete = message.rows, message.complete
-        for screen in self.in_sight():
-            screen.runs_changed()
-
-    @on(FactsRead)
-    def _facts_read(self, message: FactsRead) -> None:
-        self.facts = message.facts
-        for screen in self.in_sight():
-            screen.facts_changed()
-
-    @on(MachineSampled)
-    def _machine_sampled(self, message: MachineSampled) -> None:
-        self.machine = message.machine
-        for screen in self.in_sight():
-            screen.machine_changed()
-
-    @on(RunGrew)
-    def _run_grew(self, message: RunGrew) -> None:
-        for screen in self.listeners:  # all of them: records are told once
-            screen.run_grew(message.news)
-        self.poller.take_more()
-
-    @on(PollerFailed)
-    def _poller_failed(self, message: PollerFailed) -> None:
-        raise message.error
+    @on(Learned)
+    def _learned(self, learned: Learned) -> None:
+        match learned.message:
+            case RunsListed(rows, complete):
+                self.rows, self.complete = rows, complete
+                for screen in self.in_sight():
+                    screen.runs_changed()
+            case FactsRead(facts):
+                self.facts = facts
+                for screen in self.in_sight():
+                    screen.facts_changed()
+            case MachineSampled(machine):
+                self.machine = machine
+                for screen in self.in_sight():
+                    screen.machine_changed()
+            case RunGrew(following, news):
+                for screen in self.listeners:  # all of them: records are told once
+                    screen.run_grew(following, news)
+                following.take_more()
+            case PollerFailed(error):
+                raise error
 
     # What is done in the background
 

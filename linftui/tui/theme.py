@@ -53,8 +53,6 @@ STATES: dict[str, tuple[str, str]] = {
     "gone": ("!", "$error"),  # of a run that was open when its directory was removed
 }
 
-ACTIVE = frozenset({"pending", "starting", "running", "stopping"})
-
 
 def state_look(state: str | None) -> tuple[str, str, str]:
     """The glyph, the word and the colour of a run's state; None is a damaged run."""

@@ -1,55 +1,49 @@
-"""What the poller tells the app: small messages, of which a newer one replaces an older in a flood."""
+"""What the poller says: frozen values, for whoever listens to wrap as it needs them."""
 
-from textual.message import Message
+from dataclasses import dataclass
 
 from linftui.devices import DeviceSnapshot
+from linftui.tui.live.following import Following
 from linftui.tui.live.run_facts import RunFacts
 from linftui.tui.live.run_follower import RunNews
 from linftui.tui.live.run_list import RunRow
 
 
-class _Replaceable(Message):
-    """Tells all there is to know, so that only the newest of its kind counts."""
-
-    def can_replace(self, message: Message) -> bool:
-        return type(message) is type(self)
-
-
-class RunsListed(_Replaceable):
+@dataclass(frozen=True)
+class RunsListed:
     """The runs as they are known now; `complete` once each was looked at."""
 
-    def __init__(self, rows: tuple[RunRow, ...], complete: bool) -> None:
-        super().__init__()
-        self.rows, self.complete = rows, complete
+    rows: tuple[RunRow, ...]
+    complete: bool
 
 
-class FactsRead(_Replaceable):
-    """What is worth knowing of the run under the cursor."""
+@dataclass(frozen=True)
+class FactsRead:
+    """What is worth knowing of the selected run."""
 
-    def __init__(self, facts: RunFacts) -> None:
-        super().__init__()
-        self.facts = facts
+    facts: RunFacts
 
 
-class MachineSampled(_Replaceable):
+@dataclass(frozen=True)
+class MachineSampled:
     """The machine's devices now."""
 
-    def __init__(self, machine: DeviceSnapshot) -> None:
-        super().__init__()
-        self.machine = machine
+    machine: DeviceSnapshot
 
 
-class RunGrew(Message):
-    """What is new of the open run. Not replaceable: the records in it are told once."""
+@dataclass(frozen=True)
+class RunGrew:
+    """What is new of a run that is followed. The records in it are told once: no later one replaces it."""
 
-    def __init__(self, news: RunNews) -> None:
-        super().__init__()
-        self.news = news
+    following: Following
+    news: RunNews
 
 
-class PollerFailed(Message):
-    """The reading thread met an error that nobody foresaw; there is nothing to show any more."""
+@dataclass(frozen=True)
+class PollerFailed:
+    """The reading thread met an error that nobody foresaw; nothing more will come."""
 
-    def __init__(self, error: Exception) -> None:
-        super().__init__()
-        self.error = error
+    error: Exception
+
+
+PollerMessage = RunsListed | FactsRead | MachineSampled | RunGrew | PollerFailed

@@ -1,21 +1,27 @@
-"""The one thread that reads: it lists the runs, follows the open one, and looks at the machine.
+"""The one thread that reads: it lists the runs, follows those that are open, and looks at the machine.
 
-What it learns it posts to the app as messages, at most twice a second each, which is also what bounds how
-often the screen is repainted. A key that opens something wakes it, so that nobody waits for its rhythm.
+What it learns it posts as messages, at most twice a second each, which is also what bounds how often a screen
+is repainted. Opening something wakes it, so that nobody waits for its rhythm.
 """
 
+import math
 import threading
 import time
 from collections.abc import Callable
 
-from textual.message import Message
-
 from linftui.devices import DeviceMonitor
 from linftui.rundir.paths import RunPaths
 from linftui.rundir.store import RunStore
-from linftui.tui.live.messages import FactsRead, MachineSampled, PollerFailed, RunGrew, RunsListed
+from linftui.tui.live.following import Following
+from linftui.tui.live.messages import (
+    FactsRead,
+    MachineSampled,
+    PollerFailed,
+    PollerMessage,
+    RunGrew,
+    RunsListed,
+)
 from linftui.tui.live.run_facts import RunFacts, read_facts
-from linftui.tui.live.run_follower import RunFollower
 from linftui.tui.live.run_list import RunList, RunRow
 
 FOLLOW_S = 0.5
@@ -32,17 +38,16 @@ class Poller(threading.Thread):
 
     Args:
         store: the folder of runs.
-        post: called in this thread with each message; false once nobody listens any more.
+        post: called in this thread with each message.
     """
 
-    def __init__(self, store: RunStore, post: Callable[[Message], object]) -> None:
+    def __init__(self, store: RunStore, post: Callable[[PollerMessage], object]) -> None:
         super().__init__(name="linftui-poller", daemon=True)
         self._post = post
         self._runs = RunList(store)
         self._listed: tuple[tuple[RunRow, ...], bool] = ((), False)
         self._listed_at = 0.0
-        self._follower: RunFollower | None = None
-        self._openings = 0
+        self._followings: list[Following] = []
         self._selected: RunPaths | None = None
         self._facts: RunFacts | None = None
         self._monitor = DeviceMonitor()
@@ -50,17 +55,20 @@ class Poller(threading.Thread):
             self._list: 0.0, self._follow: 0.0, self._read_facts: 0.0, self._sample: 0.0,
         }  # fmt: skip
         self._wake = threading.Event()
-        self._taken = threading.Event()  # the app has taken the last news of the open run
-        self._taken.set()
         self._anything_may_have_changed = False
         self._asked_to_stop = False
 
-    def open(self, paths: RunPaths | None) -> int:
-        """Follows this run, from its beginning; None: none. Returns the number that its news will bear."""
-        self._openings += 1
-        self._follower = RunFollower(paths, self._openings) if paths else None
+    def follow(self, paths: RunPaths) -> Following:
+        """Follows a run from its beginning, beside those that are followed already, until that is closed."""
+        following = Following(paths)
+        self._followings.append(following)
         self._wake.set()
-        return self._openings
+        return following
+
+    @property
+    def followed(self) -> tuple[Following, ...]:
+        """What is followed now."""
+        return tuple(following for following in self._followings if not following.closed)
 
     def select(self, paths: RunPaths | None) -> None:
         """Reads what is worth knowing of this run; None: of none."""
@@ -71,10 +79,6 @@ class Poller(threading.Thread):
         """Looks at everything now: a person has just done something to a run."""
         self._anything_may_have_changed = True
         self._wake.set()
-
-    def take_more(self) -> None:
-        """The last news of the open run were taken: more may come."""
-        self._taken.set()
 
     def stop(self) -> None:
         """Ends the thread; returns once it has ended, or after two seconds."""
@@ -101,6 +105,8 @@ class Poller(threading.Thread):
 
     def _hurry(self) -> None:
         self._due.update({self._follow: 0.0, self._read_facts: 0.0})
+        for following in self._followings:
+            following.due = 0.0
         if self._anything_may_have_changed:
             self._anything_may_have_changed = False
             self._runs.look_closely()
@@ -117,15 +123,21 @@ class Poller(threading.Thread):
         return LIST_S if through else 0.0
 
     def _follow(self) -> float:
-        follower = self._follower  # another may be put in its place at any moment
-        if follower is None:
-            return FOLLOW_S
-        if not self._taken.wait(TAKING_S):  # more would only wait in a queue, and keys behind it
+        for following in list(self._followings):  # others may join at any moment
+            if following.closed:
+                self._followings.remove(following)
+            elif time.monotonic() >= following.due:
+                following.due = time.monotonic() + self._poll(following)
+        soonest = min((following.due for following in self._followings), default=math.inf)
+        return min(max(0.0, soonest - time.monotonic()), FOLLOW_S)
+
+    def _poll(self, following: Following) -> float:
+        try:
+            news = following.poll(TAKING_S)
+        except TimeoutError:
             return 0.0
-        news = follower.poll()
         if news is not None:
-            self._taken.clear()
-            self._post(RunGrew(news))
+            self._post(RunGrew(following, news))
         return 0.0 if news is not None and news.behind else FOLLOW_S
 
     def _read_facts(self) -> float:

@@ -46,7 +46,6 @@ class RunNews:
     """What came since the news before, and how things stand now."""
 
     paths: RunPaths
-    opening: int  # which following of the run tells this: a run may be left and opened again
     standing: Standing
     first: bool = False  # told from the beginning: whatever was told before counts no longer
     metrics: list[Metric] = field(default_factory=list)
@@ -66,8 +65,8 @@ class RunFollower:
     A run that was removed and made again under the same name is read from its beginning too.
     """
 
-    def __init__(self, paths: RunPaths, opening: int = 1) -> None:
-        self.paths, self._opening = paths, opening
+    def __init__(self, paths: RunPaths) -> None:
+        self.paths = paths
         self._begin()
 
     def _begin(self) -> None:
@@ -107,7 +106,7 @@ class RunFollower:
         attempt = self._standing.row.summary.attempt
         log = self._log.poll(attempt) if attempt is not None else []
         news = RunNews(
-            self.paths, self._opening, self._standing, before is None, metrics, events, devices, log,
+            self.paths, self._standing, before is None, metrics, events, devices, log,
             self._log.written, behind,
         )  # fmt: skip
         return news if news or before != self._standing else None

@@ -16,12 +16,14 @@ from linftui.rundir.pace import Pace, read_pace
 from linftui.rundir.paths import RunPaths
 from linftui.rundir.reader import read_record
 from linftui.rundir.records import StateRecord
+from linftui.rundir.state import GOING_ON
 from linftui.rundir.store import RunStore, RunSummary, summarise
-from linftui.tui.theme import ACTIVE
 
 THOROUGH_ROUNDS = 4  # every so many rounds the files of runs that have ended are looked at too
 SETTLED_S = 2.0  # a file touched less long ago may change again within the same tick of its clock
 WATCHED = ("meta.json", "state.json", "exit.json", "metrics.jsonl", "control")
+
+ACTIVE = frozenset({"pending", *GOING_ON})  # states in which processes of a run may be, or may come, to life
 
 Signature = tuple[tuple[int, int], ...]
 

@@ -4,16 +4,14 @@ import math
 from collections import deque
 from collections.abc import Iterable
 
-from textual.content import Content
-
 from linftui.recipe.schedule import PSchedule
 from linftui.rundir.ending import why_it_ended
 from linftui.rundir.paths import RunPaths
 from linftui.rundir.records import EvalRecord, EventRecord, TrainRecord
 from linftui.tui.live.run_curves import RunCurves
 from linftui.tui.live.run_follower import RunNews, Standing
-from linftui.tui.live.run_history import Journal, ending_line
-from linftui.tui.theme import ACTIVE
+from linftui.tui.live.run_history import RunHistory
+from linftui.tui.live.run_list import ACTIVE
 
 
 class RunModel:
@@ -26,7 +24,7 @@ class RunModel:
         self.train: TrainRecord | None = None
         self.evaluation: EvalRecord | None = None  # the newest of the test set with running means
         self.events: deque[EventRecord] = deque(maxlen=2000)
-        self._journal = Journal()
+        self.history = RunHistory()
         self._spans: dict[int, tuple[float, float]] = {}  # first and last word of each attempt
 
     def add(self, news: RunNews) -> None:
@@ -34,7 +32,7 @@ class RunModel:
         self.standing = news.standing
         self.curves.add(news.metrics, news.devices)
         self.events += news.events
-        self._journal.add(news)
+        self.history.add(news)
         for record in news.metrics:
             if record.attempt < self.curves.attempt:
                 continue
@@ -70,12 +68,15 @@ class RunModel:
             return ""
         return why_it_ended(self.state, self.standing.row.summary.attempt, self.standing.ended, self.events)
 
-    def lines(self) -> list[Content]:
-        """What happened so far, in order of time; of a run that has ended the last line says how."""
-        lines = self._journal.lines()
-        if self.standing is not None and self.state not in (None, "gone", *ACTIVE):
-            lines.append(ending_line(self.standing, self.reason or self.standing.row.summary.caution))
-        return lines
+    @property
+    def has_ended(self) -> bool:
+        """Whether its latest attempt is over, as far as anybody knows."""
+        return self.state not in (None, "gone", *ACTIVE)
+
+    @property
+    def ending(self) -> str:
+        """What there is to say of its end: why it ended, or what to be careful about."""
+        return self.reason or (self.standing.row.summary.caution if self.standing else "")
 
     @property
     def epochs(self) -> int | None:

@@ -5,10 +5,11 @@ from typing import TYPE_CHECKING, cast
 from textual.screen import Screen
 
 from linftui.tui.bindings import Command, commands_of
+from linftui.tui.live.following import Following
+from linftui.tui.live.run_follower import RunNews
 
 if TYPE_CHECKING:
     from linftui.tui.app import Dashboard
-    from linftui.tui.live.run_follower import RunNews
 
 
 class Listener(Screen[None]):
@@ -28,8 +29,8 @@ class Listener(Screen[None]):
     def machine_changed(self) -> None:
         """The devices were looked at."""
 
-    def run_grew(self, news: "RunNews") -> None:
-        """The open run has grown, or stands otherwise."""
+    def run_grew(self, following: Following, news: RunNews) -> None:
+        """A run that is followed has grown, or stands otherwise."""
 
     def status_changed(self) -> None:
         """Something that is done in the background said how far it is."""

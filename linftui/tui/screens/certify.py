@@ -14,6 +14,7 @@ from linftui.recipe.schema import format_fraction
 from linftui.rundir.paths import RunPaths
 from linftui.text import clean
 from linftui.tui import operations
+from linftui.tui.live.following import Following
 from linftui.tui.live.run_follower import RunNews, Standing
 from linftui.tui.screens.form import FormScreen, form_words
 from linftui.tui.screens.modal import keys_line
@@ -84,7 +85,7 @@ class CertifyScreen(ModalScreen[None], FormScreen):
         if self._standing is not None:
             self._show(self._standing)
 
-    def run_grew(self, news: RunNews) -> None:
+    def run_grew(self, following: Following, news: RunNews) -> None:
         """Tells how the certification goes."""
         if news.paths == self._paths:
             self._show(news.standing)

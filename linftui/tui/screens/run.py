@@ -9,11 +9,13 @@ from linftui.rundir.paths import RunPaths
 from linftui.text import clean
 from linftui.tui.bindings import Command, textual_bindings
 from linftui.tui.chart.chart import Chart
+from linftui.tui.live.following import Following
 from linftui.tui.live.run_follower import RunNews
 from linftui.tui.live.run_list import RunRow
 from linftui.tui.live.run_model import RunModel
 from linftui.tui.screens.base import CommandScreen
 from linftui.tui.screens.text import TextScreen
+from linftui.tui.widgets.history_lines import history_lines
 from linftui.tui.widgets.key_bar import KeyBar
 from linftui.tui.widgets.log_pane import LogPane
 from linftui.tui.widgets.run_charts import RunCharts
@@ -41,24 +43,20 @@ class RunScreen(CommandScreen):
         self.model = RunModel(paths)
         self._log: TextScreen | None = None
         self._drawn = 0.0
-        self._opening = 0
+        self._following: Following | None = None
 
     def compose(self) -> ComposeResult:
         """The parts, from top to bottom."""
         yield TopLine(self.dashboard.store.root, id="top")
         yield RunHead(self.model, id="head")
         yield RunCharts(self.model, id="charts")
-        yield LogPane(id="log")
+        yield LogPane(self.model, id="log")
         yield KeyBar(id="keys")
 
     def on_mount(self) -> None:
         """Has the run followed."""
-        self.follow()
+        self._following = self.dashboard.poller.follow(self.paths)
         self.set_interval(1.0, self._tick)
-
-    def follow(self) -> None:
-        """Has the run followed from its beginning, in place of any other; what is shown stays until then."""
-        self._opening = self.dashboard.poller.open(self.paths)
 
     def on_screen_resume(self) -> None:
         """Shows what became known meanwhile."""
@@ -66,12 +64,9 @@ class RunScreen(CommandScreen):
         self._draw()
 
     def on_unmount(self) -> None:
-        """Nobody looks at the run any more, but perhaps at another one that was opened before it."""
-        others = (screen for screen in self.dashboard.listeners if isinstance(screen, RunScreen))
-        if (topmost := next(others, None)) is not None:
-            topmost.follow()
-        else:
-            self.dashboard.poller.open(None)
+        """Nobody looks at the run any more."""
+        if self._following is not None:
+            self._following.close()
 
     def on_resize(self, event: Resize) -> None:
         """What there is no room for is left out, the least telling first."""
@@ -87,9 +82,9 @@ class RunScreen(CommandScreen):
         """The run at a glance, once it was read."""
         return self.model.standing.row if self.model.standing else None
 
-    def run_grew(self, news: RunNews) -> None:
+    def run_grew(self, following: Following, news: RunNews) -> None:
         """Takes what is new, and draws it; while much comes at once, not all of it."""
-        if news.opening != self._opening:
+        if following is not self._following:
             return
         if news.first:
             self._begin()
@@ -99,20 +94,21 @@ class RunScreen(CommandScreen):
             return
         self._drawn = now
         if self._log is not None:
-            self._log.show(self.model.lines())
+            self._log.show(history_lines(self.model))
         if self in self.dashboard.in_sight():
             self._draw()
 
     def _begin(self) -> None:
-        """The run is told from its beginning: followed again, or another one of the same name."""
+        """The run is told from its beginning: perhaps another one was made under its name."""
         self.model = RunModel(self.paths)
         self.query_one(RunHead).begin(self.model)
         self.query_one(RunCharts).begin(self.model)
+        self.query_one(LogPane).begin(self.model)
 
     def _draw(self) -> None:
         self._draw_head()
         self.query_one(RunCharts).redraw()
-        self.query_one(LogPane).show(self.model.lines())
+        self.query_one(LogPane).redraw()
         self.query_one(KeyBar).redraw()
 
     def runs_changed(self) -> None:
@@ -195,7 +191,7 @@ class RunScreen(CommandScreen):
 
     def do_logs(self) -> None:
         """Shows what happened so far over the whole screen, and what goes on to happen."""
-        self._log = TextScreen(self.paths.id, "log", self.model.lines(), follow=True)
+        self._log = TextScreen(self.paths.id, "log", history_lines(self.model), follow=True)
         self.app.push_screen(self._log, self._log_closed)
 
     def _log_closed(self, _: None) -> None:

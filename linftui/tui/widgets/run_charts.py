@@ -13,9 +13,9 @@ from linftui.tui.chart.chart import Chart
 from linftui.tui.chart.curve import ChartOptions, Curve, Mark
 from linftui.tui.chart.series import Series
 from linftui.tui.live.run_curves import planned
+from linftui.tui.live.run_list import ACTIVE
 from linftui.tui.live.run_model import RunModel
 from linftui.tui.text import accuracy, loss, percent
-from linftui.tui.theme import ACTIVE
 
 NAMES = ("accuracy", "loss", "p", "lam", "devices")  # in the order of the keys 1 to 5
 ROOMY = 110  # from so many columns on, curves have their full names

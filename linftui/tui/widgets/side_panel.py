@@ -8,10 +8,10 @@ from linftui.recipe.schema import format_fraction
 from linftui.rundir.ending import why_it_ended
 from linftui.text import age, clean, count, number
 from linftui.tui.live.run_facts import RunFacts
-from linftui.tui.live.run_history import event_line
 from linftui.tui.live.run_list import RunRow
 from linftui.tui.text import accuracy, loss
 from linftui.tui.theme import state_look
+from linftui.tui.widgets.history_lines import event_line
 from linftui.tui.widgets.lines import Lines, wrapped
 
 LABEL = 11

@@ -14,6 +14,7 @@ from linftui.rundir.writer import write_record
 from linftui.tui.live import run_follower, run_history
 from linftui.tui.live.run_follower import RunFollower
 from linftui.tui.live.run_model import RunModel
+from linftui.tui.widgets.history_lines import entry_line, history_lines
 
 
 class Reader:
@@ -26,7 +27,7 @@ class Reader:
         """All that is told by now."""
         while (news := self._following.poll()) is not None:
             self.model.add(news)
-        return [line.plain for line in self.model.lines()]
+        return [line.plain for line in history_lines(self.model)]
 
 
 def event(name: str, moment: float, message: str = "", attempt: int = 1) -> EventRecord:
@@ -118,3 +119,12 @@ def test_a_number_that_is_no_moment_puts_nothing_else_out_of_order(runs: Path, m
     before = Reader(paths).lines()
     append(paths.events, event("warning", moment, "strange"))
     assert Reader(paths).lines() == ["--:--:-- warning strange", *before]
+
+
+def test_the_last_lines_are_the_end_of_all_of_them_and_are_made_once(runs: Path) -> None:
+    reader = Reader(RunPaths(runs / "tiny-run"))
+    lines = reader.lines()
+    for last in (1, 2, len(lines), len(lines) + 5):
+        assert [line.plain for line in history_lines(reader.model, last)] == lines[-last:]
+    entry = reader.model.history.entries()[0]
+    assert entry_line(entry) is entry_line(entry)
