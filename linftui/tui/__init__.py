@@ -1,8 +1,8 @@
 """The dashboard: screens over run directories, and the keys that launch, stop, resume and certify.
 
 One thread reads (`live`); the app hands what it posts to the screens, whose widgets draw what they were given
-and read no files; curves are drawn by `chart`. What a key does to a run goes through `operations`, in a thread
-of its own, to the launch package. Nothing here imports torch, and `live` does not even import Textual.
+and read no files; curves are drawn by `chart`. What a key does to a run goes through `operations`, in a
+thread of its own, to the launch package. Nothing here imports torch, and `live` not even Textual.
 """
 
 import os

@@ -50,7 +50,7 @@ class RunScreen(CommandScreen):
         yield TopLine(self.dashboard.store.root, id="top")
         yield RunHead(self.model, id="head")
         yield RunCharts(self.model, id="charts")
-        yield LogPane(self.model, id="log")
+        yield LogPane(id="log")
         yield KeyBar(id="keys")
 
     def on_mount(self) -> None:
@@ -103,12 +103,11 @@ class RunScreen(CommandScreen):
         self.model = RunModel(self.paths)
         self.query_one(RunHead).begin(self.model)
         self.query_one(RunCharts).begin(self.model)
-        self.query_one(LogPane).begin(self.model)
 
     def _draw(self) -> None:
         self._draw_head()
         self.query_one(RunCharts).redraw()
-        self.query_one(LogPane).redraw()
+        self.query_one(LogPane).show(history_lines(self.model, last=self.size.height))
         self.query_one(KeyBar).redraw()
 
     def runs_changed(self) -> None:

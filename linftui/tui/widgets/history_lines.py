@@ -24,12 +24,11 @@ EVENT_STYLES = {
 
 
 def history_lines(model: RunModel, last: int | None = None) -> list[Content]:
-    """The lines of a run in order of time; only the `last` so many where that is given, which must be > 0."""
+    """The lines of a run in order of time: all of them, or only the `last` so many, at least one."""
     ending = [ending_line(model.standing, model.ending)] if model.standing and model.has_ended else []
     entries = model.history.entries()
     if last is not None:
-        first = len(entries) + len(ending) - last
-        entries = entries[max(first, 0) :]
+        entries = entries[max(len(entries) + len(ending) - last, 0) :]
     return [*map(entry_line, entries), *ending]
 
 

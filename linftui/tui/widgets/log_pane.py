@@ -1,9 +1,9 @@
 """The last lines of what happened in a run."""
 
+from collections.abc import Sequence
+
 from textual.content import Content
 
-from linftui.tui.live.run_model import RunModel
-from linftui.tui.widgets.history_lines import history_lines
 from linftui.tui.widgets.lines import Lines
 
 
@@ -12,14 +12,15 @@ class LogPane(Lines):
 
     DEFAULT_CSS = "LogPane { height: 4; }"
 
-    def __init__(self, model: RunModel, *, id: str | None = None) -> None:
+    def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
-        self._model = model
+        self._history: Sequence[Content] = ()
 
-    def begin(self, model: RunModel) -> None:
-        """Shows another model from the next drawing on."""
-        self._model = model
+    def show(self, lines: Sequence[Content]) -> None:
+        """Takes the lines, the newest last."""
+        self._history = lines
+        self.redraw()
 
     def make_lines(self, width: int, height: int) -> list[Content]:
         """The end of the history."""
-        return history_lines(self._model, last=height) if height else []
+        return list(self._history[-height:]) if height else []
