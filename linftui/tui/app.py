@@ -6,7 +6,7 @@ import signal
 import termios
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -25,9 +25,10 @@ from linftui.rundir.paths import RunPaths
 from linftui.rundir.stopping import WARNING_SIGNALS
 from linftui.rundir.store import RunStore
 from linftui.text import clean
-from linftui.tui import operations
 from linftui.tui.background import BackgroundApp
-from linftui.tui.bindings import BY_NAME, Command, commands_of
+from linftui.tui.bindings import BY_NAME, commands_of
+from linftui.tui.host import Question
+from linftui.tui.live.following import Following
 from linftui.tui.live.messages import (
     FactsRead,
     MachineSampled,
@@ -38,6 +39,7 @@ from linftui.tui.live.messages import (
 )
 from linftui.tui.live.poller import Poller
 from linftui.tui.live.run_facts import RunFacts
+from linftui.tui.live.run_follower import Standing
 from linftui.tui.live.run_list import RunRow
 from linftui.tui.screens.base import CommandScreen, Listener
 from linftui.tui.screens.certify import CertifyScreen
@@ -95,7 +97,7 @@ class Dashboard(BackgroundApp):
 
     def on_mount(self) -> None:
         """The list of runs is always there, below what else is open."""
-        self.push_screen(RunsScreen())
+        self.push_screen(RunsScreen(self))
         if self._first is not None:
             self.open_run(self._first)
         self.poller.start()
@@ -119,6 +121,10 @@ class Dashboard(BackgroundApp):
         """The screens that show what is learned, the topmost first; none once one leaves."""
         known = reversed(self.screen_stack) if self.is_running else ()
         return [screen for screen in known if isinstance(screen, Listener) and screen.is_mounted]
+
+    def is_in_sight(self, screen: Screen[None]) -> bool:
+        """Whether a screen is on top, or below others that let it through."""
+        return screen in self.in_sight()
 
     def in_sight(self) -> list[Listener]:
         """The one on top, and those it lets through; the others hear of it all when they are back."""
@@ -195,138 +201,41 @@ class Dashboard(BackgroundApp):
 
     # What screens ask for
 
+    def select(self, paths: RunPaths | None) -> None:
+        """Has the facts of this run read; None: of none."""
+        self.poller.select(paths)
+
+    def follow(self, paths: RunPaths) -> Following:
+        """Has a run followed, whose news go to every screen; the caller closes it."""
+        return self.poller.follow(paths)
+
     def open_run(self, paths: RunPaths) -> None:
         """Shows one run."""
-        self.push_screen(RunScreen(paths))
+        self.push_screen(RunScreen(self, paths))
 
     def show_help(self) -> None:
         """Shows every key."""
         self.push_screen(HelpScreen())
 
-    def why_not(self, command: str, row: RunRow | None) -> str:
-        """Why a command that acts on a run cannot be done to this one now; empty where it can."""
-        if command not in ("open", "stop", "resume", "certify"):
-            return ""
-        if row is None:
-            return "there is no run under the cursor"
-        state = row.summary.state
-        if command == "open":
-            return ""
-        if state is None:
-            return "the run is damaged: its panel says how"
-        if command == "stop" and state == "pending":
-            return "no attempt of the run has begun yet: there is nothing to stop"
-        if command == "stop" and state not in ("starting", "running", "stopping"):
-            return f"the run is {state}: there is nothing to stop"
-        if command == "resume" and state in ("starting", "running", "stopping"):
-            return f"the run is {state}: it goes on already"
-        if command == "resume" and state == "finished":
-            return "the run is finished: there is nothing left to train"
-        return ""
+    def ask(self, question: str, text: str, yes: str, confirmed: Callable[[], None]) -> Question:
+        """Asks something that is answered yes or no; a yes calls `confirmed`."""
+        screen = ConfirmScreen(question, text, yes)
+        self.push_screen(screen, lambda answer: confirmed() if answer else None)
+        return screen
 
-    def label(self, command: Command, row: RunRow | None) -> str:
-        """What a key is called for this run: a second stop is another matter than the first."""
-        stopping = row is not None and row.summary.state == "stopping"
-        return "end now" if command.name == "stop" and stopping else command.label
+    def open_certify(self, paths: RunPaths, standing: Standing | None) -> None:
+        """A form to certify a run; `standing` where it is known already."""
+        self.push_screen(CertifyScreen(self, paths, standing))
 
-    def ask_stop(self, row: RunRow | None) -> None:
-        """Asks whether to stop a run; of one that is stopping, whether to end it at once."""
-        if row is None:
-            return
-        at_once = row.summary.state == "stopping"
-        if at_once:
-            question, yes = f"End {row.summary.id} at once?", "end it"
-            text = "Its processes are killed without saving. The last checkpoint stays."
-        else:
-            question, yes = f"Stop {row.summary.id}?", "stop it"
-            text = "It saves a checkpoint at the next step and leaves. U goes on from there."
+    def open_launch(self) -> None:
+        """A form to train a recipe."""
+        self.push_screen(LaunchScreen(self))
 
-        def answered(confirmed: bool | None) -> None:
-            if confirmed:
-                self.do(
-                    f"{'ending' if at_once else 'stopping'} {row.summary.id}",
-                    lambda _: operations.stop(row.paths, at_once=at_once),
-                    lambda _: self.tell("asked to end at once" if at_once else "asked to stop"),
-                )
+    def leave(self) -> None:
+        """Leaves the dashboard, not the runs."""
+        self.exit()
 
-        self.push_screen(ConfirmScreen(question, text, yes), answered)
-
-    def ask_resume(self, row: RunRow | None) -> None:
-        """Asks whether to go on with a run, and says from where."""
-        if row is None:
-            return
-
-        def answered(confirmed: bool | None) -> None:
-            if confirmed:
-                self.do(
-                    f"resuming {row.summary.id}",
-                    lambda tell: operations.resume(row.paths, tell),
-                    lambda attempt: self.tell(f"{row.summary.id}: attempt {attempt} has begun"),
-                )
-
-        def found(step: int | None) -> None:
-            if step is None:
-                question.text = "There is no checkpoint: it starts again from step 0."
-                question.yes = "start again"
-            else:
-                question.text = f"It goes on as a new attempt, from step {step:,}."
-                question.yes = f"resume from step {step:,}"
-
-        question = ConfirmScreen(f"Resume {row.summary.id}?", "Looking for its newest checkpoint.", "")
-        self.push_screen(question, answered)
-        self.find_out(question, lambda: operations.resume_point(row.paths), found)
-
-    def ask_certify(self, row: RunRow | None) -> None:
-        """Asks what to certify of a run, over the run's own screen."""
-        if row is None:
-            return
-        standing = self.screen.model.standing if isinstance(self.screen, RunScreen) else None
-        if not isinstance(self.screen, RunScreen):
-            self.open_run(row.paths)
-        self.push_screen(CertifyScreen(row.paths, standing))
-
-    def certify(self, request: operations.CertifyRequest, form: CertifyScreen) -> None:
-        """Begins a certification; the run's screen tells how it goes, and the form why it does not."""
-        what = (request.paths.id, request.radii, request.checkpoint, request.means)
-        self.do(
-            " ".join(("certifying", *what)),
-            lambda tell: operations.certify(request, tell),
-            lambda _: self.tell("the certification has begun"),
-            form.refusal(),
-        )
-
-    def ask_stop_certifying(self, paths: RunPaths) -> None:
-        """Asks whether to stop what is being certified of a run."""
-
-        def answered(confirmed: bool | None) -> None:
-            if confirmed:
-                self.do(
-                    f"stopping the certification of {paths.id}",
-                    lambda _: operations.stop_certifying(paths),
-                    lambda _: self.tell("the certification was asked to stop"),
-                )
-
-        text = "It stops after the batch it is at. Certificates that are whole by then are kept."
-        self.push_screen(ConfirmScreen(f"Stop certifying {paths.id}?", text, "stop it"), answered)
-
-    def ask_launch(self) -> None:
-        """Asks which recipe to train."""
-        self.push_screen(LaunchScreen())
-
-    def launch(self, request: operations.LaunchRequest, form: LaunchScreen) -> None:
-        """Trains a recipe; the form gives way to the run once it has begun, and says why it does not."""
-
-        def begun(paths: RunPaths) -> None:
-            if form.is_active:
-                form.dismiss()
-                self.open_run(paths)
-            else:
-                self.tell(f"{paths.id} has begun")
-
-        deed = " ".join(filter(None, ("starting", request.recipe, *request.overrides, request.name)))
-        self.do(deed, lambda tell: operations.launch(self.store, request, tell), begun, form.refusal())
-
-    def action_suspend_process(self) -> None:
+    def suspend_to_shell(self) -> None:
         """Suspends the dashboard as a job of its shell; without such a shell nobody could go on with it."""
         if self.is_headless or self.is_web or os.getpgrp() == os.getsid(0):
             self.tell("there is no shell here to bring the dashboard back")
@@ -334,7 +243,15 @@ class Dashboard(BackgroundApp):
             with self.suspend():  # the terminal is the shell's before anybody is stopped
                 os.killpg(0, signal.SIGTSTP)  # what has started the dashboard too: the shell waits for that
 
+    def action_suspend_process(self) -> None:
+        """What the key does in a form as well."""
+        self.suspend_to_shell()
+
     def action_command_palette(self) -> None:
+        """What ctrl+p does."""
+        self.show_palette()
+
+    def show_palette(self) -> None:
         """Lets a person find a command by its name."""
         if not isinstance(self.screen, Palette):
             self.push_screen(Palette())

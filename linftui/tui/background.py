@@ -4,15 +4,14 @@ import contextlib
 import threading
 from collections.abc import Callable
 from functools import partial
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from textual.app import App
 from textual.message import Message
-from textual.screen import Screen
 
 from linftui.errors import LinftuiError
 from linftui.memory import shortage
-from linftui.tui.operations import Tell
+from linftui.tui.host import Tell
 
 T = TypeVar("T")
 
@@ -93,7 +92,7 @@ class BackgroundApp(App[None]):
 
     def find_out(
         self,
-        asker: Screen[Any],
+        asker: object,
         work: Callable[[], T],
         then: Callable[[T], None],
         failed: Callable[[LinftuiError], None] | None = None,

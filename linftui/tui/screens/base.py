@@ -1,24 +1,19 @@
 """What all screens share: their keys come from the one table, and a key that cannot work now says why."""
 
-from typing import TYPE_CHECKING, cast
-
 from textual.screen import Screen
 
 from linftui.tui.bindings import Command, commands_of
+from linftui.tui.host import Host
 from linftui.tui.live.following import Following
 from linftui.tui.live.run_follower import RunNews
-
-if TYPE_CHECKING:
-    from linftui.tui.app import Dashboard
 
 
 class Listener(Screen[None]):
     """A screen that the app hands on to what it learns; each overrides what it shows."""
 
-    @property
-    def dashboard(self) -> "Dashboard":
-        """The app, by its own type."""
-        return cast("Dashboard", self.app)
+    def __init__(self, host: Host) -> None:
+        super().__init__()
+        self.host = host
 
     def runs_changed(self) -> None:
         """The list of runs is another one."""
@@ -76,16 +71,16 @@ class CommandScreen(Listener):
 
     def do_palette(self) -> None:
         """Lets a person find a command by its name."""
-        self.app.action_command_palette()
+        self.host.show_palette()
 
     def do_suspend(self) -> None:
         """Goes to the shell, from which one comes back."""
-        self.app.action_suspend_process()
+        self.host.suspend_to_shell()
 
     def do_help(self) -> None:
         """Shows all keys."""
-        self.dashboard.show_help()
+        self.host.show_help()
 
     def do_quit(self) -> None:
         """Leaves the dashboard, not the runs."""
-        self.app.exit()
+        self.host.leave()

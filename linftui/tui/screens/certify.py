@@ -13,7 +13,8 @@ from linftui.devices import snapshot
 from linftui.recipe.schema import format_fraction
 from linftui.rundir.paths import RunPaths
 from linftui.text import clean
-from linftui.tui import operations
+from linftui.tui import commands, operations
+from linftui.tui.host import Host
 from linftui.tui.live.following import Following
 from linftui.tui.live.run_follower import RunNews, Standing
 from linftui.tui.screens.form import FormScreen, form_words
@@ -51,15 +52,15 @@ class Certificates(Lines):
         return lines or [Content.styled("nothing was certified yet", "$faint")]
 
 
-class CertifyScreen(ModalScreen[None], FormScreen):
+class CertifyScreen(FormScreen, ModalScreen[None]):
     """A form over the run, and below it what is being certified and what was."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+s", "stop", show=False),  # letters are typed into the fields
     ]
 
-    def __init__(self, paths: RunPaths, standing: Standing | None = None) -> None:
-        super().__init__()
+    def __init__(self, host: Host, paths: RunPaths, standing: Standing | None = None) -> None:
+        super().__init__(host)
         self._paths, self._standing = paths, standing
         self._prefilled = False
 
@@ -118,7 +119,7 @@ class CertifyScreen(ModalScreen[None], FormScreen):
     def check(self) -> None:
         """Radii, checkpoint, means and device."""
         if self._prefilled:
-            request, machine = self._request(), self.dashboard.machine
+            request, machine = self._request(), self.host.machine
             self.find_out(
                 lambda: operations.plan_certification(request, machine or snapshot()),
                 lambda _: Content.empty(),
@@ -126,11 +127,11 @@ class CertifyScreen(ModalScreen[None], FormScreen):
 
     def submit(self) -> None:
         """Certifies what the fields say."""
-        self.dashboard.certify(self._request(), self)
+        commands.certify(self.host, self._request(), self)
 
     def action_stop(self) -> None:
         """Asks whether to stop what is being certified of this run."""
         if self._going_on:
-            self.dashboard.ask_stop_certifying(self._paths)
+            commands.ask_stop_certifying(self.host, self._paths)
         else:
             self.notify("nothing is being certified", severity="warning", markup=False)

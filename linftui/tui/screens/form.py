@@ -13,6 +13,7 @@ from textual.widgets import Input, Static
 
 from linftui.errors import LinftuiError
 from linftui.text import clean
+from linftui.tui.host import Host
 from linftui.tui.screens.base import Listener
 
 T = TypeVar("T")
@@ -27,8 +28,8 @@ class FormScreen(Listener):
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,ctrl+c", "leave", show=False)]
 
-    def __init__(self, name: str | None = None, id: str | None = None, classes: str | None = None) -> None:
-        super().__init__(name, id, classes)
+    def __init__(self, host: Host) -> None:
+        super().__init__(host)
         self._checks = 0  # so many were begun; what comes of an earlier one is no news
         self._wrong = False  # the latest has refused what the fields say
         self._verdict = Content.empty()  # on fields that are right
@@ -54,7 +55,7 @@ class FormScreen(Listener):
             if asked == self._checks:
                 self.refuse(error)
 
-        self.dashboard.find_out(self, work, good, bad)
+        self.host.find_out(self, work, good, bad)
 
     def refuse(self, error: LinftuiError) -> None:
         """Says what is wrong with the fields, which have to be mended first."""
@@ -72,7 +73,7 @@ class FormScreen(Listener):
             if self in self.app.screen_stack and asked == self._checks:
                 self._tell_refusal(error)
             else:
-                self.dashboard.show_problem(LinftuiError(form_words(error.message), form_words(error.hint)))
+                self.host.show_problem(LinftuiError(form_words(error.message), form_words(error.hint)))
 
         return tell
 

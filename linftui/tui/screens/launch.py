@@ -14,10 +14,11 @@ from linftui.errors import LinftuiError, UsageError
 from linftui.recipe.load import LoadedRecipe
 from linftui.recipe.schema import Recipe, format_fraction
 from linftui.text import clean, number
-from linftui.tui import operations
+from linftui.tui import commands, operations
 from linftui.tui.chart import palette
 from linftui.tui.chart.chart import Chart
 from linftui.tui.chart.curve import ChartOptions, Curve
+from linftui.tui.host import Host
 from linftui.tui.live.run_curves import planned
 from linftui.tui.screens.form import FormScreen
 from linftui.tui.screens.modal import keys_line
@@ -27,8 +28,8 @@ from linftui.tui.widgets.field import Field, fill
 class LaunchScreen(FormScreen):
     """The recipes, the fields, what they mean. It stays until the run has begun."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, host: Host) -> None:
+        super().__init__(host)
         self._known: list[operations.KnownRecipe] = []
 
     def compose(self) -> ComposeResult:
@@ -54,12 +55,12 @@ class LaunchScreen(FormScreen):
         self.query_one("#preview").can_focus = False
         self.query_one(OptionList).focus()
         self.status_changed()
-        self.dashboard.find_out(self, operations.known_recipes, self._listed)
+        self.host.find_out(self, operations.known_recipes, self._listed)
 
     def status_changed(self) -> None:
         """Says how far what is being started has come."""
         heading = Content.assemble(
-            ("Train a recipe", "bold $bright"), "  ", (clean(self.dashboard.status), "$warning")
+            ("Train a recipe", "bold $bright"), "  ", (clean(self.host.status), "$warning")
         )
         self.query_one("#heading", Static).update(heading)
 
@@ -90,7 +91,7 @@ class LaunchScreen(FormScreen):
             if self._known:
                 self.refuse(UsageError("recipe: none is chosen"))
             return
-        store, machine = self.dashboard.store, self.dashboard.machine
+        store, machine = self.host.store, self.host.machine
         self.find_out(lambda: operations.check(store, request, machine or snapshot()), self._accepted)
 
     def _request(self) -> operations.LaunchRequest:
@@ -123,7 +124,7 @@ class LaunchScreen(FormScreen):
 
     def submit(self) -> None:
         """Trains what the fields say."""
-        self.dashboard.launch(self._request(), self)
+        commands.launch(self.host, self._request(), self)
 
 
 def _choice(recipe: operations.KnownRecipe, width: int) -> Content:

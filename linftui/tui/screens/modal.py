@@ -41,8 +41,7 @@ CERTIFY_KEYS = [
 class ConfirmScreen(ModalScreen[bool]):
     """A question that is answered yes or no.
 
-    `text` and `yes` may be set while it is asked, once more is known; until `yes` says what a yes does, there
-    is none.
+    Until `yes` says what a yes does, there is none: `settle` says it once more is known.
 
     Args:
         question: what is asked, in a few words.
@@ -69,6 +68,10 @@ class ConfirmScreen(ModalScreen[bool]):
             yield Static(Content.styled(clean(self._question), "bold $bright"))
             yield Static(Content(clean(self.text)), classes="paragraph")
             yield Static(keys_line(*([("enter", self.yes)] if self.yes else []), ("esc", "leave it")))
+
+    def settle(self, text: str, yes: str) -> None:
+        """Says what follows from a yes, and what a yes does."""
+        self.text, self.yes = text, yes
 
     def action_answer(self, yes: bool) -> None:
         """Closes with the answer."""

@@ -7,8 +7,10 @@ from textual.events import DescendantBlur, DescendantFocus, Resize
 
 from linftui.rundir.paths import RunPaths
 from linftui.text import clean
+from linftui.tui import commands
 from linftui.tui.bindings import Command, textual_bindings
 from linftui.tui.chart.chart import Chart
+from linftui.tui.host import Host
 from linftui.tui.live.following import Following
 from linftui.tui.live.run_follower import RunNews
 from linftui.tui.live.run_list import RunRow
@@ -37,8 +39,8 @@ class RunScreen(CommandScreen):
     BINDINGS = textual_bindings("run")
     AUTO_FOCUS = ""  # a chart in focus takes keys for itself
 
-    def __init__(self, paths: RunPaths) -> None:
-        super().__init__()
+    def __init__(self, host: Host, paths: RunPaths) -> None:
+        super().__init__(host)
         self.paths = paths
         self.model = RunModel(paths)
         self._log: TextScreen | None = None
@@ -47,7 +49,7 @@ class RunScreen(CommandScreen):
 
     def compose(self) -> ComposeResult:
         """The parts, from top to bottom."""
-        yield TopLine(self.dashboard.store.root, id="top")
+        yield TopLine(self.host.store.root, id="top")
         yield RunHead(self.model, id="head")
         yield RunCharts(self.model, id="charts")
         yield LogPane(id="log")
@@ -55,7 +57,7 @@ class RunScreen(CommandScreen):
 
     def on_mount(self) -> None:
         """Has the run followed."""
-        self._following = self.dashboard.poller.follow(self.paths)
+        self._following = self.host.follow(self.paths)
         self.set_interval(1.0, self._tick)
 
     def on_screen_resume(self) -> None:
@@ -89,13 +91,13 @@ class RunScreen(CommandScreen):
         if news.first:
             self._begin()
         self.model.add(news)
-        now = self.dashboard.now()
+        now = self.host.now()
         if news.behind and now - self._drawn <= CATCH_UP_S:
             return
         self._drawn = now
         if self._log is not None:
             self._log.show(history_lines(self.model))
-        if self in self.dashboard.in_sight():
+        if self.host.is_in_sight(self):
             self._draw()
 
     def _begin(self) -> None:
@@ -112,21 +114,21 @@ class RunScreen(CommandScreen):
 
     def runs_changed(self) -> None:
         """The first line counts all runs."""
-        app = self.dashboard
+        app = self.host
         self.query_one(TopLine).show(app.rows, app.complete, app.status)
 
     def status_changed(self) -> None:
         """Says what is being done in the background."""
-        app = self.dashboard
+        app = self.host
         self.query_one(TopLine).show(app.rows, app.complete, app.status)
         self._draw_head()
 
     def _tick(self) -> None:
-        if self.model.going_on and self in self.dashboard.in_sight():
+        if self.model.going_on and self.host.is_in_sight(self):
             self._draw_head()
 
     def _draw_head(self) -> None:
-        app = self.dashboard
+        app = self.host
         status = app.status if self.has_class("low") else ""  # else the first line tells it
         self.query_one(RunHead).show(app.now(), app.gpus, status)
 
@@ -147,7 +149,7 @@ class RunScreen(CommandScreen):
 
     def label(self, command: Command) -> str:
         """A second stop is another matter than the first."""
-        return self.dashboard.label(command, self.row)
+        return (commands.stop_label(self.row) if command.name == "stop" else "") or command.label
 
     def why_not(self, command: str) -> str:
         """Commands act on this run."""
@@ -162,7 +164,7 @@ class RunScreen(CommandScreen):
             return "there is no checkpoint that could be certified"
         if command == "recipe" and (standing is None or not standing.recipe_text):
             return "the run's recipe cannot be read"
-        return self.dashboard.why_not(command, self.row)
+        return commands.why_not(command, self.row)
 
     def action_command(self, name: str, key: str = "") -> None:
         """Does what a key stands for; enter without a chart in focus is a run opened by two presses."""
@@ -190,7 +192,7 @@ class RunScreen(CommandScreen):
 
     def do_logs(self) -> None:
         """Shows what happened so far over the whole screen, and what goes on to happen."""
-        self._log = TextScreen(self.paths.id, "log", history_lines(self.model), follow=True)
+        self._log = TextScreen(self.host, self.paths.id, "log", history_lines(self.model), follow=True)
         self.app.push_screen(self._log, self._log_closed)
 
     def _log_closed(self, _: None) -> None:
@@ -200,20 +202,20 @@ class RunScreen(CommandScreen):
         """Shows the recipe with every value."""
         assert self.model.standing is not None
         lines = [Content(clean(line)) for line in self.model.standing.recipe_text.splitlines()]
-        self.app.push_screen(TextScreen(self.paths.id, "recipe, with every value", lines))
+        self.app.push_screen(TextScreen(self.host, self.paths.id, "recipe, with every value", lines))
 
     def do_run(self) -> None:
         """Asks which recipe to train."""
-        self.dashboard.ask_launch()
+        self.host.open_launch()
 
     def do_stop(self) -> None:
         """Asks whether to stop the run."""
-        self.dashboard.ask_stop(self.row)
+        commands.ask_stop(self.host, self.row)
 
     def do_resume(self) -> None:
         """Asks whether to go on with the run."""
-        self.dashboard.ask_resume(self.row)
+        commands.ask_resume(self.host, self.row)
 
     def do_certify(self) -> None:
         """Asks what to certify."""
-        self.dashboard.ask_certify(self.row)
+        commands.ask_certify(self.host, self.row, self.model.standing)

@@ -9,6 +9,7 @@ from textual.content import Content
 from textual.events import Key, Resize
 from textual.widgets import Input
 
+from linftui.tui import commands
 from linftui.tui.bindings import Command, textual_bindings
 from linftui.tui.live.run_list import RunRow
 from linftui.tui.screens.base import CommandScreen
@@ -48,7 +49,7 @@ class RunsScreen(CommandScreen):
 
     def compose(self) -> ComposeResult:
         """The parts, from top to bottom."""
-        yield TopLine(self.dashboard.store.root, id="top")
+        yield TopLine(self.host.store.root, id="top")
         with Horizontal(id="middle"):
             with Vertical(id="left"):
                 yield RunTable(id="table")
@@ -82,7 +83,7 @@ class RunsScreen(CommandScreen):
 
     def runs_changed(self) -> None:
         """Shows the runs as they are now."""
-        app = self.dashboard
+        app = self.host
         self.table.display = bool(app.rows) or not app.complete
         self.query_one(Beginning).display = not self.table.display
         self.status_changed()
@@ -90,23 +91,23 @@ class RunsScreen(CommandScreen):
 
     def status_changed(self) -> None:
         """Says what is being done in the background."""
-        app = self.dashboard
+        app = self.host
         self.query_one(TopLine).show(app.rows, app.complete, app.status)
 
     def facts_changed(self) -> None:
         """Shows what is known of the run under the cursor."""
-        self.query_one(SidePanel).show(self.table.current, self.dashboard.facts)
+        self.query_one(SidePanel).show(self.table.current, self.host.facts)
 
     def machine_changed(self) -> None:
         """Shows the devices and who holds them, and runs by the numbers of their GPUs."""
-        app = self.dashboard
+        app = self.host
         self.table.show(app.rows, Machine(app.now(), app.gpus), reading=not app.complete)
         self.query_one(DeviceStrip).show(app.machine, holders(app.rows))
 
     @on(RunTable.Moved)
     def _cursor_moved(self) -> None:
         row = self.table.current
-        self.dashboard.poller.select(row.paths if row else None)
+        self.host.select(row.paths if row else None)
         self.facts_changed()
         self.query_one(KeyBar).redraw()
 
@@ -116,16 +117,16 @@ class RunsScreen(CommandScreen):
 
     def label(self, command: Command) -> str:
         """A second stop is another matter than the first."""
-        return self.dashboard.label(command, self.table.current)
+        return (commands.stop_label(self.table.current) if command.name == "stop" else "") or command.label
 
     def why_not(self, command: str) -> str:
         """Most keys act on the run under the cursor."""
-        return self.dashboard.why_not(command, self.table.current)
+        return commands.why_not(command, self.table.current)
 
     def do_open(self) -> None:
         """Shows the run under the cursor."""
         if row := self.table.current:
-            self.dashboard.open_run(row.paths)
+            self.host.open_run(row.paths)
 
     def do_filter(self) -> None:
         """Asks for the text to filter by."""
@@ -163,19 +164,19 @@ class RunsScreen(CommandScreen):
 
     def do_run(self) -> None:
         """Asks which recipe to train."""
-        self.dashboard.ask_launch()
+        self.host.open_launch()
 
     def do_stop(self) -> None:
         """Asks whether to stop the run."""
-        self.dashboard.ask_stop(self.table.current)
+        commands.ask_stop(self.host, self.table.current)
 
     def do_resume(self) -> None:
         """Asks whether to go on with the run."""
-        self.dashboard.ask_resume(self.table.current)
+        commands.ask_resume(self.host, self.table.current)
 
     def do_certify(self) -> None:
         """Asks what to certify."""
-        self.dashboard.ask_certify(self.table.current)
+        commands.ask_certify(self.host, self.table.current, None)
 
 
 def holders(rows: Iterable[RunRow]) -> dict[str, str]:

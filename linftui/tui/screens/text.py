@@ -12,6 +12,7 @@ from textual.strip import Strip
 
 from linftui.text import clean
 from linftui.tui.bindings import textual_bindings
+from linftui.tui.host import Host
 from linftui.tui.screens.base import CommandScreen
 from linftui.tui.widgets.key_bar import KeyBar
 from linftui.tui.widgets.lines import Lines, line_strip, spread
@@ -81,8 +82,10 @@ class TextScreen(CommandScreen):
     NAME = "text"
     BINDINGS = textual_bindings("text")
 
-    def __init__(self, title: str, beside: str, lines: Sequence[Content], *, follow: bool = False) -> None:
-        super().__init__()
+    def __init__(
+        self, host: Host, title: str, beside: str, lines: Sequence[Content], *, follow: bool = False
+    ) -> None:
+        super().__init__(host)
         self._title, self._beside, self._follow = title, beside, follow
         self._waiting = lines  # for the text to be there
         self._there = False
