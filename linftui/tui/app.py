@@ -8,11 +8,10 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from textual import on
 from textual.app import SystemCommand
-from textual.binding import Binding, BindingType
 from textual.events import Event, Key
 from textual.message import Message
 from textual.notifications import Notify
@@ -26,8 +25,8 @@ from linftui.rundir.stopping import WARNING_SIGNALS
 from linftui.rundir.store import RunStore
 from linftui.text import clean
 from linftui.tui.background import BackgroundApp
-from linftui.tui.bindings import BY_NAME, commands_of
-from linftui.tui.host import Question
+from linftui.tui.bindings import Keyed, commands_of, textual_bindings
+from linftui.tui.host import Host, Question
 from linftui.tui.live.following import Following
 from linftui.tui.live.messages import (
     FactsRead,
@@ -47,6 +46,7 @@ from linftui.tui.screens.launch import LaunchScreen
 from linftui.tui.screens.modal import ConfirmScreen, HelpScreen, Palette, ProblemScreen
 from linftui.tui.screens.run import RunScreen
 from linftui.tui.screens.runs import RunsScreen
+from linftui.tui.textual_private import make_room_for
 from linftui.tui.theme import THEME
 
 LOOK_AT_TERMINAL_S = 2.0  # whether it is still there
@@ -67,7 +67,7 @@ class Learned(Message):
         return type(message.message) is type(self.message)
 
 
-class Dashboard(BackgroundApp):
+class Dashboard(Keyed, BackgroundApp):
     """Screens over the runs of one folder.
 
     Args:
@@ -77,10 +77,9 @@ class Dashboard(BackgroundApp):
 
     CSS_PATH = "linftui.tcss"
     TITLE = "linftui"
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding(BY_NAME["suspend"].keys, "suspend_process", show=False, priority=True)  # in forms as well
-    ]
-    ENABLE_COMMAND_PALETTE = True
+    PLACE = "app"
+    BINDINGS = textual_bindings("app", priority=True)  # in forms as well
+    ENABLE_COMMAND_PALETTE = False  # Textual's own key for it; ours is in the table
     ALLOW_SELECT = False  # the terminal's own selection works, and nothing is repainted for it
 
     def __init__(self, store: RunStore, first: RunPaths | None = None) -> None:
@@ -105,6 +104,11 @@ class Dashboard(BackgroundApp):
     def on_unmount(self) -> None:
         """Nobody listens any more."""
         self.poller.stop()
+
+    @property
+    def host(self) -> Host:
+        """Itself, for the keys that work everywhere."""
+        return self
 
     @staticmethod
     def now() -> float:
@@ -181,10 +185,7 @@ class Dashboard(BackgroundApp):
     @on(Notify)
     def _make_room(self, message: Notify) -> None:
         """A sentence replaces itself, and the oldest beyond `TOASTS`, before it is shown."""
-        others = [shown for shown in self._notifications if shown.message != message.notification.message]
-        self._notifications.clear()
-        for shown in others[1 - TOASTS :]:
-            self._notifications.add(shown)
+        make_room_for(self, message.notification, TOASTS)
 
     async def on_event(self, event: Event) -> None:
         """A key that is bound acts before the next one is looked at, which may be meant for what it opens.
@@ -195,8 +196,10 @@ class Dashboard(BackgroundApp):
         """
         if isinstance(event, Key) and not event.is_forwarded:
             leaves = event.key in ("tab", "shift+tab")
-            if (leaves or not isinstance(self.focused, Input)) and await self._check_bindings(event.key):
-                return
+            if leaves or not isinstance(self.focused, Input):
+                active = self.screen.active_bindings.get(event.key)
+                if active is not None and await self.run_action(active.binding.action, active.node):
+                    return
         await super().on_event(event)
 
     # What screens ask for
@@ -243,14 +246,6 @@ class Dashboard(BackgroundApp):
             with self.suspend():  # the terminal is the shell's before anybody is stopped
                 os.killpg(0, signal.SIGTSTP)  # what has started the dashboard too: the shell waits for that
 
-    def action_suspend_process(self) -> None:
-        """What the key does in a form as well."""
-        self.suspend_to_shell()
-
-    def action_command_palette(self) -> None:
-        """What ctrl+p does."""
-        self.show_palette()
-
     def show_palette(self) -> None:
         """Lets a person find a command by its name."""
         if not isinstance(self.screen, Palette):
@@ -259,7 +254,7 @@ class Dashboard(BackgroundApp):
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
         """The palette holds every command of the screen below it."""
         if isinstance(screen, CommandScreen):
-            for command in commands_of(screen.NAME):
+            for command in commands_of(screen.PLACE):
                 if command.name not in ("palette", "pane"):
                     title = f"{command.label} ({command.shown})"
                     yield SystemCommand(

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from msgspec import structs
 from person import Person, end
+from textual_inside import failure
 
 from linftui.errors import UsageError
 from linftui.rundir.paths import RunPaths
@@ -143,7 +144,7 @@ def test_an_answer_that_comes_once_its_screen_is_gone_is_dropped(
         ready.set()
         await person.pilot.pause(1.0)
         await person.sees("tiny-run")
-        assert person.app._exception is None
+        assert failure(person.app) is None
 
     show(runs, script)
 
@@ -266,7 +267,7 @@ def test_an_error_of_the_reading_thread_ends_the_dashboard(
     monkeypatch.setattr("linftui.tui.live.poller.read_facts", fail)
 
     async def script(person: Person) -> None:
-        await person.until(lambda: person.app._exception)
+        await person.until(lambda: failure(person.app))
 
     with pytest.raises(ZeroDivisionError):
         show(runs, script)

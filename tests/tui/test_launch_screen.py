@@ -11,6 +11,7 @@ from person import Person
 from textual.events import Key
 from textual.screen import Screen
 from textual.widgets import Input
+from textual.widgets._toast import Toast
 
 from linftui.devices import Gpu, snapshot
 from linftui.errors import LinftuiError
@@ -213,7 +214,7 @@ def test_ctrl_c_closes_what_is_on_top_and_ends_nothing(
             await person.until(lambda: isinstance(person.app.screen, kind))
             await person.press("tab", "ctrl+c")
             await person.until(lambda: not isinstance(person.app.screen, kind))
-        assert not person.app._notifications and person.app.is_running
+        assert not person.app.screen.query(Toast) and person.app.is_running
 
     show(runs, script)
 

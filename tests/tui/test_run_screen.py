@@ -214,7 +214,7 @@ def test_the_log_is_read_over_the_whole_screen_and_goes_on(runs: Path, show: Sho
 def test_what_happens_while_the_log_is_being_opened_is_in_it(runs: Path, show: Show) -> None:
     async def script(person: Person) -> None:
         screen = await opened(person)
-        screen.do_logs()
+        screen.show_log()
         assert isinstance(log := person.app.screen, TextScreen)
         log.show([*history_lines(screen.model), Content("just now")])  # before a single widget of it is there
         await person.sees("finished", "just now")

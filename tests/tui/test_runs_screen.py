@@ -248,7 +248,7 @@ def test_while_runs_are_being_read_the_cursor_waits_on_top(runs: Path, show: Sho
         assert table.current is b
         other = RunTable()
         other.show([first, b], Machine(), reading=True)
-        other.action_move(1)
+        other.move_cursor(1)
         other.show([first, b, a], Machine(), reading=True)
         assert other.current is first
 
@@ -411,7 +411,7 @@ def test_only_the_row_that_changed_is_repainted(
 def test_quitting_leaves_the_dashboard(runs: Path, show: Show) -> None:
     async def script(person: Person) -> None:
         await person.press("q")
-        assert not person.app.is_running or person.app._exit
+        assert person.app.return_code == 0
 
     show(runs, script)
 

@@ -7,13 +7,13 @@ from rich.color import Color as RichColor
 from rich.segment import Segment
 from rich.style import Style
 from textual import events
-from textual.binding import Binding, BindingType
 from textual.color import Color
 from textual.geometry import Region
 from textual.message import Message
 from textual.strip import Strip
 from textual.widget import Widget
 
+from linftui.tui.bindings import Keyed, textual_bindings
 from linftui.tui.chart.canvas import ASCII, BLOCK, BRAILLE, Canvas
 from linftui.tui.chart.curve import ChartOptions, Curve
 from linftui.tui.chart.plot import Inks, Model, Plot, View, draw
@@ -26,7 +26,7 @@ PAN = 0.2
 FAINT = 0.6
 
 
-class Chart(Widget, can_focus=True):
+class Chart(Keyed, Widget, can_focus=True):
     """Curves over x, with legend, axes, zoom, pan and crosshair.
 
     `heading`, `options` and `marker` may be set at any time; they show, like samples appended to a curve's
@@ -57,27 +57,8 @@ class Chart(Widget, can_focus=True):
     }
     """
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("plus,equals_sign", "zoom(1)", "Zoom in", key_display="+", id="chart.zoom-in"),
-        Binding("minus", "zoom(-1)", "Zoom out", key_display="-", id="chart.zoom-out"),
-        Binding("less_than_sign,comma", "pan(-1)", "Pan left", key_display="<", id="chart.pan-left"),
-        Binding("greater_than_sign,full_stop", "pan(1)", "Pan right", key_display=">", id="chart.pan-right"),
-        Binding("k", "pan_y(1)", "Pan up", id="chart.pan-up"),
-        Binding("j", "pan_y(-1)", "Pan down", id="chart.pan-down"),
-        Binding("K", "zoom_y(1)", "Zoom in on y", id="chart.zoom-in-y"),
-        Binding("J", "zoom_y(-1)", "Zoom out of y", id="chart.zoom-out-y"),
-        Binding("0", "reset", "Reset the view", id="chart.reset"),
-        Binding("s", "smooth", "Smoothing", id="chart.smooth"),
-        Binding("L", "log_y", "Log axis", id="chart.log"),
-        Binding("left", "crosshair(-1)", "Crosshair left", show=False, id="chart.crosshair-left"),
-        Binding("right", "crosshair(1)", "Crosshair right", show=False, id="chart.crosshair-right"),
-        Binding(
-            "shift+left", "crosshair(-10)", "Crosshair far left", show=False, id="chart.crosshair-far-left"
-        ),
-        Binding(
-            "shift+right", "crosshair(10)", "Crosshair far right", show=False, id="chart.crosshair-far-right"
-        ),
-    ]
+    PLACE = "chart"
+    BINDINGS = textual_bindings("chart")
 
     class CrosshairMoved(Message):
         """The crosshair of `chart` was moved by hand to `x`, or away (None)."""
@@ -221,43 +202,35 @@ class Chart(Widget, can_focus=True):
 
     # Keys.
 
-    def action_zoom(self, direction: int) -> None:
+    def zoom_step(self, direction: int) -> None:
         """Zooms x in (1) or out (-1)."""
         self.zoom(ZOOM**direction)
 
-    def action_zoom_y(self, direction: int) -> None:
+    def zoom_y_step(self, direction: int) -> None:
         """Zooms y in (1) or out (-1)."""
         self.zoom_y(ZOOM**direction)
 
-    def action_pan(self, direction: int) -> None:
+    def pan_step(self, direction: int) -> None:
         """Pans to the right (1) or left (-1)."""
         self.pan(PAN * direction)
 
-    def action_pan_y(self, direction: int) -> None:
+    def pan_y_step(self, direction: int) -> None:
         """Pans up (1) or down (-1)."""
         self.pan_y(PAN * direction)
 
-    def action_reset(self) -> None:
+    def start_over(self) -> None:
         """Resets the view, and puts the crosshair away."""
         self.reset()
-        self._move_crosshair(None)
+        self._put_crosshair(None)
 
-    def action_smooth(self) -> None:
-        """Smooths more, or not at all."""
-        self.cycle_smoothing()
-
-    def action_log_y(self) -> None:
-        """Switches the log axis."""
-        self.toggle_log_y()
-
-    def action_crosshair(self, cells: int) -> None:
+    def move_crosshair(self, cells: int) -> None:
         """Moves the crosshair, which comes in from the right end, by so many cells."""
         if self._plot is None or self._plot.x is None:
             return
         x, width = self._plot.x, self._plot.area.width
         share = 1.0 if self.crosshair is None else x.place(self.crosshair)
         cell = min(max(int(share * width) + cells, 0), width - 1)
-        self._move_crosshair(x.value((cell + 0.5) / width))
+        self._put_crosshair(x.value((cell + 0.5) / width))
 
     # Mouse.
 
@@ -273,7 +246,7 @@ class Chart(Widget, can_focus=True):
                 self.pan_y((event.y - row) / self._plot.area.height)
         share = self._share_at(event.x)
         if share is not None:
-            self._move_crosshair(self._plot.x.value(share))
+            self._put_crosshair(self._plot.x.value(share))
 
     def on_mouse_down(self, event: events.MouseDown) -> None:
         """Begins to drag the picture."""
@@ -287,7 +260,7 @@ class Chart(Widget, can_focus=True):
 
     def on_leave(self, event: events.Leave) -> None:
         """Puts the crosshair away with the pointer."""
-        self._move_crosshair(None)
+        self._put_crosshair(None)
 
     def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
         """Zooms in around the pointer; on y with shift or ctrl."""
@@ -314,7 +287,7 @@ class Chart(Widget, can_focus=True):
             return None
         return (column - area.column + 0.5) / area.width
 
-    def _move_crosshair(self, x: float | None) -> None:
+    def _put_crosshair(self, x: float | None) -> None:
         if x != self.crosshair:
             self.crosshair = x
             self.post_message(self.CrosshairMoved(self, x))

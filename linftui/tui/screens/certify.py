@@ -1,9 +1,6 @@
 """Certifying a run: which radii, which checkpoint, go; and what was proved so far."""
 
-from typing import ClassVar
-
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.screen import ModalScreen
@@ -14,6 +11,7 @@ from linftui.recipe.schema import format_fraction
 from linftui.rundir.paths import RunPaths
 from linftui.text import clean
 from linftui.tui import commands, operations
+from linftui.tui.bindings import commands_of, textual_bindings
 from linftui.tui.host import Host
 from linftui.tui.live.following import Following
 from linftui.tui.live.run_follower import RunNews, Standing
@@ -55,9 +53,8 @@ class Certificates(Lines):
 class CertifyScreen(FormScreen, ModalScreen[None]):
     """A form over the run, and below it what is being certified and what was."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("ctrl+s", "stop", show=False),  # letters are typed into the fields
-    ]
+    PLACE = "certify"
+    BINDINGS = textual_bindings("certify")
 
     def __init__(self, host: Host, paths: RunPaths, standing: Standing | None = None) -> None:
         super().__init__(host)
@@ -105,9 +102,9 @@ class CertifyScreen(FormScreen, ModalScreen[None]):
         return any(certification.state == "running" for certification in known)
 
     def _show_keys(self) -> None:
-        stop = (("ctrl+s", "stop what is going on"),) if self._going_on else ()
-        keys = keys_line(("enter", "certify"), ("tab", "next field"), *stop, ("esc", "close"))
-        self.query_one("#certify-keys", Static).update(keys)
+        known = commands_of("certify")
+        shown = [command for command in known if command.name != "stop" or self._going_on]
+        self.query_one("#certify-keys", Static).update(keys_line(*shown))
 
     def _request(self) -> operations.CertifyRequest:
         eps, checkpoint, means, devices = (
@@ -129,7 +126,7 @@ class CertifyScreen(FormScreen, ModalScreen[None]):
         """Certifies what the fields say."""
         commands.certify(self.host, self._request(), self)
 
-    def action_stop(self) -> None:
+    def stop(self) -> None:
         """Asks whether to stop what is being certified of this run."""
         if self._going_on:
             commands.ask_stop_certifying(self.host, self._paths)

@@ -2,10 +2,9 @@
 
 import re
 from collections.abc import Callable
-from typing import ClassVar, TypeVar
+from typing import TypeVar
 
 from textual import on
-from textual.binding import Binding, BindingType
 from textual.content import Content
 from textual.events import Resize
 from textual.widget import Widget
@@ -13,6 +12,7 @@ from textual.widgets import Input, Static
 
 from linftui.errors import LinftuiError
 from linftui.text import clean
+from linftui.tui.bindings import Keyed
 from linftui.tui.host import Host
 from linftui.tui.screens.base import Listener
 
@@ -23,10 +23,8 @@ LOW = 16  # rows: with fewer there is no air between the parts
 _OPTIONS = re.compile(r"(?<!\S)--(?:set |(?=(?:name|devices|eps|checkpoint|means)\b))")
 
 
-class FormScreen(Listener):
+class FormScreen(Keyed, Listener):
     """A form with a Static `verdict`, which tells what is wrong with the fields, or what they mean."""
-
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,ctrl+c", "leave", show=False)]
 
     def __init__(self, host: Host) -> None:
         super().__init__(host)
@@ -41,6 +39,11 @@ class FormScreen(Listener):
     def submit(self) -> None:
         """Sets going what the fields say."""
         raise NotImplementedError
+
+    def enter(self) -> None:
+        """Sets going what the fields say, once what was typed before the key is in them."""
+        if isinstance(field := self.focused, Input):
+            field.post_message(Input.Submitted(field, field.value))
 
     def find_out(self, work: Callable[[], T], accepted: Callable[[T], Content]) -> None:
         """Checks in a thread what the fields say; `accepted` gets the result, and returns the verdict."""
@@ -118,7 +121,7 @@ class FormScreen(Listener):
 
         self.call_after_refresh(scroll)
 
-    def action_leave(self) -> None:
+    def leave(self) -> None:
         """Closes the form; what it has set going goes on."""
         self.dismiss()
 

@@ -15,6 +15,7 @@ from linftui.recipe.load import LoadedRecipe
 from linftui.recipe.schema import Recipe, format_fraction
 from linftui.text import clean, number
 from linftui.tui import commands, operations
+from linftui.tui.bindings import Keyed, commands_of, textual_bindings
 from linftui.tui.chart import palette
 from linftui.tui.chart.chart import Chart
 from linftui.tui.chart.curve import ChartOptions, Curve
@@ -25,8 +26,18 @@ from linftui.tui.screens.modal import keys_line
 from linftui.tui.widgets.field import Field, fill
 
 
+class Recipes(Keyed, OptionList):
+    """The list of recipes."""
+
+    PLACE = "recipes"
+    BINDINGS = textual_bindings("recipes")
+
+
 class LaunchScreen(FormScreen):
     """The recipes, the fields, what they mean. It stays until the run has begun."""
+
+    PLACE = "launch"
+    BINDINGS = textual_bindings("launch")
 
     def __init__(self, host: Host) -> None:
         super().__init__(host)
@@ -36,7 +47,7 @@ class LaunchScreen(FormScreen):
         """The parts, from top to bottom."""
         yield Static(id="heading")
         with VerticalScroll(id="launch", can_focus=False):
-            yield OptionList(id="recipes", compact=True, markup=False)
+            yield Recipes(id="recipes", compact=True, markup=False)
             with Vertical(id="form"):
                 yield Field("recipe", "", "a name of the list, or the path of a YAML file", id="recipe")
                 yield Field(
@@ -46,14 +57,12 @@ class LaunchScreen(FormScreen):
                 yield Field("name", "", "the run's id; one is made up where it is left empty", id="name")
             yield Static(id="verdict")
             yield Chart("p, as planned", id="preview", options=ChartOptions(log_y=True, clip_outliers=False))
-        yield Static(
-            keys_line(("enter", "train it"), ("tab", "next field"), ("esc", "leave")), id="launch-keys"
-        )
+        yield Static(keys_line(*commands_of("launch")), id="launch-keys")
 
     def on_mount(self) -> None:
         """Lists what there is."""
         self.query_one("#preview").can_focus = False
-        self.query_one(OptionList).focus()
+        self.query_one(Recipes).focus()
         self.status_changed()
         self.host.find_out(self, operations.known_recipes, self._listed)
 
@@ -67,7 +76,7 @@ class LaunchScreen(FormScreen):
     def _listed(self, known: list[operations.KnownRecipe]) -> None:
         self._known = known
         width = max((len(recipe.name) for recipe in known), default=0)
-        choices = self.query_one(OptionList)
+        choices = self.query_one(Recipes)
         choices.add_options([Option(_choice(recipe, width)) for recipe in known])
         names = [recipe.name for recipe in known]
         choices.highlighted = names.index("digits") if "digits" in names else 0 if names else None

@@ -1,5 +1,7 @@
 """One run: its head, its charts while they grow, and what happened last."""
 
+from typing import Any
+
 from textual import on
 from textual.app import ComposeResult
 from textual.content import Content
@@ -12,7 +14,7 @@ from linftui.tui.bindings import Command, textual_bindings
 from linftui.tui.chart.chart import Chart
 from linftui.tui.host import Host
 from linftui.tui.live.following import Following
-from linftui.tui.live.run_follower import RunNews
+from linftui.tui.live.run_follower import RunNews, Standing
 from linftui.tui.live.run_list import RunRow
 from linftui.tui.live.run_model import RunModel
 from linftui.tui.screens.base import CommandScreen
@@ -25,17 +27,12 @@ from linftui.tui.widgets.run_head import RunHead
 from linftui.tui.widgets.top_line import TopLine
 
 CATCH_UP_S = 0.3  # while much is being read at once, it is drawn this often
-CHART_KEYS = [
-    ("+ -", "zoom", True), ("← →", "crosshair", True), ("< >", "pan", True), ("s", "smooth", True),
-    ("L", "log axis", True), ("0", "reset", True),
-]  # fmt: skip
-SELDOM = ("recipe", "charts", "run")  # labels of keys that make room for those of a chart in focus
 
 
 class RunScreen(CommandScreen):
     """Everything of one run that is worth watching."""
 
-    NAME = "run"
+    PLACE = "run"
     BINDINGS = textual_bindings("run")
     AUTO_FOCUS = ""  # a chart in focus takes keys for itself
 
@@ -83,6 +80,11 @@ class RunScreen(CommandScreen):
     def row(self) -> RunRow | None:
         """The run at a glance, once it was read."""
         return self.model.standing.row if self.model.standing else None
+
+    @property
+    def standing(self) -> Standing | None:
+        """How it stands, once it was read."""
+        return self.model.standing
 
     def run_grew(self, following: Following, news: RunNews) -> None:
         """Takes what is new, and draws it; while much comes at once, not all of it."""
@@ -139,15 +141,7 @@ class RunScreen(CommandScreen):
             self.set_focus(None)  # from one that is hidden now it has gone to the next, hidden as well
         self.query_one(KeyBar).redraw()
 
-    def available(self) -> list[tuple[str, str, bool]]:
-        """A chart in focus has keys besides, after those that act on the run."""
-        keys = super().available()
-        if not isinstance(self.focused, Chart):
-            return keys
-        often = [key for key in keys if key[1] not in SELDOM]
-        return [*often, *CHART_KEYS, *(key for key in keys if key not in often)]
-
-    def label(self, command: Command) -> str:
+    def label(self, command: Command[Any]) -> str:
         """A second stop is another matter than the first."""
         return (commands.stop_label(self.row) if command.name == "stop" else "") or command.label
 
@@ -156,7 +150,7 @@ class RunScreen(CommandScreen):
         standing = self.model.standing
         if standing is not None and standing.gone and command in ("stop", "resume", "certify"):
             return "the run's directory is no longer there"
-        if command == "zoom" and not isinstance(self.focused, Chart):
+        if command == "enlarge" and not isinstance(self.focused, Chart):
             return "no chart is in focus: tab or 1 to 5 chooses one"
         if command in ("stop", "resume", "certify") and standing is None:
             return "the run is still being read"
@@ -171,7 +165,7 @@ class RunScreen(CommandScreen):
         if key != "enter" or isinstance(self.focused, Chart):
             super().action_command(name, key)
 
-    def do_back(self) -> None:
+    def leave(self) -> None:
         """From a chart to all of them; from all of them to the list."""
         charts = self.query_one(RunCharts)
         if charts.enlarged:
@@ -181,16 +175,16 @@ class RunScreen(CommandScreen):
         else:
             self.dismiss()
 
-    def do_pane(self, number: int) -> None:
+    def focus_chart(self, number: int) -> None:
         """Focuses a chart."""
         self.query_one(RunCharts).focus_chart(number)
 
-    def do_zoom(self) -> None:
+    def enlarge(self) -> None:
         """Shows the chart in focus alone, or all of them again."""
         charts = self.query_one(RunCharts)
         charts.enlarge(None if charts.enlarged or not isinstance(self.focused, Chart) else self.focused)
 
-    def do_logs(self) -> None:
+    def show_log(self) -> None:
         """Shows what happened so far over the whole screen, and what goes on to happen."""
         self._log = TextScreen(self.host, self.paths.id, "log", history_lines(self.model), follow=True)
         self.app.push_screen(self._log, self._log_closed)
@@ -198,24 +192,8 @@ class RunScreen(CommandScreen):
     def _log_closed(self, _: None) -> None:
         self._log = None
 
-    def do_recipe(self) -> None:
+    def show_recipe(self) -> None:
         """Shows the recipe with every value."""
         assert self.model.standing is not None
         lines = [Content(clean(line)) for line in self.model.standing.recipe_text.splitlines()]
         self.app.push_screen(TextScreen(self.host, self.paths.id, "recipe, with every value", lines))
-
-    def do_run(self) -> None:
-        """Asks which recipe to train."""
-        self.host.open_launch()
-
-    def do_stop(self) -> None:
-        """Asks whether to stop the run."""
-        commands.ask_stop(self.host, self.row)
-
-    def do_resume(self) -> None:
-        """Asks whether to go on with the run."""
-        commands.ask_resume(self.host, self.row)
-
-    def do_certify(self) -> None:
-        """Asks what to certify."""
-        commands.ask_certify(self.host, self.row, self.model.standing)

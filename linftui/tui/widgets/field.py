@@ -6,6 +6,14 @@ from textual.content import Content
 from textual.widgets import Input, Static
 
 
+class FormInput(Input):
+    """A field whose enter is the form's own key."""
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """All of a field's keys but enter, which the form decides upon."""
+        return action != "submit" and super().check_action(action, parameters)
+
+
 class Field(Horizontal):
     """A label and an input on one line.
 
@@ -26,7 +34,7 @@ class Field(Horizontal):
     def __init__(self, label: str, value: str, placeholder: str, *, id: str) -> None:
         super().__init__()
         self._label = label
-        self._input = Input(value, placeholder, id=id, compact=True, select_on_focus=False)
+        self._input = FormInput(value, placeholder, id=id, compact=True, select_on_focus=False)
         self._input.cursor_blink = False
 
     def compose(self) -> ComposeResult:

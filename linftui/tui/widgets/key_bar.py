@@ -5,8 +5,6 @@ from textual.content import Content
 from linftui.tui.screens.base import CommandScreen
 from linftui.tui.widgets.lines import Lines, spread
 
-LAST = ("help", "quit")
-
 
 class KeyBar(Lines):
     """Keys of the screen it stands in, as many as there is room for; `?` shows the rest."""
@@ -15,11 +13,14 @@ class KeyBar(Lines):
         """One line; help and the way out keep their place at its end."""
         screen = self.screen
         assert isinstance(screen, CommandScreen)
-        known = [(label, _key(key, label, possible)) for key, label, possible in screen.available()]
-        last = Content("  ").join(part for label, part in known if label in LAST)
+        keys = [
+            (command.footer, _key(command.shown, label, possible))
+            for command, label, possible in screen.available()
+        ]
+        last = Content("  ").join(part for footer, part in keys if footer == "last")
         line = Content.empty()
-        for label, part in known:
-            if label in LAST:
+        for footer, part in keys:
+            if footer == "last":
                 continue
             if line.cell_length + 2 + part.cell_length + 2 + last.cell_length > width:
                 break
