@@ -125,9 +125,9 @@ COMMANDS: tuple[Command[Any], ...] = (
         "reverse", "O", "reverse", "Sort the other way round.", ("runs",),
         {"O": lambda runs: runs.reverse_order()}, "never",
     ),
-    Command[Runs](
-        "unfilter", "esc", "no filter", "Take the filter away.", ("runs",),
-        {"escape": lambda runs: runs.end_filter()}, "never",
+    Command[Table](
+        "unfilter", "esc", "no filter", "Take the filter away.", ("table",),
+        {"escape": lambda table: table.drop_filter()}, "never",
     ),
     Command[Table](
         "move", "↑ ↓ j k", "move", "Move; PgUp, PgDn, Home and End too.", ("table",),
@@ -144,15 +144,15 @@ COMMANDS: tuple[Command[Any], ...] = (
     # The filter, while it is typed
     Command[Filter](
         "accept", "enter", "keep", "Keep the filter and go back to the table.", ("filter",),
-        {"enter": lambda field: field.accept()},
+        {"enter": lambda field: field.accept()}, "never",
     ),
     Command[Filter](
         "give-up", "esc", "no filter", "Take the filter away.", ("filter",),
-        {"escape,ctrl+c": lambda field: field.give_up()},
+        {"escape,ctrl+c": lambda field: field.give_up()}, "never",
     ),
     Command[Filter](
         "point", "↑ ↓", "move", "Move in the table.", ("filter",),
-        {"up": lambda field: field.point(-1), "down": lambda field: field.point(1)},
+        {"up": lambda field: field.point(-1), "down": lambda field: field.point(1)}, "never",
     ),
     # A chart in focus
     Command[ChartView](

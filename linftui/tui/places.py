@@ -58,9 +58,6 @@ class Runs(Protocol):
     def begin_filter(self) -> None:
         """Asks for the text to filter by."""
 
-    def end_filter(self) -> None:
-        """Takes the filter away."""
-
     def sort_by_next(self) -> None:
         """Sorts by the next column."""
 
@@ -89,6 +86,9 @@ class Table(Protocol):
 
     def turn_page(self, direction: int) -> None:
         """Moves the cursor by a screenful."""
+
+    def drop_filter(self) -> None:
+        """Has the filter taken away."""
 
 
 class Run(Focusing, Protocol):

@@ -1,10 +1,15 @@
 """What linftui and its tests use of Textual's inside is there, and does what they use it for."""
 
 import asyncio
+import inspect
+import re
+from functools import cache
 
 import pytest
+from dashboard_classes import dashboard_classes
 from textual import on
 from textual.app import App, ComposeResult
+from textual.message_pump import MessagePump
 from textual.notifications import Notify
 from textual.widgets import Static
 from textual.widgets._toast import Toast
@@ -22,6 +27,22 @@ class Small(App[None]):
     @on(Notify)
     def _make_room(self, message: Notify) -> None:
         make_room_for(self, message.notification, 2)
+
+
+@cache
+def private_names(kind: type) -> set[str]:
+    """What one of Textual's own classes keeps for itself; of any other class nothing."""
+    if not kind.__module__.startswith("textual."):
+        return set()
+    methods = {name for name in vars(kind) if re.fullmatch(r"_[a-z]\w*", name)}
+    return methods | set(re.findall(r"self\.(_[a-z]\w*)", inspect.getsource(kind)))
+
+
+@pytest.mark.parametrize("found", dashboard_classes(), ids=lambda found: found.__qualname__)
+def test_nothing_else_uses_or_hides_what_is_private_in_textual(found: type[MessagePump]) -> None:
+    private = {name for base in found.__mro__ for name in private_names(base)}
+    own = inspect.getsource(found)
+    assert private and not private & set(re.findall(r"(?:\.|def )(_[a-z]\w*)", own))
 
 
 def test_room_is_made_for_a_sentence_before_it_is_shown() -> None:

@@ -1,4 +1,4 @@
-"""What all screens share: their keys come from the one table, and a key that cannot work now says why."""
+"""What all screens share: they know their host, and a key that cannot work now says why."""
 
 from typing import Any
 
@@ -8,6 +8,7 @@ from linftui.tui.bindings import Command, Keyed, commands_of
 from linftui.tui.host import Host
 from linftui.tui.live.following import Following
 from linftui.tui.live.run_follower import RunNews
+from linftui.tui.widgets.key_bar import Available
 
 
 class Listener(Screen[None]):
@@ -47,7 +48,7 @@ class CommandScreen(Keyed, Listener):
         else:
             super().action_command(name, key)
 
-    def available(self) -> list[tuple[Command[Any], str, bool]]:
+    def available(self) -> Available:
         """For the line of keys: what can be done, its label, and whether it would do something now.
 
         The keys of what is in focus come before those of the screen that are used less.

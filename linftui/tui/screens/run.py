@@ -50,7 +50,7 @@ class RunScreen(CommandScreen):
         yield RunHead(self.model, id="head")
         yield RunCharts(self.model, id="charts")
         yield LogPane(id="log")
-        yield KeyBar(id="keys")
+        yield KeyBar(self.available, id="keys")
 
     def on_mount(self) -> None:
         """Has the run followed."""

@@ -91,7 +91,7 @@ class RunsScreen(CommandScreen):
             placeholder="part of an id, a recipe or a state; !text for all others", id="filter", compact=True
         )
         yield DeviceStrip(id="machine")
-        yield KeyBar(id="keys")
+        yield KeyBar(self.available, id="keys")
 
     def on_mount(self) -> None:
         """Starts with what is known already."""
@@ -174,8 +174,8 @@ class RunsScreen(CommandScreen):
         self.set_focus(field)  # at once: the next key is meant for it
 
     @on(FilterField.GivenUp)
-    def end_filter(self) -> None:
-        """Takes the filter away."""
+    @on(RunTable.FilterDropped)
+    def _end_filter(self) -> None:
         field = self.query_one(FilterField)
         if field.display:
             field.value, field.display = "", False

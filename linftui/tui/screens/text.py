@@ -87,7 +87,7 @@ class TextScreen(CommandScreen):
         """A title, the text, the keys."""
         yield Title(self._title, self._beside)
         yield TextView(follow=self._follow)
-        yield KeyBar(id="keys")
+        yield KeyBar(self.available, id="keys")
 
     def on_mount(self) -> None:
         """Shows what there is."""

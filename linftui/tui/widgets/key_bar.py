@@ -1,21 +1,29 @@
 """The line of keys at the bottom; what cannot be done now stays there, dimmed."""
 
+from collections.abc import Callable
+from typing import Any
+
 from textual.content import Content
 
-from linftui.tui.screens.base import CommandScreen
+from linftui.tui.bindings import Command
 from linftui.tui.widgets.lines import Lines, spread
+
+# Commands, what each is called now, and whether it would do something.
+Available = list[tuple[Command[Any], str, bool]]
 
 
 class KeyBar(Lines):
     """Keys of the screen it stands in, as many as there is room for; `?` shows the rest."""
 
+    def __init__(self, available: Callable[[], Available], *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._available = available
+
     def make_lines(self, width: int, height: int) -> list[Content]:
         """One line; help and the way out keep their place at its end."""
-        screen = self.screen
-        assert isinstance(screen, CommandScreen)
         keys = [
             (command.footer, _key(command.shown, label, possible))
-            for command, label, possible in screen.available()
+            for command, label, possible in self._available()
         ]
         last = Content("  ").join(part for footer, part in keys if footer == "last")
         line = Content.empty()

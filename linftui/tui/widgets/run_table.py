@@ -29,6 +29,9 @@ class RunTable(Keyed, ScrollView, can_focus=True):
     class Opened(Message):
         """A run was chosen with the mouse."""
 
+    class FilterDropped(Message):
+        """All runs are to be shown again."""
+
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self._all: Sequence[RunRow] = ()
@@ -111,6 +114,10 @@ class RunTable(Keyed, ScrollView, can_focus=True):
     def turn_page(self, direction: int) -> None:
         """Moves the cursor by a screenful."""
         self.move_cursor(direction * max(1, self.size.height - HEAD - 1))
+
+    def drop_filter(self) -> None:
+        """Has the filter taken away, which stands in another widget."""
+        self.post_message(self.FilterDropped())
 
     def _keep_cursor_in_sight(self) -> None:
         top, room = self.scroll_offset.y, self.size.height - HEAD
