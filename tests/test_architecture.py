@@ -51,6 +51,54 @@ def test_what_starts_quickly_imports_nothing_heavy(module: str) -> None:
     assert set(loaded.stdout.split()) <= ({"textual"} if module.startswith("linftui.tui") else set())
 
 
+def module_of(path: Path) -> str:
+    """A module's dotted name; a package's is that of its `__init__`."""
+    return ".".join(path.relative_to(REPO).with_suffix("").parts).removesuffix(".__init__")
+
+
+def imports_of(path: Path, known: set[str]) -> set[str]:
+    """What of `known` a module imports, wherever in it: in functions and for type checkers as well."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            inner = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= inner & known
+            if not inner <= known:  # something that stands in the module itself
+                found.add(node.module)
+    return found & known
+
+
+def circles(graph: dict[str, set[str]]) -> list[set[str]]:
+    """The modules that import each other, directly or not: strongly connected components of several."""
+    reached: dict[str, set[str]] = {}
+    for start in graph:
+        seen, ahead = set[str](), list(graph[start])
+        while ahead:
+            if (module := ahead.pop()) not in seen:
+                seen.add(module)
+                ahead += graph[module]
+        reached[start] = seen
+    together = {
+        frozenset({module} | {other for other in reached[module] if module in reached[other]})
+        for module in graph
+    }
+    return sorted((set(found) for found in together if len(found) > 1), key=sorted)
+
+
+def test_no_modules_import_each_other() -> None:
+    modules = {module_of(path): path for path in SOURCES}
+    graph = {name: imports_of(path, set(modules)) - {name} for name, path in modules.items()}
+    assert "linftui.tui.live.poller" in graph["linftui.tui.app"]
+    assert circles(graph) == []
+
+
+def test_a_circle_is_found() -> None:
+    graph = {"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a"}, "e": {"f"}, "f": {"e"}}
+    assert circles(graph) == [{"a", "b", "c"}, {"e", "f"}]
+
+
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(REPO)))
 def test_a_module_says_why_it_exists_and_stays_small(path: Path) -> None:
     text = path.read_text()

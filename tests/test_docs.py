@@ -13,6 +13,7 @@ from msgspec import Struct, structs
 from linftui.rundir.paths import CertificatePaths, CertifyLogPaths, CheckpointPaths, RunPaths
 from linftui.rundir.records import DeviceRecord, Gpu, GpuProcess
 from linftui.rundir.state import State
+from linftui.tui.bindings import help_sections
 
 REPO = Path(__file__).resolve().parents[1]
 README = (REPO / "README.md").read_text()
@@ -108,6 +109,17 @@ def test_the_guide_names_every_key_of_a_dry_run() -> None:
     done = subprocess.run(command, cwd=REPO, capture_output=True, text=True, check=True)
     told = GUIDE.partition("`linftui run --dry-run --json` prints `")[2].partition("`")[0]
     assert told.replace(",", " ").split() == list(json.loads(done.stdout))
+
+
+def test_the_guide_has_every_key_of_the_dashboard() -> None:
+    told = GUIDE.partition("## Keys of the dashboard")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| ([^|]*) \| `([^|`]+)` \| (.+) \|$", told, re.MULTILINE)
+    expected = [
+        (title if place == 0 else "", key, sentence)
+        for title, keys in help_sections()
+        for place, (key, sentence) in enumerate(keys)
+    ]
+    assert rows == expected
 
 
 def test_the_guide_names_every_field_of_the_metrics(finished_run: Path) -> None:

@@ -247,7 +247,7 @@ def test_the_dashboard_shows_it(run: RunPaths) -> None:
     async def look() -> None:
         async with dashboard.run_test(size=(120, 40)) as pilot:
             screen = await sees(pilot, "finished", "step 90")
-            assert "λ" not in next(line for line in screen.splitlines() if "step 90" in line)
+            assert "λ" not in screen
             await pilot.press("escape")
             await sees(pilot, "2 prototypes", "stripes")
 

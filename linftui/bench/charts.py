@@ -25,10 +25,10 @@ async def _redraw_times(points: int, charts: int, size: tuple[int, int], repeats
     from textual.containers import Grid
     from textual.widget import Widget
 
-    from linftui.tui import palette
-    from linftui.tui.series import Series
-    from linftui.tui.widgets.chart import Chart
-    from linftui.tui.widgets.curve import ChartOptions, Curve
+    from linftui.tui.chart import palette
+    from linftui.tui.chart.chart import Chart
+    from linftui.tui.chart.curve import ChartOptions, Curve
+    from linftui.tui.chart.series import Series
 
     random = np.random.default_rng(0)
     steps = np.arange(points, dtype=np.float64)

@@ -1,8 +1,8 @@
 """The dashboard: screens over run directories, and the keys that launch, stop, resume and certify.
 
-One thread (`poller`) reads; it posts small messages (`messages`) to the app, which hands them to the screen
-in front. Widgets draw what they were given and read no files. What a key does to a run is one of
-`linftui.actions`, called in a thread of its own. Nothing here imports torch.
+One thread reads (`live`); the app hands what it posts to the screens, whose widgets draw what they were given
+and read no files; curves are drawn by `chart`. What a key does to a run is one of `linftui.actions`, called
+in a thread of its own. Nothing here imports torch, and `live` not even Textual.
 """
 
 import os

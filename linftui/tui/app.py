@@ -6,48 +6,68 @@ import signal
 import termios
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from textual import on
 from textual.app import SystemCommand
-from textual.binding import Binding, BindingType
 from textual.events import Event, Key
+from textual.message import Message
 from textual.notifications import Notify
 from textual.screen import Screen
 from textual.widgets import Input
 
-from linftui.actions import certify, resume, train
-from linftui.actions.stop import stop
-from linftui.actions.telling import Tell
-from linftui.actions.why_not import why_not
-from linftui.devices import DeviceSnapshot, Gpu, snapshot
+from linftui.devices import DeviceSnapshot, Gpu
 from linftui.errors import LinftuiError
 from linftui.rundir.paths import RunPaths
-from linftui.rundir.records import CertifyRequest
 from linftui.rundir.stopping import WARNING_SIGNALS
 from linftui.rundir.store import RunStore
 from linftui.text import clean
 from linftui.tui.background import BackgroundApp
-from linftui.tui.bindings import BY_NAME, Command, commands_of
-from linftui.tui.facts import RunFacts
-from linftui.tui.messages import FactsRead, MachineSampled, PollerFailed, RunGrew, RunsListed
-from linftui.tui.poller import Poller
-from linftui.tui.run_list import RunRow
+from linftui.tui.bindings import Keyed, commands_of, textual_bindings
+from linftui.tui.host import Host, Question
+from linftui.tui.live.following import Following
+from linftui.tui.live.messages import (
+    FactsRead,
+    MachineSampled,
+    PollerFailed,
+    PollerMessage,
+    RunGrew,
+    RunsListed,
+)
+from linftui.tui.live.poller import Poller
+from linftui.tui.live.run_facts import RunFacts
+from linftui.tui.live.run_follower import Standing
+from linftui.tui.live.run_list import RunRow
 from linftui.tui.screens.base import CommandScreen, Listener
 from linftui.tui.screens.certify import CertifyScreen
 from linftui.tui.screens.launch import LaunchScreen
 from linftui.tui.screens.modal import ConfirmScreen, HelpScreen, Palette, ProblemScreen
 from linftui.tui.screens.run import RunScreen
 from linftui.tui.screens.runs import RunsScreen
+from linftui.tui.textual_private import make_room_for
 from linftui.tui.theme import THEME
 
 LOOK_AT_TERMINAL_S = 2.0  # whether it is still there
 TOASTS = 2  # so many at once: more would hide a small terminal
 
 
-class Dashboard(BackgroundApp):
+class Learned(Message):
+    """What the poller found, on its way to the app's own thread."""
+
+    def __init__(self, message: PollerMessage) -> None:
+        super().__init__()
+        self.message = message
+
+    def can_replace(self, message: Message) -> bool:
+        """In a flood only the newest of a kind counts, but for records, which are told once."""
+        if not isinstance(message, Learned) or isinstance(self.message, RunGrew):
+            return False
+        return type(message.message) is type(self.message)
+
+
+class Dashboard(Keyed, BackgroundApp):
     """Screens over the runs of one folder.
 
     Args:
@@ -57,10 +77,9 @@ class Dashboard(BackgroundApp):
 
     CSS_PATH = "linftui.tcss"
     TITLE = "linftui"
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding(BY_NAME["suspend"].keys, "suspend_process", show=False, priority=True)  # in forms as well
-    ]
-    ENABLE_COMMAND_PALETTE = True
+    PLACE = "app"
+    BINDINGS = textual_bindings("app", priority=True)  # in forms as well
+    ENABLE_COMMAND_PALETTE = False  # Textual's own key for it; ours is in the table
     ALLOW_SELECT = False  # the terminal's own selection works, and nothing is repainted for it
 
     def __init__(self, store: RunStore, first: RunPaths | None = None) -> None:
@@ -70,14 +89,14 @@ class Dashboard(BackgroundApp):
         self.complete = False
         self.facts: RunFacts | None = None
         self.machine: DeviceSnapshot | None = None
-        self.poller = Poller(store, self.post_safely)
+        self.poller = Poller(store, lambda message: self.post_safely(Learned(message)))
         self._first = first
         self.register_theme(THEME)
         self.theme = THEME.name
 
     def on_mount(self) -> None:
         """The list of runs is always there, below what else is open."""
-        self.push_screen(RunsScreen())
+        self.push_screen(RunsScreen(self))
         if self._first is not None:
             self.open_run(self._first)
         self.poller.start()
@@ -85,6 +104,11 @@ class Dashboard(BackgroundApp):
     def on_unmount(self) -> None:
         """Nobody listens any more."""
         self.poller.stop()
+
+    @property
+    def host(self) -> Host:
+        """Itself, for the keys that work everywhere."""
+        return self
 
     @staticmethod
     def now() -> float:
@@ -102,6 +126,10 @@ class Dashboard(BackgroundApp):
         known = reversed(self.screen_stack) if self.is_running else ()
         return [screen for screen in known if isinstance(screen, Listener) and screen.is_mounted]
 
+    def is_in_sight(self, screen: Screen[None]) -> bool:
+        """Whether a screen is on top, or below others that let it through."""
+        return screen in self.in_sight()
+
     def in_sight(self) -> list[Listener]:
         """The one on top, and those it lets through; the others hear of it all when they are back."""
         found: list[Listener] = []
@@ -113,33 +141,27 @@ class Dashboard(BackgroundApp):
 
     # What the poller found
 
-    @on(RunsListed)
-    def _runs_listed(self, message: RunsListed) -> None:
-        self.rows, self.complete = message.rows, message.complete
-        for screen in self.in_sight():
-            screen.runs_changed()
-
-    @on(FactsRead)
-    def _facts_read(self, message: FactsRead) -> None:
-        self.facts = message.facts
-        for screen in self.in_sight():
-            screen.facts_changed()
-
-    @on(MachineSampled)
-    def _machine_sampled(self, message: MachineSampled) -> None:
-        self.machine = message.machine
-        for screen in self.in_sight():
-            screen.machine_changed()
-
-    @on(RunGrew)
-    def _run_grew(self, message: RunGrew) -> None:
-        for screen in self.listeners:  # all of them: records are told once
-            screen.run_grew(message.news)
-        self.poller.take_more()
-
-    @on(PollerFailed)
-    def _poller_failed(self, message: PollerFailed) -> None:
-        raise message.error
+    @on(Learned)
+    def _learned(self, learned: Learned) -> None:
+        match learned.message:
+            case RunsListed(rows, complete):
+                self.rows, self.complete = rows, complete
+                for screen in self.in_sight():
+                    screen.runs_changed()
+            case FactsRead(facts):
+                self.facts = facts
+                for screen in self.in_sight():
+                    screen.facts_changed()
+            case MachineSampled(machine):
+                self.machine = machine
+                for screen in self.in_sight():
+                    screen.machine_changed()
+            case RunGrew(following, news):
+                for screen in self.listeners:  # all of them: records are told once
+                    screen.run_grew(following, news)
+                following.take_more()
+            case PollerFailed(error):
+                raise error
 
     # What is done in the background
 
@@ -163,10 +185,7 @@ class Dashboard(BackgroundApp):
     @on(Notify)
     def _make_room(self, message: Notify) -> None:
         """A sentence replaces itself, and the oldest beyond `TOASTS`, before it is shown."""
-        others = [shown for shown in self._notifications if shown.message != message.notification.message]
-        self._notifications.clear()
-        for shown in others[1 - TOASTS :]:
-            self._notifications.add(shown)
+        make_room_for(self, message.notification, TOASTS)
 
     async def on_event(self, event: Event) -> None:
         """A key that is bound acts before the next one is looked at, which may be meant for what it opens.
@@ -177,141 +196,49 @@ class Dashboard(BackgroundApp):
         """
         if isinstance(event, Key) and not event.is_forwarded:
             leaves = event.key in ("tab", "shift+tab")
-            if (leaves or not isinstance(self.focused, Input)) and await self._check_bindings(event.key):
-                return
+            if leaves or not isinstance(self.focused, Input):
+                active = self.screen.active_bindings.get(event.key)
+                if active is not None and await self.run_action(active.binding.action, active.node):
+                    return
         await super().on_event(event)
 
     # What screens ask for
 
+    def select(self, paths: RunPaths | None) -> None:
+        """Has the facts of this run read; None: of none."""
+        self.poller.select(paths)
+
+    def follow(self, paths: RunPaths) -> Following:
+        """Has a run followed, whose news go to every screen; the caller closes it."""
+        return self.poller.follow(paths)
+
     def open_run(self, paths: RunPaths) -> None:
         """Shows one run."""
-        self.push_screen(RunScreen(paths))
+        self.push_screen(RunScreen(self, paths))
 
     def show_help(self) -> None:
         """Shows every key."""
         self.push_screen(HelpScreen())
 
-    def why_not(self, command: str, row: RunRow | None, *, checkpoints: bool = True) -> str:
-        """Why a command that acts on a run cannot be done to this one now; empty where it can."""
-        if command not in ("open", "stop", "resume", "certify"):
-            return ""
-        if row is None:
-            return "there is no run under the cursor"
-        state = row.summary.state
-        if command == "open":
-            return ""
-        if state is None:
-            return "the run is damaged: its panel says how"
-        return why_not(command, state, checkpoints=checkpoints)
+    def ask(self, question: str, text: str, yes: str, confirmed: Callable[[], None]) -> Question:
+        """Asks something that is answered yes or no; a yes calls `confirmed`."""
+        screen = ConfirmScreen(question, text, yes)
+        self.push_screen(screen, lambda answer: confirmed() if answer else None)
+        return screen
 
-    def label(self, command: Command, row: RunRow | None) -> str:
-        """What a key is called for this run: a second stop is another matter than the first."""
-        stopping = row is not None and row.summary.state == "stopping"
-        return "end now" if command.name == "stop" and stopping else command.label
+    def open_certify(self, paths: RunPaths, standing: Standing | None) -> None:
+        """A form to certify a run; `standing` where it is known already."""
+        self.push_screen(CertifyScreen(self, paths, standing))
 
-    def ask_stop(self, row: RunRow | None) -> None:
-        """Asks whether to stop a run; of one that is stopping, whether to end it at once."""
-        if row is None:
-            return
-        at_once = row.summary.state == "stopping"
-        if at_once:
-            question, yes = f"End {row.summary.id} at once?", "end it"
-            text = "Its processes are killed without saving. The last checkpoint stays."
-        else:
-            question, yes = f"Stop {row.summary.id}?", "stop it"
-            text = "It saves a checkpoint at the next step and leaves. U goes on from there."
+    def open_launch(self) -> None:
+        """A form to train a recipe."""
+        self.push_screen(LaunchScreen(self))
 
-        def answered(confirmed: bool | None) -> None:
-            if confirmed:
-                self.do(
-                    f"{'ending' if at_once else 'stopping'} {row.summary.id}",
-                    lambda _: stop(row.paths, "the dashboard", insist=at_once),
-                    lambda ended: self.tell("asked to end at once" if ended else "asked to stop"),
-                )
+    def leave(self) -> None:
+        """Leaves the dashboard, not the runs."""
+        self.exit()
 
-        self.push_screen(ConfirmScreen(question, text, yes), answered)
-
-    def ask_resume(self, row: RunRow | None) -> None:
-        """Asks whether to go on with a run, and says from where."""
-        if row is None:
-            return
-        request = resume.ResumeRequest(row.paths)
-
-        def answered(confirmed: bool | None) -> None:
-            if confirmed:
-                self.do(
-                    f"resuming {row.summary.id}",
-                    lambda tell: resume.begin(resume.check(request), tell),
-                    lambda attempt: self.tell(f"{row.summary.id}: attempt {attempt} has begun"),
-                )
-
-        def found(plan: resume.ResumePlan) -> None:
-            warnings = "".join(f" Warning: {warning}." for warning in plan.warnings)
-            if plan.step is None:
-                question.text = f"There is no checkpoint: it starts again from step 0.{warnings}"
-                question.yes = "start again"
-            else:
-                question.text = f"It goes on as a new attempt, from step {plan.step:,}.{warnings}"
-                question.yes = f"resume from step {plan.step:,}"
-
-        question = ConfirmScreen(f"Resume {row.summary.id}?", "Looking for its newest checkpoint.", "")
-        self.push_screen(question, answered)
-        self.find_out(question, lambda: resume.check(request), found)
-
-    def ask_certify(self, row: RunRow | None) -> None:
-        """Asks what to certify of a run, over the run's own screen."""
-        if row is None:
-            return
-        standing = self.screen.model.standing if isinstance(self.screen, RunScreen) else None
-        if not isinstance(self.screen, RunScreen):
-            self.open_run(row.paths)
-        self.push_screen(CertifyScreen(row.paths, standing))
-
-    def certify(self, paths: RunPaths, request: CertifyRequest, devices: str, form: CertifyScreen) -> None:
-        """Begins a certification; the run's screen tells how it goes, and the form why it does not."""
-        what = (paths.id, ", ".join(request.eps), request.checkpoint, request.means)
-        self.do(
-            " ".join(("certifying", *what)),
-            lambda tell: certify.begin(certify.check(paths, request, snapshot(), devices), tell),
-            lambda _: self.tell("the certification has begun"),
-            form.refusal(),
-        )
-
-    def ask_stop_certifying(self, paths: RunPaths) -> None:
-        """Asks whether to stop what is being certified of a run."""
-
-        def answered(confirmed: bool | None) -> None:
-            if confirmed:
-                self.do(
-                    f"stopping the certification of {paths.id}",
-                    lambda _: certify.stop(paths),
-                    lambda _: self.tell("the certification was asked to stop"),
-                )
-
-        text = "It stops after the batch it is at. Certificates that are whole by then are kept."
-        self.push_screen(ConfirmScreen(f"Stop certifying {paths.id}?", text, "stop it"), answered)
-
-    def ask_launch(self) -> None:
-        """Asks which recipe to train."""
-        self.push_screen(LaunchScreen())
-
-    def launch(self, request: train.TrainRequest, form: LaunchScreen) -> None:
-        """Trains a recipe; the form gives way to the run once it has begun, and says why it does not."""
-
-        def begun(paths: RunPaths) -> None:
-            if form.is_active:
-                form.dismiss()
-                self.open_run(paths)
-            else:
-                self.tell(f"{paths.id} has begun")
-
-        def begin(tell: Tell) -> RunPaths:
-            return train.begin(self.store, train.check(self.store, request, snapshot()), tell)
-
-        deed = " ".join(filter(None, ("starting", request.recipe, *request.overrides, request.name)))
-        self.do(deed, begin, begun, form.refusal())
-
-    def action_suspend_process(self) -> None:
+    def suspend_to_shell(self) -> None:
         """Suspends the dashboard as a job of its shell; without such a shell nobody could go on with it."""
         if self.is_headless or self.is_web or os.getpgrp() == os.getsid(0):
             self.tell("there is no shell here to bring the dashboard back")
@@ -319,7 +246,7 @@ class Dashboard(BackgroundApp):
             with self.suspend():  # the terminal is the shell's before anybody is stopped
                 os.killpg(0, signal.SIGTSTP)  # what has started the dashboard too: the shell waits for that
 
-    def action_command_palette(self) -> None:
+    def show_palette(self) -> None:
         """Lets a person find a command by its name."""
         if not isinstance(self.screen, Palette):
             self.push_screen(Palette())
@@ -327,7 +254,7 @@ class Dashboard(BackgroundApp):
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
         """The palette holds every command of the screen below it."""
         if isinstance(screen, CommandScreen):
-            for command in commands_of(screen.NAME):
+            for command in commands_of(screen.PLACE):
                 if command.name not in ("palette", "pane"):
                     title = f"{command.label} ({command.shown})"
                     yield SystemCommand(

@@ -4,11 +4,10 @@ import contextlib
 import threading
 from collections.abc import Callable
 from functools import partial
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from textual.app import App
 from textual.message import Message
-from textual.screen import Screen
 
 from linftui.actions.telling import Tell
 from linftui.errors import LinftuiError
@@ -93,7 +92,7 @@ class BackgroundApp(App[None]):
 
     def find_out(
         self,
-        asker: Screen[Any],
+        asker: object,
         work: Callable[[], T],
         then: Callable[[T], None],
         failed: Callable[[LinftuiError], None] | None = None,

@@ -9,6 +9,7 @@ from typing import Any
 
 from textual.events import Key
 from textual.pilot import Pilot
+from textual_inside import failure, screen_text
 
 from linftui.rundir.paths import RunPaths
 from linftui.rundir.records import encode
@@ -25,7 +26,7 @@ class Person:
 
     def screen(self) -> str:
         """All that can be read now."""
-        return "\n".join(strip.text for strip in self.app.screen._compositor.render_strips())
+        return screen_text(self.app)
 
     async def press(self, *keys: str) -> None:
         """Presses keys one after the other."""
@@ -47,8 +48,8 @@ class Person:
         """Waits until something is so."""
         deadline = time.monotonic() + PATIENCE_S
         while not true():
-            if self.app._exception is not None:  # it has ended; what is on the screen will stay so
-                raise self.app._exception
+            if (error := failure(self.app)) is not None:  # it has ended; what is on the screen will stay so
+                raise error
             assert time.monotonic() < deadline, f"in vain; the screen:\n{self.screen()}"
             await self.pilot.pause(0.02)
 

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from msgspec import structs
 from person import Person, end
+from textual_inside import failure
 
 from linftui.actions import resume
 from linftui.actions.recipes import KnownRecipe
@@ -26,7 +27,7 @@ from linftui.rundir.state import run_state
 from linftui.rundir.writer import write_record
 from linftui.tui import app as dashboard_app
 from linftui.tui.app import Dashboard, open_dashboard
-from linftui.tui.run_list import look
+from linftui.tui.live.run_list import look
 from linftui.tui.screens import launch
 
 Show = Callable[..., None]
@@ -146,7 +147,7 @@ def test_an_answer_that_comes_once_its_screen_is_gone_is_dropped(
         ready.set()
         await person.pilot.pause(1.0)
         await person.sees("tiny-run")
-        assert person.app._exception is None
+        assert failure(person.app) is None
 
     show(runs, script)
 
@@ -277,10 +278,10 @@ def test_an_error_of_the_reading_thread_ends_the_dashboard(
     def fail(*_: object) -> None:
         raise ZeroDivisionError("a bug")
 
-    monkeypatch.setattr("linftui.tui.poller.read_facts", fail)
+    monkeypatch.setattr("linftui.tui.live.poller.read_facts", fail)
 
     async def script(person: Person) -> None:
-        await person.until(lambda: person.app._exception)
+        await person.until(lambda: failure(person.app))
 
     with pytest.raises(ZeroDivisionError):
         show(runs, script)

@@ -20,8 +20,8 @@ from linftui.rundir.reader import read_record
 from linftui.rundir.records import CertificateSummary, CertifyRequest, MemberRecord
 from linftui.rundir.writer import write_record
 from linftui.text import accuracy, wilson
-from linftui.tui.follower import Standing
-from linftui.tui.run_list import look
+from linftui.tui.live.run_follower import Standing
+from linftui.tui.live.run_list import look
 from linftui.tui.screens.certify import SHOWN, Certificates, CertifyScreen
 from linftui.tui.screens.run import RunScreen
 

@@ -6,7 +6,7 @@ import pytest
 
 from linftui.devices import DeviceSnapshot, Gpu
 from linftui.rundir.store import RunSummary
-from linftui.tui.run_list import RunRow
+from linftui.tui.live.run_list import RunRow
 from linftui.tui.screens.runs import holders
 from linftui.tui.widgets.device_strip import LINES_AT_MOST, DeviceStrip
 

@@ -11,6 +11,7 @@ from person import Person
 from textual.events import Key
 from textual.screen import Screen
 from textual.widgets import Input
+from textual.widgets._toast import Toast
 
 from linftui.actions import train
 from linftui.actions.train import TrainPlan, TrainRequest
@@ -20,12 +21,12 @@ from linftui.launch.plan import plan_devices
 from linftui.recipe.load import load_recipe
 from linftui.rundir.paths import RunPaths
 from linftui.rundir.store import RunStore
+from linftui.tui.chart.chart import Chart
 from linftui.tui.screens.form import FormScreen, form_words
 from linftui.tui.screens.launch import LaunchScreen
 from linftui.tui.screens.modal import HelpScreen, Palette
 from linftui.tui.screens.run import RunScreen
 from linftui.tui.screens.runs import RunsScreen
-from linftui.tui.widgets.chart import Chart
 
 Show = Callable[..., None]
 
@@ -213,7 +214,7 @@ def test_ctrl_c_closes_what_is_on_top_and_ends_nothing(
             await person.until(lambda: isinstance(person.app.screen, kind))
             await person.press("tab", "ctrl+c")
             await person.until(lambda: not isinstance(person.app.screen, kind))
-        assert not person.app._notifications and person.app.is_running
+        assert not person.app.screen.query(Toast) and person.app.is_running
 
     show(runs, script)
 

@@ -24,12 +24,14 @@ from linftui.rundir.records import (
 )
 from linftui.rundir.stopping import StopStages
 from linftui.rundir.writer import write_record
-from linftui.tui.app import Dashboard
-from linftui.tui.follower import RunFollower
-from linftui.tui.messages import RunGrew
+from linftui.tui.app import Dashboard, Learned
+from linftui.tui.chart.chart import Chart
+from linftui.tui.live.following import Following
+from linftui.tui.live.messages import RunGrew
+from linftui.tui.live.run_follower import RunFollower
 from linftui.tui.screens.runs import RunsScreen
 from linftui.tui.screens.text import TextScreen
-from linftui.tui.widgets.chart import Chart
+from linftui.tui.widgets.history_lines import history_lines
 from linftui.tui.widgets.run_charts import NAMES, RunCharts
 from linftui.tui.widgets.run_head import stop_line
 
@@ -199,7 +201,7 @@ def test_the_log_is_read_over_the_whole_screen_and_goes_on(runs: Path, show: Sho
         await person.sees("started attempt 1")
         with paths.rank_log(2, 0).open("a") as log:
             log.write("another one\n")
-        await person.until(lambda: "another one" in screen.model.lines()[-1].plain)
+        await person.until(lambda: "another one" in history_lines(screen.model)[-1].plain)
         await person.pilot.pause(0.3)
         assert "another one" not in person.screen()  # nobody is torn from what one reads
         await person.press("f")
@@ -213,9 +215,9 @@ def test_the_log_is_read_over_the_whole_screen_and_goes_on(runs: Path, show: Sho
 def test_what_happens_while_the_log_is_being_opened_is_in_it(runs: Path, show: Show) -> None:
     async def script(person: Person) -> None:
         screen = await opened(person)
-        screen.do_logs()
+        screen.show_log()
         assert isinstance(log := person.app.screen, TextScreen)
-        log.show([*screen.model.lines(), Content("just now")])  # before a single widget of it is there
+        log.show([*history_lines(screen.model), Content("just now")])  # before a single widget of it is there
         await person.sees("finished", "just now")
 
     show(runs, script, first="tiny-run")
@@ -296,13 +298,13 @@ def test_a_run_of_many_epochs_leaves_room_for_its_time(runs: Path, show: Show) -
     show(runs, script, first="tiny-run", size=(80, 24))
 
 
-def test_news_of_an_earlier_opening_are_not_told_twice(runs: Path, show: Show) -> None:
+def test_news_of_an_earlier_following_are_not_told_twice(runs: Path, show: Show) -> None:
     async def script(person: Person) -> None:
         screen = await opened(person)
         known = len(screen.model.events)
-        late = RunFollower(screen.paths, opening=99).poll()
+        late = RunFollower(screen.paths).poll()
         assert late is not None and late.events
-        person.app.post_message(RunGrew(late))
+        person.app.post_message(Learned(RunGrew(Following(screen.paths), late)))
         await person.pilot.pause(0.2)
         assert known and len(screen.model.events) == known
 
@@ -342,7 +344,7 @@ def test_a_run_that_is_left_is_followed_no_longer(runs: Path, show: Show) -> Non
     show(runs, script, first="tiny-run")
 
 
-def test_a_run_beneath_another_goes_on_once_it_is_on_top_again(runs: Path, show: Show) -> None:
+def test_a_run_beneath_another_goes_on(runs: Path, show: Show) -> None:
     paths = revive(runs / "tiny-run")
     shutil.copytree(runs / "tiny-run", runs / "other")
 
@@ -364,7 +366,7 @@ def test_a_run_beneath_another_goes_on_once_it_is_on_top_again(runs: Path, show:
         assert len(below.model.events) == known + 1 and below.model.curves.series["loss"].x[-1] == 3.0
         await person.press("escape")
         assert isinstance(person.app.screen, RunsScreen)
-        await person.until(lambda: person.app.poller._follower is None)
+        assert person.app.poller.followed == ()
 
     show(runs, script, first="tiny-run", size=(120, 40))
 

@@ -24,6 +24,7 @@ from linftui.rundir.records import (
     MetaRecord,
 )
 from linftui.rundir.writer import write_record
+from linftui.tui.widgets.history_lines import history_lines
 from linftui.tui.widgets.side_panel import SidePanel
 
 Show = Callable[..., None]
@@ -57,7 +58,7 @@ def test_a_long_reason_says_that_there_is_more_of_it(runs: Path, show: Show) -> 
         screen = await opened(person)
         await person.sees("word0 word1")
         [last] = [line for line in person.screen().splitlines() if line.rstrip().endswith(" …")]
-        assert "word99" not in last and screen.model.lines()[-1].plain.endswith("word99")
+        assert "word99" not in last and history_lines(screen.model)[-1].plain.endswith("word99")
 
     show(runs, script, first="tiny-run")
 
@@ -71,7 +72,7 @@ def test_a_run_that_finished_at_chance_level_says_so(runs: Path, show: Show) -> 
     async def script(person: Person) -> None:
         screen = await opened(person)
         await person.sees(said)
-        assert f"attempt 1 finished: {said}" in screen.model.lines()[-1].plain
+        assert f"attempt 1 finished: {said}" in history_lines(screen.model)[-1].plain
         await person.press("escape")
         panel = person.app.screen.query_one(SidePanel)
         await person.until(lambda: said in " ".join(line.plain for line in panel.make_lines(200, 40)))

@@ -18,10 +18,10 @@ from textual.widgets._toast import Toast
 
 from linftui.rundir.paths import RunPaths
 from linftui.tui.app import Dashboard
-from linftui.tui.columns import COLUMNS, Machine
-from linftui.tui.run_list import look
+from linftui.tui.live.run_list import look
 from linftui.tui.screens.run import RunScreen
 from linftui.tui.screens.runs import RunsScreen
+from linftui.tui.widgets.run_columns import COLUMNS, Machine
 from linftui.tui.widgets.run_table import RunTable
 
 Show = Callable[..., None]
@@ -249,7 +249,7 @@ def test_while_runs_are_being_read_the_cursor_waits_on_top(runs: Path, show: Sho
         assert table.current is b
         other = RunTable()
         other.show([first, b], Machine(), reading=True)
-        other.action_move(1)
+        other.move_cursor(1)
         other.show([first, b, a], Machine(), reading=True)
         assert other.current is first
 
@@ -412,7 +412,7 @@ def test_only_the_row_that_changed_is_repainted(
 def test_quitting_leaves_the_dashboard(runs: Path, show: Show) -> None:
     async def script(person: Person) -> None:
         await person.press("q")
-        assert not person.app.is_running or person.app._exit
+        assert person.app.return_code == 0
 
     show(runs, script)
 

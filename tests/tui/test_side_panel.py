@@ -10,8 +10,8 @@ from person import append
 
 from linftui.rundir.paths import RunPaths
 from linftui.rundir.records import EventRecord
-from linftui.tui.facts import read_facts
-from linftui.tui.run_list import look
+from linftui.tui.live.run_facts import read_facts
+from linftui.tui.live.run_list import look
 from linftui.tui.widgets.side_panel import SidePanel, broken
 
 WIDTH = 36  # as it has beside the table

@@ -1,23 +1,22 @@
-"""What all screens share: their keys come from the one table, and a key that cannot work now says why."""
+"""What all screens share: they know their host, and a key that cannot work now says why."""
 
-from typing import TYPE_CHECKING, cast
+from typing import Any
 
 from textual.screen import Screen
 
-from linftui.tui.bindings import Command, commands_of
-
-if TYPE_CHECKING:
-    from linftui.tui.app import Dashboard
-    from linftui.tui.follower import RunNews
+from linftui.tui.bindings import Command, Keyed, commands_of
+from linftui.tui.host import Host
+from linftui.tui.live.following import Following
+from linftui.tui.live.run_follower import RunNews
+from linftui.tui.widgets.key_bar import Available
 
 
 class Listener(Screen[None]):
     """A screen that the app hands on to what it learns; each overrides what it shows."""
 
-    @property
-    def dashboard(self) -> "Dashboard":
-        """The app, by its own type."""
-        return cast("Dashboard", self.app)
+    def __init__(self, host: Host) -> None:
+        super().__init__()
+        self.host = host
 
     def runs_changed(self) -> None:
         """The list of runs is another one."""
@@ -28,17 +27,15 @@ class Listener(Screen[None]):
     def machine_changed(self) -> None:
         """The devices were looked at."""
 
-    def run_grew(self, news: "RunNews") -> None:
-        """The open run has grown, or stands otherwise."""
+    def run_grew(self, following: Following, news: RunNews) -> None:
+        """A run that is followed has grown, or stands otherwise."""
 
     def status_changed(self) -> None:
         """Something that is done in the background said how far it is."""
 
 
-class CommandScreen(Listener):
-    """A screen whose commands are methods `do_<name>`, listed for it in `bindings`."""
-
-    NAME = ""  # its name in the table of commands
+class CommandScreen(Keyed, Listener):
+    """A screen with a line of keys, where a key that cannot work now says why."""
 
     def why_not(self, command: str) -> str:
         """Why the command cannot be done now, as a sentence; empty where it can."""
@@ -49,42 +46,26 @@ class CommandScreen(Listener):
         if reason := self.why_not(name):
             self.notify(reason, severity="warning", timeout=4, markup=False)
         else:
-            self.run_command(name, key)
+            super().action_command(name, key)
 
-    def run_command(self, name: str, key: str = "") -> None:
-        """Does a command of this screen; `key` is the one that was pressed, for commands with several."""
-        if name == "pane":
-            self.do_pane(int(key))
-        else:
-            getattr(self, f"do_{name}")()
+    def available(self) -> Available:
+        """For the line of keys: what can be done, its label, and whether it would do something now.
 
-    def available(self) -> list[tuple[str, str, bool]]:
-        """For the line of keys: key, label, and whether it would do something now."""
-        return [
-            (command.shown, self.label(command), not self.why_not(command.name))
-            for command in commands_of(self.NAME)
-            if command.in_footer
+        The keys of what is in focus come before those of the screen that are used less.
+        """
+        own = [
+            (command, self.label(command), not self.why_not(command.name))
+            for command in commands_of(self.PLACE)
+            if command.footer != "never"
         ]
+        focused = self.focused
+        inner = commands_of(focused.PLACE) if isinstance(focused, Keyed) else tuple[Command[Any], ...]()
+        shown = [(command, command.label, True) for command in inner if command.footer != "never"]
+        if not shown:
+            return own
+        often = [key for key in own if key[0].footer == "often"]
+        return [*often, *shown, *(key for key in own if key not in often)]
 
-    def label(self, command: Command) -> str:
+    def label(self, command: Command[Any]) -> str:
         """What the key is called now."""
         return command.label
-
-    def do_pane(self, number: int) -> None:
-        """Focuses a pane; screens without panes have none of these keys."""
-
-    def do_palette(self) -> None:
-        """Lets a person find a command by its name."""
-        self.app.action_command_palette()
-
-    def do_suspend(self) -> None:
-        """Goes to the shell, from which one comes back."""
-        self.app.action_suspend_process()
-
-    def do_help(self) -> None:
-        """Shows all keys."""
-        self.dashboard.show_help()
-
-    def do_quit(self) -> None:
-        """Leaves the dashboard, not the runs."""
-        self.app.exit()

@@ -1,9 +1,6 @@
 """Certifying a run: which radii, which checkpoint, go; and what was proved so far."""
 
-from typing import ClassVar
-
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.screen import ModalScreen
@@ -16,10 +13,14 @@ from linftui.recipe.fraction import format_fraction
 from linftui.rundir.paths import RunPaths
 from linftui.rundir.records import CertifyRequest
 from linftui.text import clean
-from linftui.tui.follower import RunNews, Standing
+from linftui.tui import commands
+from linftui.tui.bindings import commands_of, textual_bindings
+from linftui.tui.host import Host
+from linftui.tui.live.following import Following
+from linftui.tui.live.run_follower import RunNews, Standing
 from linftui.tui.screens.form import FormScreen, form_words
 from linftui.tui.screens.modal import keys_line
-from linftui.tui.widgets.form import Field, fill
+from linftui.tui.widgets.field import Field, fill
 from linftui.tui.widgets.lines import Lines, wrapped
 from linftui.tui.widgets.run_head import certificate_line, running_line
 
@@ -52,15 +53,14 @@ class Certificates(Lines):
         return lines or [Content.styled("nothing was certified yet", "$faint")]
 
 
-class CertifyScreen(ModalScreen[None], FormScreen):
+class CertifyScreen(FormScreen, ModalScreen[None]):
     """A form over the run, and below it what is being certified and what was."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("ctrl+s", "stop", show=False),  # letters are typed into the fields
-    ]
+    PLACE = "certify"
+    BINDINGS = textual_bindings("certify")
 
-    def __init__(self, paths: RunPaths, standing: Standing | None = None) -> None:
-        super().__init__()
+    def __init__(self, host: Host, paths: RunPaths, standing: Standing | None = None) -> None:
+        super().__init__(host)
         self._paths, self._standing = paths, standing
         self._prefilled = False
 
@@ -86,7 +86,7 @@ class CertifyScreen(ModalScreen[None], FormScreen):
         if self._standing is not None:
             self._show(self._standing)
 
-    def run_grew(self, news: RunNews) -> None:
+    def run_grew(self, following: Following, news: RunNews) -> None:
         """Tells how the certification goes."""
         if news.paths == self._paths:
             self._show(news.standing)
@@ -105,9 +105,9 @@ class CertifyScreen(ModalScreen[None], FormScreen):
         return any(certification.state == "running" for certification in known)
 
     def _show_keys(self) -> None:
-        stop = (("ctrl+s", "stop what is going on"),) if self._going_on else ()
-        keys = keys_line(("enter", "certify"), ("tab", "next field"), *stop, ("esc", "close"))
-        self.query_one("#certify-keys", Static).update(keys)
+        known = commands_of("certify")
+        shown = [command for command in known if command.name != "stop" or self._going_on]
+        self.query_one("#certify-keys", Static).update(keys_line(*shown))
 
     def _request(self) -> tuple[CertifyRequest, str] | None:
         """What is to be certified, and where; None where a radius is refused."""
@@ -125,7 +125,7 @@ class CertifyScreen(ModalScreen[None], FormScreen):
         """Radii, checkpoint, means and device."""
         if self._prefilled and (asked := self._request()) is not None:
             request, devices = asked
-            machine = self.dashboard.machine
+            machine = self.host.machine
             self.find_out(
                 lambda: certify.check(self._paths, request, machine or snapshot(), devices),
                 lambda _: Content.empty(),
@@ -134,11 +134,11 @@ class CertifyScreen(ModalScreen[None], FormScreen):
     def submit(self) -> None:
         """Certifies what the fields say."""
         if (asked := self._request()) is not None:
-            self.dashboard.certify(self._paths, *asked, self)
+            commands.certify(self.host, self._paths, *asked, self)
 
-    def action_stop(self) -> None:
+    def stop(self) -> None:
         """Asks whether to stop what is being certified of this run."""
         if self._going_on:
-            self.dashboard.ask_stop_certifying(self._paths)
+            commands.ask_stop_certifying(self.host, self._paths)
         else:
             self.notify("nothing is being certified", severity="warning", markup=False)

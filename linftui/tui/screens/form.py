@@ -2,10 +2,9 @@
 
 import re
 from collections.abc import Callable
-from typing import ClassVar, TypeVar
+from typing import TypeVar
 
 from textual import on
-from textual.binding import Binding, BindingType
 from textual.content import Content
 from textual.events import Resize
 from textual.widget import Widget
@@ -13,6 +12,8 @@ from textual.widgets import Input, Static
 
 from linftui.errors import LinftuiError
 from linftui.text import clean
+from linftui.tui.bindings import Keyed
+from linftui.tui.host import Host
 from linftui.tui.screens.base import Listener
 
 T = TypeVar("T")
@@ -22,13 +23,11 @@ LOW = 16  # rows: with fewer there is no air between the parts
 _OPTIONS = re.compile(r"(?<!\S)--(?:set |(?=(?:name|devices|eps|checkpoint|means)\b))")
 
 
-class FormScreen(Listener):
+class FormScreen(Keyed, Listener):
     """A form with a Static `verdict`, which tells what is wrong with the fields, or what they mean."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,ctrl+c", "leave", show=False)]
-
-    def __init__(self, name: str | None = None, id: str | None = None, classes: str | None = None) -> None:
-        super().__init__(name, id, classes)
+    def __init__(self, host: Host) -> None:
+        super().__init__(host)
         self._checks = 0  # so many were begun; what comes of an earlier one is no news
         self._wrong = False  # the latest has refused what the fields say
         self._verdict = Content.empty()  # on fields that are right
@@ -40,6 +39,11 @@ class FormScreen(Listener):
     def submit(self) -> None:
         """Sets going what the fields say."""
         raise NotImplementedError
+
+    def enter(self) -> None:
+        """Sets going what the fields say, once what was typed before the key is in them."""
+        if isinstance(field := self.focused, Input):
+            field.post_message(Input.Submitted(field, field.value))
 
     def find_out(self, work: Callable[[], T], accepted: Callable[[T], Content]) -> None:
         """Checks in a thread what the fields say; `accepted` gets the result, and returns the verdict."""
@@ -54,7 +58,7 @@ class FormScreen(Listener):
             if asked == self._checks:
                 self.refuse(error)
 
-        self.dashboard.find_out(self, work, good, bad)
+        self.host.find_out(self, work, good, bad)
 
     def refuse(self, error: LinftuiError) -> None:
         """Says what is wrong with the fields, which have to be mended first."""
@@ -72,7 +76,7 @@ class FormScreen(Listener):
             if self in self.app.screen_stack and asked == self._checks:
                 self._tell_refusal(error)
             else:
-                self.dashboard.show_problem(LinftuiError(form_words(error.message), form_words(error.hint)))
+                self.host.show_problem(LinftuiError(form_words(error.message), form_words(error.hint)))
 
         return tell
 
@@ -98,9 +102,9 @@ class FormScreen(Listener):
         self._tell(Content.styled(clean(form_words(str(error))), "$error"))
 
     def _tell(self, verdict: Content) -> None:
-        place = self.query_one("#verdict", Static)
-        place.update(verdict)
-        self._bring_into_sight(place)
+        for place in self.query("#verdict").results(Static):  # none while the dashboard is being left
+            place.update(verdict)
+            self._bring_into_sight(place)
 
     def on_resize(self, event: Resize) -> None:
         """A small terminal shows a part of the form: what is typed into is in it."""
@@ -117,7 +121,7 @@ class FormScreen(Listener):
 
         self.call_after_refresh(scroll)
 
-    def action_leave(self) -> None:
+    def leave(self) -> None:
         """Closes the form; what it has set going goes on."""
         self.dismiss()
 

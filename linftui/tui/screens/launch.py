@@ -16,27 +16,40 @@ from linftui.errors import LinftuiError, UsageError
 from linftui.recipe.fraction import format_fraction
 from linftui.recipe.schema import Recipe
 from linftui.text import clean, number
-from linftui.tui import palette
-from linftui.tui.curves import planned
+from linftui.tui import commands
+from linftui.tui.bindings import Keyed, commands_of, textual_bindings
+from linftui.tui.chart import palette
+from linftui.tui.chart.chart import Chart
+from linftui.tui.chart.curve import ChartOptions, Curve
+from linftui.tui.host import Host
+from linftui.tui.live.run_curves import planned
 from linftui.tui.screens.form import FormScreen
 from linftui.tui.screens.modal import keys_line
-from linftui.tui.widgets.chart import Chart
-from linftui.tui.widgets.curve import ChartOptions, Curve
-from linftui.tui.widgets.form import Field, fill
+from linftui.tui.widgets.field import Field, fill
+
+
+class Recipes(Keyed, OptionList):
+    """The list of recipes."""
+
+    PLACE = "recipes"
+    BINDINGS = textual_bindings("recipes")
 
 
 class LaunchScreen(FormScreen):
     """The recipes, the fields, what they mean. It stays until the run has begun."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    PLACE = "launch"
+    BINDINGS = textual_bindings("launch")
+
+    def __init__(self, host: Host) -> None:
+        super().__init__(host)
         self._known: list[KnownRecipe] = []
 
     def compose(self) -> ComposeResult:
         """The parts, from top to bottom."""
         yield Static(id="heading")
         with VerticalScroll(id="launch", can_focus=False):
-            yield OptionList(id="recipes", compact=True, markup=False)
+            yield Recipes(id="recipes", compact=True, markup=False)
             with Vertical(id="form"):
                 yield Field("recipe", "", "a name of the list, or the path of a YAML file", id="recipe")
                 yield Field(
@@ -46,28 +59,26 @@ class LaunchScreen(FormScreen):
                 yield Field("name", "", "the run's id; one is made up where it is left empty", id="name")
             yield Static(id="verdict")
             yield Chart("p, as planned", id="preview", options=ChartOptions(log_y=True, clip_outliers=False))
-        yield Static(
-            keys_line(("enter", "train it"), ("tab", "next field"), ("esc", "leave")), id="launch-keys"
-        )
+        yield Static(keys_line(*commands_of("launch")), id="launch-keys")
 
     def on_mount(self) -> None:
         """Lists what there is."""
         self.query_one("#preview").can_focus = False
-        self.query_one(OptionList).focus()
+        self.query_one(Recipes).focus()
         self.status_changed()
-        self.dashboard.find_out(self, known_recipes, self._listed)
+        self.host.find_out(self, known_recipes, self._listed)
 
     def status_changed(self) -> None:
         """Says how far what is being started has come."""
         heading = Content.assemble(
-            ("Train a recipe", "bold $bright"), "  ", (clean(self.dashboard.status), "$warning")
+            ("Train a recipe", "bold $bright"), "  ", (clean(self.host.status), "$warning")
         )
         self.query_one("#heading", Static).update(heading)
 
     def _listed(self, known: list[KnownRecipe]) -> None:
         self._known = known
         width = max((len(recipe.name) for recipe in known), default=0)
-        choices = self.query_one(OptionList)
+        choices = self.query_one(Recipes)
         choices.add_options([Option(_choice(recipe, width)) for recipe in known])
         names = [recipe.name for recipe in known]
         choices.highlighted = names.index("digits") if "digits" in names else 0 if names else None
@@ -91,7 +102,7 @@ class LaunchScreen(FormScreen):
             if self._known:
                 self.refuse(UsageError("recipe: none is chosen"))
             return
-        store, machine = self.dashboard.store, self.dashboard.machine
+        store, machine = self.host.store, self.host.machine
         self.find_out(lambda: train.check(store, request, machine or snapshot()), self._accepted)
 
     def _request(self) -> train.TrainRequest:
@@ -124,7 +135,7 @@ class LaunchScreen(FormScreen):
 
     def submit(self) -> None:
         """Trains what the fields say."""
-        self.dashboard.launch(self._request(), self)
+        commands.launch(self.host, self._request(), self)
 
 
 def _choice(recipe: KnownRecipe, width: int) -> Content:

@@ -1,5 +1,7 @@
 """One run: its head, its charts while they grow, and what happened last."""
 
+from typing import Any
+
 from textual import on
 from textual.app import ComposeResult
 from textual.content import Content
@@ -7,13 +9,17 @@ from textual.events import DescendantBlur, DescendantFocus, Resize
 
 from linftui.rundir.paths import RunPaths
 from linftui.text import clean
+from linftui.tui import commands
 from linftui.tui.bindings import Command, textual_bindings
-from linftui.tui.follower import RunNews
-from linftui.tui.run_list import RunRow
-from linftui.tui.run_model import RunModel
+from linftui.tui.chart.chart import Chart
+from linftui.tui.host import Host
+from linftui.tui.live.following import Following
+from linftui.tui.live.run_follower import RunNews, Standing
+from linftui.tui.live.run_list import RunRow
+from linftui.tui.live.run_model import RunModel
 from linftui.tui.screens.base import CommandScreen
 from linftui.tui.screens.text import TextScreen
-from linftui.tui.widgets.chart import Chart
+from linftui.tui.widgets.history_lines import history_lines
 from linftui.tui.widgets.key_bar import KeyBar
 from linftui.tui.widgets.log_pane import LogPane
 from linftui.tui.widgets.run_charts import RunCharts
@@ -21,44 +27,35 @@ from linftui.tui.widgets.run_head import RunHead
 from linftui.tui.widgets.top_line import TopLine
 
 CATCH_UP_S = 0.3  # while much is being read at once, it is drawn this often
-CHART_KEYS = [
-    ("+ -", "zoom", True), ("← →", "crosshair", True), ("< >", "pan", True), ("s", "smooth", True),
-    ("L", "log axis", True), ("0", "reset", True),
-]  # fmt: skip
-SELDOM = ("recipe", "charts", "run")  # labels of keys that make room for those of a chart in focus
 
 
 class RunScreen(CommandScreen):
     """Everything of one run that is worth watching."""
 
-    NAME = "run"
+    PLACE = "run"
     BINDINGS = textual_bindings("run")
     AUTO_FOCUS = ""  # a chart in focus takes keys for itself
 
-    def __init__(self, paths: RunPaths) -> None:
-        super().__init__()
+    def __init__(self, host: Host, paths: RunPaths) -> None:
+        super().__init__(host)
         self.paths = paths
         self.model = RunModel(paths)
         self._log: TextScreen | None = None
         self._drawn = 0.0
-        self._opening = 0
+        self._following: Following | None = None
 
     def compose(self) -> ComposeResult:
         """The parts, from top to bottom."""
-        yield TopLine(self.dashboard.store.root, id="top")
+        yield TopLine(self.host.store.root, id="top")
         yield RunHead(self.model, id="head")
         yield RunCharts(self.model, id="charts")
         yield LogPane(id="log")
-        yield KeyBar(id="keys")
+        yield KeyBar(self.available, id="keys")
 
     def on_mount(self) -> None:
         """Has the run followed."""
-        self.follow()
+        self._following = self.host.follow(self.paths)
         self.set_interval(1.0, self._tick)
-
-    def follow(self) -> None:
-        """Has the run followed from its beginning, in place of any other; what is shown stays until then."""
-        self._opening = self.dashboard.poller.open(self.paths)
 
     def on_screen_resume(self) -> None:
         """Shows what became known meanwhile."""
@@ -66,12 +63,9 @@ class RunScreen(CommandScreen):
         self._draw()
 
     def on_unmount(self) -> None:
-        """Nobody looks at the run any more, but perhaps at another one that was opened before it."""
-        others = (screen for screen in self.dashboard.listeners if isinstance(screen, RunScreen))
-        if (topmost := next(others, None)) is not None:
-            topmost.follow()
-        else:
-            self.dashboard.poller.open(None)
+        """Nobody looks at the run any more."""
+        if self._following is not None:
+            self._following.close()
 
     def on_resize(self, event: Resize) -> None:
         """What there is no room for is left out, the least telling first."""
@@ -87,24 +81,29 @@ class RunScreen(CommandScreen):
         """The run at a glance, once it was read."""
         return self.model.standing.row if self.model.standing else None
 
-    def run_grew(self, news: RunNews) -> None:
+    @property
+    def standing(self) -> Standing | None:
+        """How it stands, once it was read."""
+        return self.model.standing
+
+    def run_grew(self, following: Following, news: RunNews) -> None:
         """Takes what is new, and draws it; while much comes at once, not all of it."""
-        if news.opening != self._opening:
+        if following is not self._following:
             return
         if news.first:
             self._begin()
         self.model.add(news)
-        now = self.dashboard.now()
+        now = self.host.now()
         if news.behind and now - self._drawn <= CATCH_UP_S:
             return
         self._drawn = now
         if self._log is not None:
-            self._log.show(self.model.lines())
-        if self in self.dashboard.in_sight():
+            self._log.show(history_lines(self.model))
+        if self.host.is_in_sight(self):
             self._draw()
 
     def _begin(self) -> None:
-        """The run is told from its beginning: followed again, or another one of the same name."""
+        """The run is told from its beginning: perhaps another one was made under its name."""
         self.model = RunModel(self.paths)
         self.query_one(RunHead).begin(self.model)
         self.query_one(RunCharts).begin(self.model)
@@ -112,26 +111,26 @@ class RunScreen(CommandScreen):
     def _draw(self) -> None:
         self._draw_head()
         self.query_one(RunCharts).redraw()
-        self.query_one(LogPane).show(self.model.lines())
+        self.query_one(LogPane).show(history_lines(self.model, last=self.size.height))
         self.query_one(KeyBar).redraw()
 
     def runs_changed(self) -> None:
         """The first line counts all runs."""
-        app = self.dashboard
+        app = self.host
         self.query_one(TopLine).show(app.rows, app.complete, app.status)
 
     def status_changed(self) -> None:
         """Says what is being done in the background."""
-        app = self.dashboard
+        app = self.host
         self.query_one(TopLine).show(app.rows, app.complete, app.status)
         self._draw_head()
 
     def _tick(self) -> None:
-        if self.model.going_on and self in self.dashboard.in_sight():
+        if self.model.going_on and self.host.is_in_sight(self):
             self._draw_head()
 
     def _draw_head(self) -> None:
-        app = self.dashboard
+        app = self.host
         status = app.status if self.has_class("low") else ""  # else the first line tells it
         self.query_one(RunHead).show(app.now(), app.gpus, status)
 
@@ -142,38 +141,30 @@ class RunScreen(CommandScreen):
             self.set_focus(None)  # from one that is hidden now it has gone to the next, hidden as well
         self.query_one(KeyBar).redraw()
 
-    def available(self) -> list[tuple[str, str, bool]]:
-        """A chart in focus has keys besides, after those that act on the run."""
-        keys = super().available()
-        if not isinstance(self.focused, Chart):
-            return keys
-        often = [key for key in keys if key[1] not in SELDOM]
-        return [*often, *CHART_KEYS, *(key for key in keys if key not in often)]
-
-    def label(self, command: Command) -> str:
+    def label(self, command: Command[Any]) -> str:
         """A second stop is another matter than the first."""
-        return self.dashboard.label(command, self.row)
+        return (commands.stop_label(self.row) if command.name == "stop" else "") or command.label
 
     def why_not(self, command: str) -> str:
         """Commands act on this run."""
         standing = self.model.standing
         if standing is not None and standing.gone and command in ("stop", "resume", "certify"):
             return "the run's directory is no longer there"
-        if command == "zoom" and not isinstance(self.focused, Chart):
+        if command == "enlarge" and not isinstance(self.focused, Chart):
             return "no chart is in focus: tab or 1 to 5 chooses one"
         if command in ("stop", "resume", "certify") and standing is None:
             return "the run is still being read"
         if command == "recipe" and (standing is None or not standing.recipe_text):
             return "the run's recipe cannot be read"
         checkpoints = standing is None or bool(standing.checkpoints)
-        return self.dashboard.why_not(command, self.row, checkpoints=checkpoints)
+        return commands.why_not(command, self.row, checkpoints=checkpoints)
 
     def action_command(self, name: str, key: str = "") -> None:
         """Does what a key stands for; enter without a chart in focus is a run opened by two presses."""
         if key != "enter" or isinstance(self.focused, Chart):
             super().action_command(name, key)
 
-    def do_back(self) -> None:
+    def leave(self) -> None:
         """From a chart to all of them; from all of them to the list."""
         charts = self.query_one(RunCharts)
         if charts.enlarged:
@@ -183,41 +174,25 @@ class RunScreen(CommandScreen):
         else:
             self.dismiss()
 
-    def do_pane(self, number: int) -> None:
+    def focus_chart(self, number: int) -> None:
         """Focuses a chart."""
         self.query_one(RunCharts).focus_chart(number)
 
-    def do_zoom(self) -> None:
+    def enlarge(self) -> None:
         """Shows the chart in focus alone, or all of them again."""
         charts = self.query_one(RunCharts)
         charts.enlarge(None if charts.enlarged or not isinstance(self.focused, Chart) else self.focused)
 
-    def do_logs(self) -> None:
+    def show_log(self) -> None:
         """Shows what happened so far over the whole screen, and what goes on to happen."""
-        self._log = TextScreen(self.paths.id, "log", self.model.lines(), follow=True)
+        self._log = TextScreen(self.host, self.paths.id, "log", history_lines(self.model), follow=True)
         self.app.push_screen(self._log, self._log_closed)
 
     def _log_closed(self, _: None) -> None:
         self._log = None
 
-    def do_recipe(self) -> None:
+    def show_recipe(self) -> None:
         """Shows the recipe with every value."""
         assert self.model.standing is not None
         lines = [Content(clean(line)) for line in self.model.standing.recipe_text.splitlines()]
-        self.app.push_screen(TextScreen(self.paths.id, "recipe, with every value", lines))
-
-    def do_run(self) -> None:
-        """Asks which recipe to train."""
-        self.dashboard.ask_launch()
-
-    def do_stop(self) -> None:
-        """Asks whether to stop the run."""
-        self.dashboard.ask_stop(self.row)
-
-    def do_resume(self) -> None:
-        """Asks whether to go on with the run."""
-        self.dashboard.ask_resume(self.row)
-
-    def do_certify(self) -> None:
-        """Asks what to certify."""
-        self.dashboard.ask_certify(self.row)
+        self.app.push_screen(TextScreen(self.host, self.paths.id, "recipe, with every value", lines))

@@ -1,21 +1,25 @@
 """The home of the dashboard: all runs of a folder, and the machine they run on."""
 
 from collections.abc import Iterable
+from typing import Any
 
 from textual import on
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
-from textual.events import Key, Resize
+from textual.events import Resize
+from textual.message import Message
 from textual.widgets import Input
 
-from linftui.tui.bindings import Command, textual_bindings
-from linftui.tui.columns import Machine
-from linftui.tui.run_list import RunRow
+from linftui.tui import commands
+from linftui.tui.bindings import Command, Keyed, textual_bindings
+from linftui.tui.live.run_follower import Standing
+from linftui.tui.live.run_list import RunRow
 from linftui.tui.screens.base import CommandScreen
 from linftui.tui.widgets.device_strip import DeviceStrip
 from linftui.tui.widgets.key_bar import KeyBar
 from linftui.tui.widgets.lines import Lines, wrapped
+from linftui.tui.widgets.run_columns import Machine
 from linftui.tui.widgets.run_table import RunTable
 from linftui.tui.widgets.side_panel import SidePanel
 from linftui.tui.widgets.top_line import TopLine
@@ -40,30 +44,59 @@ class Beginning(Lines):
         ]
 
 
+class FilterField(Keyed, Input):
+    """The field with the filter. What it says comes after what was typed, so it is said by messages."""
+
+    PLACE = "filter"
+    BINDINGS = textual_bindings("filter")
+
+    class GivenUp(Message):
+        """The filter is to be taken away."""
+
+    class Pointed(Message):
+        """The cursor of the table is to move by so many rows."""
+
+        def __init__(self, by: int) -> None:
+            super().__init__()
+            self.by = by
+
+    def accept(self) -> None:
+        """Goes back to the table."""
+        self.post_message(self.Submitted(self, self.value))
+
+    def give_up(self) -> None:
+        """Has the filter taken away."""
+        self.post_message(self.GivenUp())
+
+    def point(self, by: int) -> None:
+        """Has the cursor of the table moved by so many rows."""
+        self.post_message(self.Pointed(by))
+
+
 class RunsScreen(CommandScreen):
     """The table of runs with its filter, the facts beside it, the machine below."""
 
-    NAME = "runs"
+    PLACE = "runs"
     BINDINGS = textual_bindings("runs")
 
     def compose(self) -> ComposeResult:
         """The parts, from top to bottom."""
-        yield TopLine(self.dashboard.store.root, id="top")
+        yield TopLine(self.host.store.root, id="top")
         with Horizontal(id="middle"):
             with Vertical(id="left"):
                 yield RunTable(id="table")
                 yield Beginning(id="beginning")
             yield SidePanel(id="side")
-        yield Input(
+        yield FilterField(
             placeholder="part of an id, a recipe or a state; !text for all others", id="filter", compact=True
         )
         yield DeviceStrip(id="machine")
-        yield KeyBar(id="keys")
+        yield KeyBar(self.available, id="keys")
 
     def on_mount(self) -> None:
         """Starts with what is known already."""
-        self.query_one("#filter", Input).cursor_blink = False
-        self.query_one("#filter").display = False
+        field = self.query_one(FilterField)
+        field.cursor_blink = field.display = False
         self.table.focus()
 
     def on_screen_resume(self) -> None:
@@ -82,7 +115,7 @@ class RunsScreen(CommandScreen):
 
     def runs_changed(self) -> None:
         """Shows the runs as they are now."""
-        app = self.dashboard
+        app = self.host
         self.table.display = bool(app.rows) or not app.complete
         self.query_one(Beginning).display = not self.table.display
         self.status_changed()
@@ -90,48 +123,67 @@ class RunsScreen(CommandScreen):
 
     def status_changed(self) -> None:
         """Says what is being done in the background."""
-        app = self.dashboard
+        app = self.host
         self.query_one(TopLine).show(app.rows, app.complete, app.status)
 
     def facts_changed(self) -> None:
         """Shows what is known of the run under the cursor."""
-        self.query_one(SidePanel).show(self.table.current, self.dashboard.facts)
+        self.query_one(SidePanel).show(self.row, self.host.facts)
 
     def machine_changed(self) -> None:
         """Shows the devices and who holds them, and runs by the numbers of their GPUs."""
-        app = self.dashboard
+        app = self.host
         self.table.show(app.rows, Machine(app.now(), app.gpus), reading=not app.complete)
         self.query_one(DeviceStrip).show(app.machine, holders(app.rows))
 
     @on(RunTable.Moved)
     def _cursor_moved(self) -> None:
-        row = self.table.current
-        self.dashboard.poller.select(row.paths if row else None)
+        row = self.row
+        self.host.select(row.paths if row else None)
         self.facts_changed()
         self.query_one(KeyBar).redraw()
 
     @on(RunTable.Opened)
-    def _row_opened(self) -> None:
-        self.do_open()
+    def open_current(self) -> None:
+        """Shows the run under the cursor."""
+        if row := self.row:
+            self.host.open_run(row.paths)
 
-    def label(self, command: Command) -> str:
+    @property
+    def row(self) -> RunRow | None:
+        """The run under the cursor, which most keys act on."""
+        return self.table.current
+
+    @property
+    def standing(self) -> Standing | None:
+        """Not known: no run is followed here."""
+        return None
+
+    def label(self, command: Command[Any]) -> str:
         """A second stop is another matter than the first."""
-        return self.dashboard.label(command, self.table.current)
+        return (commands.stop_label(self.row) if command.name == "stop" else "") or command.label
 
     def why_not(self, command: str) -> str:
         """Most keys act on the run under the cursor."""
-        return self.dashboard.why_not(command, self.table.current)
+        return commands.why_not(command, self.row)
 
-    def do_open(self) -> None:
-        """Shows the run under the cursor."""
-        if row := self.table.current:
-            self.dashboard.open_run(row.paths)
-
-    def do_filter(self) -> None:
+    def begin_filter(self) -> None:
         """Asks for the text to filter by."""
-        field = self.query_one("#filter", Input)
+        field = self.query_one(FilterField)
         field.display = True
         self.set_focus(field)  # at once: the next key is meant for it
+
+    @on(FilterField.GivenUp)
+    @on(RunTable.FilterDropped)
+    def _end_filter(self) -> None:
+        field = self.query_one(FilterField)
+        if field.display:
+            field.value, field.display = "", False
+            self.set_focus(self.table)
+
+    @on(FilterField.Pointed)
+    def _pointed(self, event: FilterField.Pointed) -> None:
+        self.table.move_cursor(event.by)
 
     @on(Input.Changed, "#filter")
     def _filter_changed(self, event: Input.Changed) -> None:
@@ -142,40 +194,13 @@ class RunsScreen(CommandScreen):
         event.input.display = bool(event.value.strip())
         self.set_focus(self.table)
 
-    def on_key(self, event: Key) -> None:
-        """Escape and ctrl+c take the filter away; arrows move the cursor while one types."""
-        field = self.query_one("#filter", Input)
-        if field.display and (event.key == "escape" or (event.key == "ctrl+c" and self.focused is field)):
-            event.stop()
-            field.value, field.display = "", False
-            self.set_focus(self.table)
-        elif event.key in ("up", "down") and self.focused is field:
-            event.stop()
-            self.table.action_move(-1 if event.key == "up" else 1)
-
-    def do_sort(self) -> None:
+    def sort_by_next(self) -> None:
         """Sorts by the next column."""
         self.table.sort_by_next()
 
-    def do_reverse(self) -> None:
+    def reverse_order(self) -> None:
         """Sorts the other way round."""
         self.table.reverse_order()
-
-    def do_run(self) -> None:
-        """Asks which recipe to train."""
-        self.dashboard.ask_launch()
-
-    def do_stop(self) -> None:
-        """Asks whether to stop the run."""
-        self.dashboard.ask_stop(self.table.current)
-
-    def do_resume(self) -> None:
-        """Asks whether to go on with the run."""
-        self.dashboard.ask_resume(self.table.current)
-
-    def do_certify(self) -> None:
-        """Asks what to certify."""
-        self.dashboard.ask_certify(self.table.current)
 
 
 def holders(rows: Iterable[RunRow]) -> dict[str, str]:

@@ -1,32 +1,26 @@
 """A text over the whole screen: a log that goes on, a recipe, the events of a run."""
 
 from collections.abc import Sequence
-from typing import ClassVar
 
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
 from textual.content import Content
 from textual.geometry import Size
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from linftui.text import clean
-from linftui.tui.bindings import textual_bindings
+from linftui.tui.bindings import Keyed, textual_bindings
+from linftui.tui.host import Host
 from linftui.tui.screens.base import CommandScreen
 from linftui.tui.widgets.key_bar import KeyBar
 from linftui.tui.widgets.lines import Lines, line_strip, spread
 
 
-class TextView(ScrollView, can_focus=True):
+class TextView(Keyed, ScrollView, can_focus=True):
     """Lines that scroll both ways; while it stands at the end it stays there as lines come."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("j", "scroll_down", show=False),
-        Binding("k", "scroll_up", show=False),
-        Binding("h", "scroll_left", show=False),
-        Binding("g", "scroll_home", show=False),
-        Binding("G", "scroll_end", show=False),
-    ]
+    PLACE = "lines"
+    BINDINGS = textual_bindings("lines")
 
     def __init__(self, *, follow: bool) -> None:
         super().__init__()
@@ -78,11 +72,13 @@ class Title(Lines):
 class TextScreen(CommandScreen):
     """Shows lines, from the beginning or, for what goes on, from the end."""
 
-    NAME = "text"
+    PLACE = "text"
     BINDINGS = textual_bindings("text")
 
-    def __init__(self, title: str, beside: str, lines: Sequence[Content], *, follow: bool = False) -> None:
-        super().__init__()
+    def __init__(
+        self, host: Host, title: str, beside: str, lines: Sequence[Content], *, follow: bool = False
+    ) -> None:
+        super().__init__(host)
         self._title, self._beside, self._follow = title, beside, follow
         self._waiting = lines  # for the text to be there
         self._there = False
@@ -91,7 +87,7 @@ class TextScreen(CommandScreen):
         """A title, the text, the keys."""
         yield Title(self._title, self._beside)
         yield TextView(follow=self._follow)
-        yield KeyBar(id="keys")
+        yield KeyBar(self.available, id="keys")
 
     def on_mount(self) -> None:
         """Shows what there is."""
@@ -117,10 +113,10 @@ class TextScreen(CommandScreen):
             return "this text does not go on"
         return ""
 
-    def do_follow(self) -> None:
+    def go_to_end(self) -> None:
         """Goes to the end."""
         self.view.scroll_end(animate=False)
 
-    def do_back(self) -> None:
+    def leave(self) -> None:
         """Goes back."""
         self.dismiss()

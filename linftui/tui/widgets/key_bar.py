@@ -1,25 +1,34 @@
 """The line of keys at the bottom; what cannot be done now stays there, dimmed."""
 
+from collections.abc import Callable
+from typing import Any
+
 from textual.content import Content
 
-from linftui.tui.screens.base import CommandScreen
+from linftui.tui.bindings import Command
 from linftui.tui.widgets.lines import Lines, spread
 
-LAST = ("help", "quit")
+# Commands, what each is called now, and whether it would do something.
+Available = list[tuple[Command[Any], str, bool]]
 
 
 class KeyBar(Lines):
     """Keys of the screen it stands in, as many as there is room for; `?` shows the rest."""
 
+    def __init__(self, available: Callable[[], Available], *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._available = available
+
     def make_lines(self, width: int, height: int) -> list[Content]:
         """One line; help and the way out keep their place at its end."""
-        screen = self.screen
-        assert isinstance(screen, CommandScreen)
-        known = [(label, _key(key, label, possible)) for key, label, possible in screen.available()]
-        last = Content("  ").join(part for label, part in known if label in LAST)
+        keys = [
+            (command.footer, _key(command.shown, label, possible))
+            for command, label, possible in self._available()
+        ]
+        last = Content("  ").join(part for footer, part in keys if footer == "last")
         line = Content.empty()
-        for label, part in known:
-            if label in LAST:
+        for footer, part in keys:
+            if footer == "last":
                 continue
             if line.cell_length + 2 + part.cell_length + 2 + last.cell_length > width:
                 break

@@ -10,12 +10,12 @@ from linftui.recipe.fraction import format_fraction
 from linftui.recipe.schema import Recipe
 from linftui.rundir.state import ACTIVE
 from linftui.text import accuracy, loss, number, percent
-from linftui.tui import palette
-from linftui.tui.curves import planned
-from linftui.tui.run_model import RunModel
-from linftui.tui.series import Series
-from linftui.tui.widgets.chart import Chart
-from linftui.tui.widgets.curve import ChartOptions, Curve, Mark
+from linftui.tui.chart import palette
+from linftui.tui.chart.chart import Chart
+from linftui.tui.chart.curve import ChartOptions, Curve, Mark
+from linftui.tui.chart.series import Series
+from linftui.tui.live.run_curves import planned
+from linftui.tui.live.run_model import RunModel
 
 NAMES = ("accuracy", "loss", "p", "lam", "devices")  # in the order of the keys 1 to 5
 ROOMY = 110  # from so many columns on, curves have their full names
@@ -49,6 +49,7 @@ class RunCharts(Vertical):
         recipe = self._model.standing.recipe if self._model.standing else None
         if recipe is not None and not self._planned:
             self._planned = planned(recipe)
+            self.set_class(not len(self._planned["lam"]), "unmixed")  # its objective mixes nothing
             self.chart("accuracy").heading = heading(recipe)
         self._choose_curves()
         self._choose_options()
@@ -66,6 +67,8 @@ class RunCharts(Vertical):
     def focus_chart(self, number: int) -> None:
         """Focuses the chart of that number, from 1; it is enlarged where one is, or where it has no room."""
         chart = self.chart(NAMES[number - 1])
+        if chart.id == "lam" and self.has_class("unmixed"):
+            return
         if self.enlarged or not self.has_room(chart):
             self.enlarge(chart)
             self.call_after_refresh(chart.focus)  # once it is there again

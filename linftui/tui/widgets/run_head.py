@@ -22,7 +22,7 @@ from linftui.text import (
     time_of_day,
     wilson,
 )
-from linftui.tui.run_model import RunModel
+from linftui.tui.live.run_model import RunModel
 from linftui.tui.text import bar, device_names
 from linftui.tui.theme import state_look
 from linftui.tui.widgets.lines import Lines, spread, wrapped

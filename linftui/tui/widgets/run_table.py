@@ -1,40 +1,36 @@
 """The table of runs: a thousand rows, of which only those that changed are repainted."""
 
 from collections.abc import Sequence
-from typing import ClassVar
 
 from textual import events
-from textual.binding import Binding, BindingType
 from textual.content import Content
 from textual.geometry import Region, Size
 from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from linftui.tui.columns import SORTABLE, Column, Machine, columns_for, fit, gap_for
-from linftui.tui.run_list import RunRow
+from linftui.tui.bindings import Keyed, textual_bindings
+from linftui.tui.live.run_list import RunRow
 from linftui.tui.widgets.lines import line_strip
+from linftui.tui.widgets.run_columns import SORTABLE, Column, Machine, columns_for, fit, gap_for
 
 HEAD = 1  # lines above the rows, which do not scroll
 
 
-class RunTable(ScrollView, can_focus=True):
+class RunTable(Keyed, ScrollView, can_focus=True):
     """Rows of runs under a head that stays, with a cursor that keeps to its run."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("up,k", "move(-1)", show=False),
-        Binding("down,j", "move(1)", show=False),
-        Binding("pageup", "page(-1)", show=False),
-        Binding("pagedown", "page(1)", show=False),
-        Binding("home,g", "move(-1000000)", show=False),
-        Binding("end,G", "move(1000000)", show=False),
-    ]
+    PLACE = "table"
+    BINDINGS = textual_bindings("table")
 
     class Moved(Message):
         """The cursor came to another run, or what is known of the run under it changed."""
 
     class Opened(Message):
         """A run was chosen with the mouse."""
+
+    class FilterDropped(Message):
+        """All runs are to be shown again."""
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
@@ -103,7 +99,7 @@ class RunTable(ScrollView, can_focus=True):
             self.post_message(self.Moved())
         self._repaint()
 
-    def action_move(self, by: int) -> None:
+    def move_cursor(self, by: int) -> None:
         """Moves the cursor by so many rows."""
         if not self._rows:
             return
@@ -115,9 +111,13 @@ class RunTable(ScrollView, can_focus=True):
             self._repaint()
             self.post_message(self.Moved())
 
-    def action_page(self, direction: int) -> None:
+    def turn_page(self, direction: int) -> None:
         """Moves the cursor by a screenful."""
-        self.action_move(direction * max(1, self.size.height - HEAD - 1))
+        self.move_cursor(direction * max(1, self.size.height - HEAD - 1))
+
+    def drop_filter(self) -> None:
+        """Has the filter taken away, which stands in another widget."""
+        self.post_message(self.FilterDropped())
 
     def _keep_cursor_in_sight(self) -> None:
         top, room = self.scroll_offset.y, self.size.height - HEAD
@@ -130,7 +130,7 @@ class RunTable(ScrollView, can_focus=True):
         """A click moves the cursor; a second one opens."""
         place = event.y - self.content_offset.y + self.scroll_offset.y - HEAD
         if event.y > self.content_offset.y and 0 <= place < len(self._rows):
-            self.action_move(place - self._cursor)
+            self.move_cursor(place - self._cursor)
             if event.chain == 2:
                 self.post_message(self.Opened())
 

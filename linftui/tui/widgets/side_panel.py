@@ -7,10 +7,10 @@ from textual.content import Content
 from linftui.recipe.fraction import format_fraction
 from linftui.rundir.ending import why_it_ended
 from linftui.text import accuracy, age, clean, count, loss, number
-from linftui.tui.facts import RunFacts
-from linftui.tui.journal import event_line
-from linftui.tui.run_list import RunRow
+from linftui.tui.live.run_facts import RunFacts
+from linftui.tui.live.run_list import RunRow
 from linftui.tui.theme import state_look
+from linftui.tui.widgets.history_lines import event_line
 from linftui.tui.widgets.lines import Lines, wrapped
 
 LABEL = 11

@@ -7,7 +7,7 @@ from pathlib import Path
 from textual.content import Content
 
 from linftui.text import clean, middle
-from linftui.tui.run_list import RunRow
+from linftui.tui.live.run_list import RunRow
 from linftui.tui.theme import STATES
 from linftui.tui.widgets.lines import Lines, spread
 

@@ -1,0 +1,48 @@
+"""What a chart is given to draw."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from linftui.tui.chart.axis import compact
+from linftui.tui.chart.canvas import Line
+from linftui.tui.chart.series import Series
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A named series and its look.
+
+    `note` says what the curve is not ("not a certificate"): it stands in the legend wherever the curve is
+    drawn, as `short_note` at worst; a chart too small for that leaves out the curve.
+    """
+
+    name: str
+    series: Series
+    color: str
+    line: Line = "solid"
+    faint: bool = False
+    note: str = ""
+    short_note: str = ""
+    format: Callable[[float | None], str] = compact
+    smooth: bool = True  # whether smoothing applies: not to schedules
+
+
+@dataclass(frozen=True)
+class Mark:
+    """Something at an x, such as a checkpoint: a small triangle below the curves, with a word beside it."""
+
+    x: float
+    label: str = ""
+
+
+@dataclass(frozen=True)
+class ChartOptions:
+    """What a chart shows unless zoomed or panned; a range of None follows the data."""
+
+    log_y: bool = False
+    x_range: tuple[float, float] | None = None
+    y_range: tuple[float, float] | None = None
+    clip_outliers: bool = True
+    marks: tuple[Mark, ...] = field(default=())
+    growing: bool = True  # data may still come where there are none
+    here: float | None = None  # "you are here": where a run stands between what was and what is planned

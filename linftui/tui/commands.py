@@ -1,0 +1,130 @@
+"""What a person can ask of a run, from whichever screen: why it cannot be done, the question, the deed."""
+
+from linftui.actions import certify as certifying
+from linftui.actions import resume, train
+from linftui.actions.stop import stop
+from linftui.actions.telling import Tell
+from linftui.actions.why_not import why_not as reason
+from linftui.devices import snapshot
+from linftui.rundir.paths import RunPaths
+from linftui.rundir.records import CertifyRequest
+from linftui.tui.host import Form, Host
+from linftui.tui.live.run_follower import Standing
+from linftui.tui.live.run_list import RunRow
+
+
+def why_not(command: str, row: RunRow | None, *, checkpoints: bool = True) -> str:
+    """Why a command that acts on a run cannot be done to this one now; empty where it can."""
+    if command not in ("open", "stop", "resume", "certify"):
+        return ""
+    if row is None:
+        return "there is no run under the cursor"
+    state = row.summary.state
+    if command == "open":
+        return ""
+    if state is None:
+        return "the run is damaged: its panel says how"
+    return reason(command, state, checkpoints=checkpoints)
+
+
+def stop_label(row: RunRow | None) -> str:
+    """What the key is called where a second stop is another matter than the first; else empty."""
+    return "end now" if row is not None and row.summary.state == "stopping" else ""
+
+
+def ask_stop(host: Host, row: RunRow | None) -> None:
+    """Asks whether to stop a run; of one that is stopping, whether to end it at once."""
+    if row is None:
+        return
+    at_once = row.summary.state == "stopping"
+    if at_once:
+        question, yes = f"End {row.summary.id} at once?", "end it"
+        text = "Its processes are killed without saving. The last checkpoint stays."
+    else:
+        question, yes = f"Stop {row.summary.id}?", "stop it"
+        text = "It saves a checkpoint at the next step and leaves. U goes on from there."
+
+    def confirmed() -> None:
+        host.do(
+            f"{'ending' if at_once else 'stopping'} {row.summary.id}",
+            lambda _: stop(row.paths, "the dashboard", insist=at_once),
+            lambda ended: host.tell("asked to end at once" if ended else "asked to stop"),
+        )
+
+    host.ask(question, text, yes, confirmed)
+
+
+def ask_resume(host: Host, row: RunRow | None) -> None:
+    """Asks whether to go on with a run, and says from where."""
+    if row is None:
+        return
+    request = resume.ResumeRequest(row.paths)
+
+    def confirmed() -> None:
+        host.do(
+            f"resuming {row.summary.id}",
+            lambda tell: resume.begin(resume.check(request), tell),
+            lambda attempt: host.tell(f"{row.summary.id}: attempt {attempt} has begun"),
+        )
+
+    def found(plan: resume.ResumePlan) -> None:
+        warnings = "".join(f" Warning: {warning}." for warning in plan.warnings)
+        if plan.step is None:
+            question.settle(f"There is no checkpoint: it starts again from step 0.{warnings}", "start again")
+        else:
+            text = f"It goes on as a new attempt, from step {plan.step:,}.{warnings}"
+            question.settle(text, f"resume from step {plan.step:,}")
+
+    question = host.ask(f"Resume {row.summary.id}?", "Looking for its newest checkpoint.", "", confirmed)
+    host.find_out(question, lambda: resume.check(request), found)
+
+
+def ask_certify(host: Host, row: RunRow | None, standing: Standing | None) -> None:
+    """Asks what to certify of a run, over the run's own screen, which is open where its standing is known."""
+    if row is None:
+        return
+    if standing is None:
+        host.open_run(row.paths)
+    host.open_certify(row.paths, standing)
+
+
+def certify(host: Host, paths: RunPaths, request: CertifyRequest, devices: str, form: Form) -> None:
+    """Begins a certification; the run's screen tells how it goes, and the form why it does not."""
+    what = (paths.id, ", ".join(request.eps), request.checkpoint, request.means)
+    host.do(
+        " ".join(("certifying", *what)),
+        lambda tell: certifying.begin(certifying.check(paths, request, snapshot(), devices), tell),
+        lambda _: host.tell("the certification has begun"),
+        form.refusal(),
+    )
+
+
+def ask_stop_certifying(host: Host, paths: RunPaths) -> None:
+    """Asks whether to stop what is being certified of a run."""
+
+    def confirmed() -> None:
+        host.do(
+            f"stopping the certification of {paths.id}",
+            lambda _: certifying.stop(paths),
+            lambda _: host.tell("the certification was asked to stop"),
+        )
+
+    text = "It stops after the batch it is at. Certificates that are whole by then are kept."
+    host.ask(f"Stop certifying {paths.id}?", text, "stop it", confirmed)
+
+
+def launch(host: Host, request: train.TrainRequest, form: Form) -> None:
+    """Trains a recipe; the form gives way to the run once it has begun, and says why it does not."""
+
+    def begun(paths: RunPaths) -> None:
+        if form.is_active:
+            form.dismiss()
+            host.open_run(paths)
+        else:
+            host.tell(f"{paths.id} has begun")
+
+    def begin(tell: Tell) -> RunPaths:
+        return train.begin(host.store, train.check(host.store, request, snapshot()), tell)
+
+    deed = " ".join(filter(None, ("starting", request.recipe, *request.overrides, request.name)))
+    host.do(deed, begin, begun, form.refusal())

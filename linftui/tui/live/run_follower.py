@@ -1,0 +1,164 @@
+"""Following the open run: everything of it that grows or changes, in bites that never take long."""
+
+import os
+import time
+from dataclasses import dataclass, field, replace
+
+from linftui.errors import LinftuiError
+from linftui.files import open_regular
+from linftui.launch.certification import CertificationProgress, certifications
+from linftui.recipe.load import MAX_BYTES
+from linftui.recipe.schema import Recipe
+from linftui.rundir.certificates import UNFINISHED, Certificate, Certificates
+from linftui.rundir.paths import RunPaths
+from linftui.rundir.reader import CHUNK, LineFollower, read_record
+from linftui.rundir.records import DeviceRecord, EventRecord, ExitRecord, MetaRecord, Metric, decoder
+from linftui.rundir.stopping import StopStages, stop_stages
+from linftui.rundir.store import read_meta, read_recipe
+from linftui.tui.live.log_tail import LogTail
+from linftui.tui.live.run_facts import checkpoint_steps
+from linftui.tui.live.run_list import RunRow, cannot_look, look
+
+SLOWLY_S = 2.0  # how often what changes seldom is looked at
+CHECK_S = 0.1  # certificates are checked for so long at a time: large weights take seconds
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How the run stands, told whole each time."""
+
+    row: RunRow
+    meta: MetaRecord | None = None
+    recipe: Recipe | None = None
+    recipe_text: str = ""
+    ended: ExitRecord | None = None
+    stop: StopStages | None = None  # None: nobody asked the current attempt to stop
+    checkpoints: tuple[int, ...] = ()  # steps
+    certifications: tuple[CertificationProgress, ...] = ()  # newest first
+    certificates: tuple[Certificate, ...] = ()  # the one that counts first
+    bad_lines: int = 0
+    problem: str = ""
+    gone: bool = False  # the directory is no longer there
+
+
+@dataclass(frozen=True)
+class RunNews:
+    """What came since the news before, and how things stand now."""
+
+    paths: RunPaths
+    standing: Standing
+    first: bool = False  # told from the beginning: whatever was told before counts no longer
+    metrics: list[Metric] = field(default_factory=list)
+    events: list[EventRecord] = field(default_factory=list)
+    devices: list[DeviceRecord] = field(default_factory=list)
+    log: list[str] = field(default_factory=list)
+    log_written: float = 0.0  # when the log was last written to, in seconds since 1970
+    behind: bool = False  # more is there already, and comes at once
+
+    def __bool__(self) -> bool:
+        return bool(self.metrics or self.events or self.devices or self.log)
+
+
+class RunFollower:
+    """Reads one run from its beginning, and then what is added to it.
+
+    A run that was removed and made again under the same name is read from its beginning too.
+    """
+
+    def __init__(self, paths: RunPaths) -> None:
+        self.paths = paths
+        self._begin()
+
+    def _begin(self) -> None:
+        paths = self.paths
+        self._metrics: LineFollower[Metric] = LineFollower(paths.metrics, decoder(Metric))
+        self._events: LineFollower[EventRecord] = LineFollower(paths.events, decoder(EventRecord))
+        self._devices: LineFollower[DeviceRecord] = LineFollower(paths.devices, decoder(DeviceRecord))
+        self._certificates = Certificates(paths)
+        self._log = LogTail(paths)
+        self._history: list[EventRecord] = []
+        self._standing: Standing | None = None
+        self._listed = -SLOWLY_S
+
+    def poll(self) -> RunNews | None:
+        """What is new, or None where nothing is."""
+        news = self._poll()
+        if self._metrics.begun_anew or self._events.begun_anew or self._devices.begun_anew:
+            self._begin()
+            news = self._poll()
+        return news
+
+    def _poll(self) -> RunNews | None:
+        offset, problem = self._metrics.offset, ""
+        metrics, events, devices = list[Metric](), list[EventRecord](), list[DeviceRecord]()
+        try:
+            metrics = self._metrics.poll(CHUNK)
+            events = self._events.poll(CHUNK)
+            devices = self._devices.poll(CHUNK)
+        except LinftuiError as error:
+            problem = str(error)
+        self._history += events
+        behind = self._metrics.offset - offset == CHUNK
+        before = self._standing  # None: nothing was told yet
+        if before is None or not behind:  # while much is read at once, it need not be asked each time
+            self._standing = self._stand(problem, eventful=bool(events))
+        assert self._standing is not None
+        attempt = self._standing.row.summary.attempt
+        log = self._log.poll(attempt) if attempt is not None else []
+        news = RunNews(
+            self.paths, self._standing, before is None, metrics, events, devices, log,
+            self._log.written, behind,
+        )  # fmt: skip
+        return news if news or before != self._standing else None
+
+    def _stand(self, problem: str, *, eventful: bool) -> Standing:
+        """How things stand, with what changes seldom taken from the last look at it.
+
+        `eventful`: something has just happened, a checkpoint perhaps.
+        """
+        row = look(self.paths)
+        problem = problem or row.summary.problem
+        standing = replace(self._standing, row=row) if self._standing else Standing(row)
+        if not os.path.isdir(self.paths.root):
+            return replace(standing, gone=True, problem=f"{self.paths.root} is no longer there")
+        try:
+            if eventful or time.monotonic() - self._listed > SLOWLY_S or self._hurries():
+                standing = self._look_slowly(standing)
+                self._listed = time.monotonic()
+            standing = replace(
+                standing,
+                ended=read_record(self.paths.exit, ExitRecord),
+                stop=stop_stages(self.paths, self._history),
+            )
+        except LinftuiError as error:
+            problem = problem or str(error)
+        except OSError as error:
+            problem = problem or cannot_look(self.paths, error)
+        bad_lines = self._metrics.bad_lines + self._events.bad_lines + self._devices.bad_lines
+        return replace(standing, bad_lines=bad_lines, problem=problem, gone=False)
+
+    def _hurries(self) -> bool:
+        """Whether something is being certified, or a certificate is still being checked."""
+        if self._standing is None:
+            return False
+        certifying = any(known.state == "running" for known in self._standing.certifications)
+        return certifying or any(known.problem == UNFINISHED for known in self._standing.certificates)
+
+    def _look_slowly(self, standing: Standing) -> Standing:
+        if standing.recipe is None:
+            standing = replace(standing, recipe=read_recipe(self.paths), recipe_text=_recipe_text(self.paths))
+        return replace(
+            standing,
+            meta=read_meta(self.paths),
+            checkpoints=checkpoint_steps(self.paths),
+            certifications=tuple(certifications(self.paths)),
+            certificates=self._certificates.look(CHECK_S),
+        )
+
+
+def _recipe_text(paths: RunPaths) -> str:
+    try:
+        with open_regular(paths.resolved) as file:
+            return file.read(MAX_BYTES).decode(errors="replace")
+    except OSError:
+        return ""
