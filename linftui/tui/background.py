@@ -147,8 +147,9 @@ class BackgroundApp(App[None]):
         self._say(message.deed, message.text)
 
     def on_worked(self, message: Worked) -> None:
-        """Goes on with what follows, in the app's own thread."""
-        message.finish()
+        """Goes on with what follows, in the app's own thread, unless its screens are being taken apart."""
+        if self.is_running:
+            message.finish()
 
 
 def _unforeseen(error: Exception) -> LinftuiError:

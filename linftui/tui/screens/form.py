@@ -102,9 +102,9 @@ class FormScreen(Keyed, Listener):
         self._tell(Content.styled(clean(form_words(str(error))), "$error"))
 
     def _tell(self, verdict: Content) -> None:
-        for place in self.query("#verdict").results(Static):  # none while the dashboard is being left
-            place.update(verdict)
-            self._bring_into_sight(place)
+        place = self.query_one("#verdict", Static)
+        place.update(verdict)
+        self._bring_into_sight(place)
 
     def on_resize(self, event: Resize) -> None:
         """A small terminal shows a part of the form: what is typed into is in it."""
