@@ -2,7 +2,7 @@
 
 import signal
 import sys
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -10,12 +10,12 @@ from linftui.cli import completion
 from linftui.cli.options import AsJson, Devices, RunNames, RunsDir, Threads
 from linftui.cli.render import certificate_json, certificate_text, columns, fail, print_json, warn
 from linftui.cli.screen import has_bars
-from linftui.launch.certification import Certification
-from linftui.rundir.certificates import Certificates, images_of
 from linftui.rundir.paths import DEFAULT_ROOT, CertificatePaths, RunPaths
-from linftui.rundir.records import CertificateSummary
-from linftui.rundir.stopping import WARNING_SIGNALS
 from linftui.text import clean, count, share, stopwatch, wilson
+
+if TYPE_CHECKING:
+    from linftui.launch.certification import Certification
+    from linftui.rundir.records import CertificateSummary
 
 POLL_S = 0.2
 
@@ -66,8 +66,10 @@ def certify(
     return 0
 
 
-def _certify_run(certification: Certification, paths: RunPaths, radii: int, as_json: bool) -> int:
+def _certify_run(certification: "Certification", paths: RunPaths, radii: int, as_json: bool) -> int:
     """Follows one run's certification to its end and prints what it has proved; the exit code."""
+    from linftui.rundir.certificates import Certificates
+
     try:
         interrupted, code = _follow(certification, radii)
     finally:
@@ -96,10 +98,12 @@ def _certify_run(certification: Certification, paths: RunPaths, radii: int, as_j
     return 0
 
 
-def _follow(certification: Certification, radii: int) -> tuple[bool, int]:
+def _follow(certification: "Certification", radii: int) -> tuple[bool, int]:
     """Waits for the worker with a progress bar on stderr; whether it was interrupted, and its exit code."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from linftui.rundir.stopping import WARNING_SIGNALS
 
     console = Console(stderr=True)
     bar = Progress(
@@ -137,7 +141,7 @@ def _follow(certification: Certification, radii: int) -> tuple[bool, int]:
     return interrupted, code
 
 
-def _so_far(summary: CertificateSummary) -> str:
+def _so_far(summary: "CertificateSummary") -> str:
     if not summary.n:
         return f"eps {summary.eps_exact}"
     spread = wilson(summary.certified_accuracy, summary.n)
@@ -147,7 +151,9 @@ def _so_far(summary: CertificateSummary) -> str:
     )
 
 
-def _show(certificate: CertificatePaths, summary: CertificateSummary, as_json: bool) -> None:
+def _show(certificate: CertificatePaths, summary: "CertificateSummary", as_json: bool) -> None:
+    from linftui.rundir.certificates import images_of
+
     if as_json:
         print_json(certificate_json(summary, certificate.root))
         return

@@ -5,7 +5,6 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from linftui.rundir.records import jsonable
 from linftui.text import clean, number, share
 
 if TYPE_CHECKING:
@@ -34,6 +33,8 @@ def warn(message: str) -> None:
 
 def print_json(value: Any) -> None:
     """One JSON document a line on stdout; non-finite numbers as strings."""
+    from linftui.rundir.records import jsonable
+
     print(json.dumps(jsonable(value)))
 
 

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from linftui.cli import completion
-from linftui.cli.follow import follow
 from linftui.cli.options import AsJson, Devices, Overrides, RecipeName, RunName, RunsDir, Threads
 from linftui.cli.render import print_json, warn
 from linftui.cli.screen import has_screen
@@ -106,6 +105,8 @@ def _watch(paths: RunPaths, attempt: int, *, detach: bool, no_tui: bool, as_json
         from linftui.tui.app import open_dashboard
 
         return open_dashboard(paths.root.parent, paths)
+    from linftui.cli.follow import follow
+
     return follow(paths, attempt, as_json=as_json)
 
 
