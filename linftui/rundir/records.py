@@ -46,6 +46,15 @@ class TrainRecord(Record, frozen=True, kw_only=True, tag_field="kind", tag="trai
     asks for (`_train_eps`: eps_train). It compares with published logs and is not a certificate.
     """
 
+    # Figures that have fields of their own, by their names in objectives; others go into `figures`.
+    FIELDS: ClassVar[dict[str, str]] = {
+        "loss": "loss",
+        "correct": "accuracy",
+        "certified": "certified_at_p",
+        "certified_train_eps": "certified_at_p_train_eps",
+        "scalar": "scalar",
+    }
+
     attempt: Int
     step: Int  # steps done since the run began
     epoch: float  # epochs done, step / steps per epoch

@@ -7,7 +7,7 @@ checkpoint after an epoch, and a look at whether somebody wants it to stop.
 
 import time
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -199,24 +199,23 @@ class Trainer:
 
     def _record(self, moment: Moment) -> None:
         self._require_finite()
-        now, means, learned = time.monotonic(), self.window.means(), self.objective.learned()
+        now, figures = time.monotonic(), self.window.means() | self.objective.learned()
+        common: dict[str, Any] = {
+            field: figures.pop(name) for name, field in TrainRecord.FIELDS.items() if name in figures
+        }
         self._metric(
             TrainRecord(
                 attempt=self.attempt,
                 step=self.step,
                 epoch=self.epoch,
                 time=time.time(),
-                loss=means.pop("loss"),
-                accuracy=means.pop("correct"),
-                certified_at_p=means.pop("certified"),
-                certified_at_p_train_eps=means.pop("certified_train_eps"),
                 p=moment.p,
                 eps=moment.eps,
                 lam=moment.lam,
                 lr=moment.lr,
-                scalar=learned.pop("scalar", None),
                 images_per_s=self._images_since_record / max(now - self._recorded_at, 1e-9),
-                figures=means | learned,
+                figures=figures,
+                **common,
             )
         )
         self.window.clear()
