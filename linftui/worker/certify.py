@@ -8,7 +8,7 @@ from pathlib import Path
 from msgspec import structs
 
 from linftui.errors import RunDirectoryError
-from linftui.processes.detaching import become_nobodys_child
+from linftui.processes.detaching import detach
 from linftui.processes.life_pipe import SupervisorPipe
 from linftui.processes.members import announce
 from linftui.processes.reports import Reporter
@@ -55,7 +55,7 @@ class CertifyProgram(WorkerProgram):
         """One that nobody supervises lives on its own first."""
         say = partial(announce, self.logs.worker, "certify", self.run)
         if self.supervisor_pipe is None:
-            become_nobodys_child(say)
+            detach(say)
         else:
             say()
 

@@ -116,7 +116,7 @@ def test_terabytes_of_nothing_behind_the_metrics_end_no_command(
         os.truncate(copied_run / f"{name}.jsonl", 1 << 40)
     shown = linftui("show", "tiny-run")
     assert (shown.returncode, shown.stderr) == (0, "")
-    assert "metrics.jsonl: cannot be read on: one of its lines is longer than 64 MiB" in shown.stdout
+    assert "metrics.jsonl: cannot be read any further: one of its lines is longer than 64 MiB" in shown.stdout
     resumed = linftui("resume", "tiny-run", "--checkpoint", "24")
     [line] = resumed.stderr.splitlines()
     assert resumed.returncode == 1 and "longer than 64 MiB; move the file away" in line
