@@ -89,7 +89,7 @@ def begin_certification(paths: RunPaths, plan: LaunchPlan, request: CertifyReque
             pass
         reports.read()
         if code != 0:
-            starved = kernel_kills.some_lately()
+            starved = kernel_kills.some_recently()
             raise _failure(logs, reports, how_it_ended(code, logs.log, starved=starved))
     return logs
 
@@ -235,7 +235,7 @@ class Certification:
 
     def failure(self, code: int) -> LinftuiError:
         """Why it failed."""
-        starved = self._kernel_kills.some_lately()
+        starved = self._kernel_kills.some_recently()
         return _failure(self._logs, self._reports, how_it_ended(code, self._logs.log, starved=starved))
 
 

@@ -19,7 +19,7 @@ def how_it_ended(code: int | None, log: Path, *, starved: bool) -> str:
         log: where its output went.
         starved: whether the kernel has killed a process to free memory since this one was started.
     """
-    if words := memory.words_in(log):
+    if words := memory.shortage_in(log):
         return f"ran out of memory: {words}"
     if code is None:
         return "was killed because memory ran out" if starved else "died and left no message"

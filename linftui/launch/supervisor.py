@@ -172,7 +172,7 @@ class Supervisor:
                 code,
                 lost=None if self._lost is None else int(self._lost.role.removeprefix("rank-")),
                 hung=self._hung,
-                starved=self._kernel_kills.some_lately(),
+                starved=self._kernel_kills.some_recently(),
                 reported=self._reports.errors,
             )
             if record.outcome == "crashed" and not self._owns_folder():

@@ -105,7 +105,7 @@ def test_terabytes_of_nothing_in_place_of_weights_are_damage(copied_run: Path, f
             os.truncate(folder / file, 4 << 40)
         assert fails(1, "certify", "tiny-run") == (
             "tiny-run has no checkpoint to load: checkpoint step-00000036 is damaged: "
-            f"{file} has 4,398,046,511,104 bytes, which are too many for the recipe's network"
+            f"{file} has 4,398,046,511,104 bytes, too many for the recipe's network"
         )
 
 
