@@ -10,7 +10,7 @@ from linftui.recipe.schema import Recipe
 
 
 def build_dataset(recipe: Recipe, device: torch.device) -> Dataset:
-    """The recipe's data set, as bytes, whole on the device. Raises DataError."""
+    """The recipe's whole data set on the device, as bytes. Raises DataError."""
     dataset: Dataset = recipe.data.build()
     return replace(
         dataset,
@@ -25,6 +25,6 @@ def _on(device: torch.device, images: ImageSet) -> ImageSet:
 
 
 def build_net(recipe: Recipe, dataset: Dataset, device: torch.device) -> Net:
-    """The recipe's network with its initial weights, which are drawn on the CPU whatever the device."""
+    """The recipe's network with its initial weights, which are drawn on the CPU for every device."""
     net: Net = recipe.model.build(dataset.inputs, recipe.seed)
     return net.to(device)

@@ -10,8 +10,8 @@ PROC, CGROUPS = Path("/proc"), Path("/sys/fs/cgroup")
 def own_groups(controller: str, proc: Path = PROC, cgroups: Path = CGROUPS) -> Iterator[Path]:
     """Where a controller ("cpu", "memory") may keep our limits: our group's folder, then its parents'.
 
-    A container may see its own group as the outermost one, under whatever name /proc has for it. A folder
-    need not be there, and is of version 2 or 1 as the files in it say.
+    A container may see its own group as the outermost one, under whatever name /proc has for it. A folder may
+    be missing; the files in it show whether it is of version 2 or 1.
     """
     with contextlib.suppress(OSError):
         for line in (proc / "self" / "cgroup").read_text(errors="surrogateescape").splitlines():
@@ -27,7 +27,7 @@ def own_groups(controller: str, proc: Path = PROC, cgroups: Path = CGROUPS) -> I
 
 
 def words_of(file: Path) -> list[str]:
-    """What such a file holds; nothing where there is none, as in the outermost group."""
+    """The words in such a file; empty where there is none, as in the outermost group."""
     try:
         return file.read_text(errors="replace").split()
     except OSError:

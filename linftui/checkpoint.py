@@ -1,7 +1,7 @@
-"""Checkpoints: everything needed to go on, in files that hold data only, complete or not there at all.
+"""Checkpoints: everything needed to resume, in files that hold data only, complete or not there at all.
 
 A checkpoint is a folder of two safetensors files (no pickle, so that a stranger's can be opened) and
-trainer.json with their hashes. It is written under a temporary name, COMPLETE last, then takes its own.
+trainer.json with their hashes. It is written under a temporary name, COMPLETE last, then renamed.
 """
 
 import hashlib
@@ -41,7 +41,7 @@ Tensors = dict[str, Tensor]
 class LoadedCheckpoint:
     """An intact checkpoint: its record, the model's tensors, the optimizer's.
 
-    A training that goes on does not prune it as long as this lives.
+    No training prunes it while this object lives.
     """
 
     paths: CheckpointPaths
@@ -73,13 +73,13 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer, names: dict[Tensor, str]
 def restore_optimizer(
     optimizer: torch.optim.Optimizer, names: dict[Tensor, str], tensors: Tensors, step: int
 ) -> None:
-    """Puts back what `optimizer_tensors` took out. Learning rates are the schedule's, never stored.
+    """Restores what `optimizer_tensors` returned. Learning rates come from the schedule and are not stored.
 
     Every parameter has a gradient at every step, hence all of Adam's entries from the first step on, and
     none before.
 
     Raises:
-        CheckpointError: an entry is missing, or one is not a parameter's.
+        CheckpointError: an entry is missing, or belongs to no parameter.
     """
     wanted = {
         f"{name}/{entry}": (parameter, entry, torch.Size() if entry == "step" else parameter.shape)
@@ -107,7 +107,7 @@ def save_checkpoint(
 ) -> TrainerRecord:
     """Writes a complete checkpoint at `record.step`, replacing an older one of that step.
 
-    `check_owner` is asked once more before the new files take their place, for writing them takes a while.
+    `check_owner` is called again before the new files take their place, since writing them takes a while.
 
     Returns:
         The record with the hashes of the files.
@@ -119,7 +119,7 @@ def save_checkpoint(
     draft = CheckpointPaths(target.root.with_name(f".{target.root.name}.{record.attempt}.tmp"))
     try:
         _remove(draft)
-        paths.checkpoints.mkdir(exist_ok=True)  # but not the run's own folder, if that was moved away
+        paths.checkpoints.mkdir(exist_ok=True)  # but not the run's folder, if that was moved away
         draft.root.mkdir()
         for path, tensors in ((draft.model, model), (draft.optimizer, optimizer)):
             save_tensors(path, tensors)
@@ -140,7 +140,7 @@ def save_checkpoint(
 
 
 def amend_checkpoint(paths: RunPaths, record: TrainerRecord, saved: TrainerRecord) -> TrainerRecord:
-    """Replaces the record of the checkpoint `saved`, whose tensors are still right, by a newer one."""
+    """Replaces the record of the checkpoint `saved`, whose tensors are still right, with a newer one."""
     record = structs.replace(record, sha256=saved.sha256)
     write_record(paths.checkpoint(saved.step).trainer, record)
     return record
@@ -153,7 +153,7 @@ def disk_shortage(paths: RunPaths) -> str:
     free = shutil.disk_usage(paths.root).free
     if free >= 3 * size:
         return ""
-    return f"only {free >> 20:,} MiB are free and a checkpoint takes {size >> 20:,} MiB: make room"
+    return f"only {free >> 20:,} MiB are free and a checkpoint takes {size >> 20:,} MiB: free some space"
 
 
 def load_checkpoint(
@@ -164,7 +164,7 @@ def load_checkpoint(
     Args:
         checkpoint: its folder.
         device: where its tensors go.
-        network: what it is for; a file that is too large to be of it is not read.
+        network: the network it is for; a file that is too large for it is not read.
 
     Raises:
         CheckpointError: it is incomplete or damaged.
@@ -172,7 +172,7 @@ def load_checkpoint(
     name = checkpoint.root.name
     hold = HeldCheckpoint(checkpoint)
     if not checkpoint.complete.is_file():
-        raise CheckpointError(f"checkpoint {name} is incomplete: it was not written to its end")
+        raise CheckpointError(f"checkpoint {name} is incomplete: it was not fully written")
     try:
         record = read_record(checkpoint.trainer, TrainerRecord)
         if record is None:
@@ -190,25 +190,25 @@ def load_checkpoint(
 
 
 def _read_tensors(path: Path, sha256: str | None, device: torch.device, largest: int | None) -> Tensors:
-    """The tensors of a file, once its size and hash are known to be right.
+    """The tensors of a file whose size and hash are right.
 
     Raises:
-        OSError, ValueError, SafetensorError: it cannot be read, or is not what it should be.
+        OSError, ValueError, SafetensorError: it cannot be read, or is not the file that was saved.
     """
     with open_regular(path) as file:
         size = os.fstat(file.fileno()).st_size
         if largest is not None and size > largest:
-            raise ValueError(f"{path.name} has {size:,} bytes, which are too many for the recipe's network")
+            raise ValueError(f"{path.name} has {size:,} bytes, too many for the recipe's network")
         if hashlib.file_digest(file, "sha256").hexdigest() != sha256:
             raise ValueError(f"{path.name} has another SHA-256")
-        # By its descriptor: the library takes only names that are UTF-8, and this is what was just hashed.
+        # By its descriptor: the library takes only UTF-8 names, and this is exactly what was just hashed.
         return load_file(f"/proc/self/fd/{file.fileno()}", device=str(device))
 
 
 def _largest_file(network: nn.Module) -> int:
-    """More bytes than either file of a checkpoint can have: Adam keeps two tensors beside each parameter.
+    """More bytes than either file of a checkpoint can have.
 
-    The rest is for names and shapes.
+    Adam keeps two tensors for each parameter; the rest is for names and shapes.
     """
     return sum(4 * (tensor.nbytes + 1024) for tensor in network.state_dict().values())
 
@@ -223,7 +223,7 @@ def load_latest(
     problems: list[str] = []
     finish_saving(paths)
     found = all_checkpoints(paths)
-    # One whose record is damaged is tried in its turn by step, so that somebody hears of it.
+    # One whose record is damaged is tried in order of its step, so that it is reported.
     attempt = max((age_of(checkpoint)[0] for checkpoint in found), default=0)
     for checkpoint in sorted(found, key=lambda checkpoint: age_of(checkpoint, attempt), reverse=True):
         try:
@@ -238,7 +238,7 @@ def load_latest(
 def find_checkpoint(
     paths: RunPaths, which: str, device: torch.device, network: nn.Module | None = None
 ) -> tuple[LoadedCheckpoint, list[str]]:
-    """The checkpoint called "latest", "best", or by its step, and warnings about damaged ones.
+    """The checkpoint named "latest", "best" or by its step, and warnings about damaged ones.
 
     Other arguments as for `load_checkpoint`.
 
@@ -261,9 +261,9 @@ def find_checkpoint(
 
 
 def prune_checkpoints(paths: RunPaths, keep: int, best: int | None) -> None:
-    """Removes all but the newest `keep`, the best, and those that somebody certifies or has certified.
+    """Removes all but the newest `keep`, the best, and those that have a certificate or are being certified.
 
-    Whatever was left half-written goes too.
+    Half-written ones go too.
     """
     newest_first = sorted(complete_checkpoints(paths), key=age_of, reverse=True)
     certified = certified_checkpoints(paths)
@@ -284,9 +284,9 @@ def prune_checkpoints(paths: RunPaths, keep: int, best: int | None) -> None:
 
 
 def _remove(checkpoint: CheckpointPaths) -> None:
-    """Takes COMPLETE away first, so that a kill half way leaves nothing that looks whole.
+    """Removes COMPLETE first, so that a kill half way leaves nothing that looks whole.
 
-    Of a link in the checkpoint's place only the link goes: what it leads to is not ours.
+    Where a link is in the checkpoint's place, only the link is removed: its target is not ours.
     """
     if checkpoint.root.is_symlink():
         checkpoint.root.unlink()
@@ -296,17 +296,16 @@ def _remove(checkpoint: CheckpointPaths) -> None:
 
 
 def save_tensors(path: Path, tensors: Tensors) -> None:
-    """Writes a new safetensors file, durably, which is for the same eyes as the other files of its run.
+    """Writes a new safetensors file, durably, with the permissions of the run's other files.
 
     Raises:
-        OSError: it cannot be written.
-        SafetensorError: likewise.
+        OSError, SafetensorError: it cannot be written.
     """
     descriptor = create_file(path)
     mode = stat.S_IMODE(os.fstat(descriptor).st_mode)
     os.close(descriptor)
     save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, path)
-    path.chmod(mode)  # the library puts a file of its own there, which only its owner can read
+    path.chmod(mode)  # the library replaces the file with one that only its owner can read
     _fsync(path)
 
 

@@ -1,4 +1,4 @@
-"""How many processor cores are ours: fewer than the machine has under taskset, in a container, in a job."""
+"""How many processor cores we may use: under taskset, in a container or in a job, fewer than there are."""
 
 import math
 import os
@@ -16,13 +16,13 @@ def allowed_cores() -> set[int]:
 
 
 def usable_cores() -> int:
-    """Cores this process may keep busy: those it may run on, or what a container's quota allows of them."""
+    """Number of cores that this process may keep busy: those it may run on, or fewer under a quota."""
     cores, quota = len(allowed_cores()), cpu_quota()
     return cores if quota is None else max(1, min(cores, math.floor(quota)))
 
 
 def cpu_quota(proc: Path = PROC, cgroups: Path = CGROUPS) -> float | None:
-    """How many cores' time control groups allow this process; None: as many as it likes."""
+    """How many cores' worth of time control groups allow this process; None: no limit."""
     limits = (_limit(group) for group in own_groups("cpu", proc, cgroups))
     return min((cores for cores in limits if cores is not None), default=None)
 

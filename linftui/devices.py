@@ -1,4 +1,4 @@
-"""What this machine has to train on, and how busy it is: processor cores, memory, and GPUs through NVML.
+"""The devices that this machine can train on, and how busy they are: cores, memory, and GPUs through NVML.
 
 Absence is a value: no driver, no GPU and no permission are all states of a snapshot, never errors.
 """
@@ -25,11 +25,11 @@ class DeviceSnapshot:
     memory_available: int
     gpus: tuple[Gpu, ...]  # in PCI order
     gpu_problem: str  # why there are no GPUs to show; empty where there are
-    cpu: float | None = None  # share of the cores in use since the sample before; None: a single look
+    cpu: float | None = None  # share of the cores in use since the previous sample; None: there was none
 
 
 def snapshot() -> DeviceSnapshot:
-    """Looks at the machine once, now."""
+    """The machine's devices now."""
     nvml = Nvml()
     try:
         gpus, problem = nvml.look()
@@ -39,9 +39,9 @@ def snapshot() -> DeviceSnapshot:
 
 
 class DeviceMonitor:
-    """Looks at the machine again and again, at little cost; for one thread at a time.
+    """Looks at the machine repeatedly, at little cost; for one thread at a time.
 
-    Shares and rates are means since the call before, for the first call since the monitor was made.
+    Shares and rates are means since the previous call, or since the monitor was made.
     """
 
     def __init__(self) -> None:
@@ -57,17 +57,17 @@ class DeviceMonitor:
         return _machine(gpus, problem, self._cpu())
 
     def usage(self, pids: Iterable[int]) -> tuple[float, int]:
-        """What these processes use: cores since the call before, and bytes of memory now.
+        """What these processes use: cores since the previous call, and bytes of memory now.
 
-        A process counts from the first call that names it; one that is gone counts nothing. Memory is the
-        resident set, so what several of them share is counted for each.
+        A process counts from the first call that names it; one that is gone does not count. Memory is the
+        resident set, so memory that several of them share is counted for each.
         """
         since, self._asked = self._asked, time.monotonic()
         before, self._process_seconds = self._process_seconds, {}
         used, memory = 0.0, 0
         for pid in set(pids):
             try:
-                process = psutil.Process(pid)  # knows its start time: a pid used again is another process
+                process = psutil.Process(pid)  # includes the start time: a reused pid is another process
                 with process.oneshot():
                     times, resident = process.cpu_times(), process.memory_info().rss
             except psutil.Error:
@@ -82,7 +82,7 @@ class DeviceMonitor:
     def record(self, attempt: int, uuids: Sequence[str], pids: Sequence[int]) -> DeviceRecord:
         """A record of an attempt that runs on these GPUs (none: on the CPU) with these processes.
 
-        Every GPU asked for is in it, in that order, be it with no more than its UUID and what became of it.
+        Every GPU asked for is in it, in that order; a lost one at least with its UUID and the problem.
         """
         gpus, problem = self._nvml.look() if uuids else ((), "")
         machine = _machine(gpus, problem, self._cpu())
@@ -100,7 +100,7 @@ class DeviceMonitor:
         )
 
     def close(self) -> None:
-        """Gives NVML back. A later call opens it again."""
+        """Closes NVML. A later call opens it again."""
         self._nvml.close()
 
     def _own(self, uuid: str, machine: DeviceSnapshot) -> Gpu:
@@ -134,10 +134,10 @@ def _machine(gpus: tuple[Gpu, ...], problem: str, cpu: float | None = None) -> D
 
 
 def _core_seconds() -> dict[int, tuple[float, float]]:
-    """Of each usable core: the seconds that it was busy, and all its seconds, since some moment long ago."""
+    """For each usable core, its busy seconds and its seconds in all, since a fixed moment in the past."""
     times = dict(enumerate(psutil.cpu_times(percpu=True)))
     cores = allowed_cores()
-    if not cores <= times.keys():  # a container counts its own cores from 0: all of them are meant
+    if not cores <= times.keys():  # a container numbers its own cores from 0: it may use all of them
         cores = set(times)
     seconds = {}
     for core in cores:

@@ -1,8 +1,8 @@
 """Every error a user can meet, in one tree, so that each is rendered in one place.
 
-The message says what is wrong and where; the hint says how to mend it. The command line prints both on
-one line to stderr and exits with `exit_code`: 2 when what was asked for is wrong (usage), 1 when doing it
-failed. A worker process leaves the same three facts in its run directory (`rundir.records.ErrorRecord`).
+The message says what is wrong and where; the hint says how to fix it. The command line prints both on
+one line to stderr and exits with `exit_code`: 2 if the request is wrong (usage), 1 if carrying it out
+failed. A worker process writes the same three facts to its run directory (`rundir.records.ErrorRecord`).
 """
 
 
@@ -21,7 +21,7 @@ class LinftuiError(Exception):
 
 
 class UsageError(LinftuiError):
-    """What was asked for cannot be: an option, a name or a combination is wrong."""
+    """The request cannot be met: an option, a name or a combination is wrong."""
 
     exit_code = 2
 
@@ -39,7 +39,7 @@ class DeviceError(UsageError):
 
 
 class RunStateError(UsageError):
-    """The run is not in a state that allows what was asked, such as resuming a running one."""
+    """The run's state does not allow the request, such as resuming a running one."""
 
 
 class RunDirectoryError(LinftuiError):
@@ -59,7 +59,7 @@ class CheckpointError(LinftuiError):
 
 
 class NoSuchCheckpointError(UsageError, CheckpointError):
-    """The run has no checkpoint of the name that was asked for."""
+    """The run has no checkpoint of the requested name."""
 
 
 class TrainingError(LinftuiError):
@@ -71,8 +71,8 @@ class CertificationError(LinftuiError):
 
 
 class RankLostError(LinftuiError):
-    """Another rank is gone, or does not answer; what happened to it is told elsewhere."""
+    """Another rank is gone, or does not respond; its own failure is reported elsewhere."""
 
 
 class WorkerError(LinftuiError):
-    """A worker process ended with a failure that it could not explain itself."""
+    """A worker process cannot be started, or ended without explaining its failure."""

@@ -1,8 +1,8 @@
-"""Opening files that anyone may have made, and making our own: what kind, through which links, for whom.
+"""Opening files that anyone may have made, and making our own: of which kind, through which links, for whom.
 
-A run, a recipe, a data set or a shared cache may come from a stranger. A pipe there would block whoever
-opens it, a file may have no end, a link leads elsewhere. So a file's kind and size are looked at before its
-content, and what we write never goes through a link.
+A run, a recipe, a data set or a shared cache may come from a stranger. A pipe would block the process that
+opens it, a file may be endless, a link leads elsewhere. So a file's kind and size are checked before its
+content is read, and nothing is written through a link.
 """
 
 import errno
@@ -12,22 +12,22 @@ from io import BufferedReader, FileIO
 from pathlib import Path
 
 _FILE_MODE = 0o644
-_PRIVATE_MODE = 0o600  # a lock, which whoever can read it can hold
+_PRIVATE_MODE = 0o600  # for a lock, which anyone who can read it can hold
 
 
 def keep_others_from_writing() -> None:
-    """Takes the right to write from all but the owner, for every file and folder this process will make.
+    """Denies everyone but the owner the right to write, for every file and folder this process will make.
 
-    Processes that it starts inherit this, so it is said once, where the command line begins. A stricter
+    Processes that it starts inherit this, so it is called once, where the command line begins. A stricter
     umask stays as it is.
     """
     os.umask(os.umask(0o077) | 0o022)
 
 
 def open_regular(path: Path, *, follow_links: bool = False) -> BufferedReader:
-    """Opens a file for reading, but neither a pipe nor a device; nor a link, unless `follow_links`.
+    """Opens a file for reading, but not a pipe or a device; nor a link, unless `follow_links`.
 
-    Links lead out of a run, but are a user's own way of naming a recipe or a data set.
+    Links lead out of a run, but users may name a recipe or a data set by one.
 
     Raises:
         OSError: there is no such regular file.
@@ -38,7 +38,7 @@ def open_regular(path: Path, *, follow_links: bool = False) -> BufferedReader:
 
 
 def last_lines(path: Path, tail: int = 1 << 16) -> list[str]:
-    """The lines in the last bytes of a text, without the empty ones; none where it cannot be read."""
+    """The lines in the last `tail` bytes of a text, without empty ones; none if it cannot be read."""
     try:
         with open_regular(path) as file:
             file.seek(max(0, os.fstat(file.fileno()).st_size - tail))
@@ -49,7 +49,7 @@ def last_lines(path: Path, tail: int = 1 << 16) -> list[str]:
 
 
 def create_file(path: Path) -> int:
-    """A descriptor of a new, empty file for writing, in place of whatever file, link or pipe has its name.
+    """A descriptor of a new, empty file for writing, which replaces any file, link or pipe of that name.
 
     Raises:
         OSError: it cannot be made, or a folder has its name.
@@ -69,7 +69,7 @@ def open_to_append(path: Path) -> int:
 
 
 def open_lock(path: Path) -> FileIO:
-    """A file to take a lock on, which nobody but its owner can open; an older one of ours becomes so.
+    """A file to take a lock on, which only its owner can open; an existing file of ours is made private.
 
     Raises:
         OSError: it cannot be opened: it is a link, has another name elsewhere, or is another user's.
@@ -92,7 +92,7 @@ def _checked(descriptor: int) -> int:
 
 
 def _only_here(descriptor: int) -> int:
-    """Refuses a file that has another name: an archive may bring one to a file of whoever unpacks it."""
+    """Refuses a file that has another name: an archive may link to a file of the user who unpacks it."""
     if os.fstat(descriptor).st_nlink > 1:
         os.close(descriptor)
         raise OSError(None, "it has another name elsewhere (a hard link)")

@@ -1,4 +1,4 @@
-"""Memory that runs out: how that is told, what limits it, and whether the kernel has killed for it."""
+"""Memory that runs out: how that is reported, what limits it, and whether the kernel has killed for it."""
 
 import errno
 import re
@@ -11,7 +11,7 @@ from linftui.cgroups import CGROUPS, PROC, own_groups, words_of
 from linftui.errors import LinftuiError
 from linftui.files import last_lines
 
-# torch, NumPy, OpenBLAS, C++, the dynamic linker and the C library, each in its own words.
+# The words of torch, NumPy, OpenBLAS, C++, the dynamic linker and the C library.
 _WORDS = re.compile(
     r"(can't|cannot|unable to|failed to) (allocate|map segment)|memory allocation|bad_alloc|out of memory"
     r"|storage size calculation overflowed|status_alloc_failed",
@@ -25,11 +25,11 @@ _TAIL = 1 << 14  # of a log; stacks may follow the words
 
 
 def shortage(error: BaseException, instead: str = "") -> LinftuiError | None:
-    """The error as a sentence, where memory was short; None where it was something else.
+    """The error as a sentence, if memory was short; None if it was something else.
 
     Args:
-        error: whose causes count too.
-        instead: what would do with less memory.
+        error: the error; its causes count too.
+        instead: a hint at what needs less memory.
     """
     chain = list(_causes(error))
     words = " ".join(str(cause) for cause in chain if _WORDS.search(str(cause)))
@@ -43,14 +43,14 @@ def shortage(error: BaseException, instead: str = "") -> LinftuiError | None:
     return LinftuiError(f"the process is out of memory{more}", "; ".join(filter(None, (instead, limit()))))
 
 
-def words_in(log: Path) -> str:
+def shortage_in(log: Path) -> str:
     """The last line near a log's end that reports a shortage; "" where none does."""
     lines = last_lines(log, _TAIL)
     return next((line.strip().rstrip(".") for line in reversed(lines) if _WORDS.search(line)), "")
 
 
 def limit() -> str:
-    """What this process, and those that it starts, may have at most; "" where nothing says so."""
+    """The limit on the memory of this process, and of those that it starts; "" where there is none."""
     for kind, option in ((resource.RLIMIT_AS, "-v"), (resource.RLIMIT_DATA, "-d")):
         most = resource.getrlimit(kind)[0]
         if most != resource.RLIM_INFINITY:
@@ -59,10 +59,10 @@ def limit() -> str:
 
 
 def kernel_kills(proc: Path = PROC, cgroups: Path = CGROUPS) -> int:
-    """How many processes of our control group the kernel has ended for want of memory so far.
+    """How many processes of our control group the kernel has killed for lack of memory so far.
 
-    It does so where the group may have no more, or the machine has none. Where the group does not tell, the
-    machine's are counted; 0 where it does not tell either.
+    It does so when the group is at its limit, or the machine has none left. If the group has no count, it is
+    the machine's; 0 if that has none either.
     """
     counters = (
         group / name
@@ -74,22 +74,22 @@ def kernel_kills(proc: Path = PROC, cgroups: Path = CGROUPS) -> int:
 
 
 class KernelKills:
-    """Whether the kernel has ended a process for want of memory within the last seconds.
+    """Whether the kernel has killed a process for lack of memory within the last seconds.
 
-    `look` is called again and again: of work that takes days, what was killed on its first does not count.
+    `look` is called repeatedly: in work that takes days, a kill on the first day does not count.
     """
 
     def __init__(self, window_s: float = 20.0) -> None:
         self._window_s = window_s
-        self._counts = [(time.monotonic(), kernel_kills())]  # of the last window, and the one before it
+        self._counts = [(time.monotonic(), kernel_kills())]  # of the current window, and the previous one
 
     def look(self) -> None:
         """Counts once in every window."""
         if time.monotonic() - self._counts[-1][0] > self._window_s:
             self._counts = [self._counts[-1], (time.monotonic(), kernel_kills())]
 
-    def some_lately(self) -> bool:
-        """Whether the count has grown since the window before began."""
+    def some_recently(self) -> bool:
+        """Whether the count has grown since the previous window began."""
         return kernel_kills() > self._counts[0][1]
 
 

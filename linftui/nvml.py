@@ -1,7 +1,7 @@
-"""GPUs through NVML, the library of NVIDIA's driver: what each of them reports at a moment.
+"""GPUs through NVML, the library of NVIDIA's driver: what each GPU reports at a moment.
 
 A driver may be absent, be replaced while we run, lose one GPU of several, or refuse a figure. None of that
-is an error here: what is not told is None, and why is a sentence beside it.
+is an error here: a missing figure is None, with the reason in a sentence beside it.
 """
 
 import contextlib
@@ -14,11 +14,11 @@ from linftui.rundir.records import Gpu, GpuProcess
 
 NO_GPU = "NVML: the driver reports no GPU"
 
-# Initialising it again takes a driver up to seconds, and does not bring every lost GPU back.
+# In seconds: initialising again can take a driver seconds, and does not recover every lost GPU.
 RETRY = 30.0
 
 _MOST_MEMORY = (1 << 63) - 1
-_MOST = (1 << 32) - 2  # all ones mean "not available"
+_MOST = (1 << 32) - 2  # all bits set means "not available"
 
 
 class Nvml:
@@ -30,18 +30,18 @@ class Nvml:
         self._problem = ""
 
     def look(self) -> tuple[tuple[Gpu, ...], str]:
-        """All GPUs in PCI order, and why there are none where there are none.
+        """All GPUs in PCI order; if there are none, the reason.
 
-        After a loss that a new beginning may mend, NVML is initialised again, at most once in RETRY seconds.
+        After a loss that this may cure, NVML is initialised again, at most once in RETRY seconds.
         """
-        gpus, problem, ailing = self._gpus()
-        if ailing and time.monotonic() - self._begun >= RETRY:
-            self._begin()
+        gpus, problem, faulty = self._gpus()
+        if faulty and time.monotonic() - self._begun >= RETRY:
+            self._initialise()
             gpus, problem, _ = self._gpus()
         return gpus, problem
 
     def close(self) -> None:
-        """Gives the library back; a later look initialises it again."""
+        """Closes the library; a later look initialises it again."""
         if self._open:
             import pynvml
 
@@ -49,7 +49,7 @@ class Nvml:
                 pynvml.nvmlShutdown()
         self._open, self._begun = False, -math.inf
 
-    def _begin(self) -> None:
+    def _initialise(self) -> None:
         import pynvml
 
         self.close()
@@ -61,21 +61,21 @@ class Nvml:
             self._problem = f"NVML: {_words(error)}"
 
     def _gpus(self) -> tuple[tuple[Gpu, ...], str, bool]:
-        """The GPUs, why there are none, and whether a new beginning may tell more."""
+        """The GPUs, the reason if there are none, and whether initialising again may help."""
         import pynvml
 
         if not self._open:
             return (), self._problem, True
         try:
-            asked = [_GpuQuestions(pynvml, index) for index in range(pynvml.nvmlDeviceGetCount())]
+            asked = [_GpuQueries(pynvml, index) for index in range(pynvml.nvmlDeviceGetCount())]
         except pynvml.NVMLError as error:
             return (), f"NVML: {_words(error)}", True
-        gpus = tuple(questions.gpu() for questions in asked)
-        return gpus, "" if gpus else NO_GPU, not gpus or any(questions.lost for questions in asked)
+        gpus = tuple(queries.gpu() for queries in asked)
+        return gpus, "" if gpus else NO_GPU, not gpus or any(queries.lost for queries in asked)
 
 
-class _GpuQuestions:
-    """One GPU being asked; its trouble hides no other GPU, nor its other figures where it still answers."""
+class _GpuQueries:
+    """Queries of one GPU; a failure hides no other GPU, and no other figure if this one still responds."""
 
     def __init__(self, nvml: ModuleType, index: int) -> None:
         self._nvml = nvml
@@ -85,7 +85,7 @@ class _GpuQuestions:
         self.lost = False
 
     def gpu(self) -> Gpu:
-        """Everything it tells."""
+        """Everything that it reports."""
         try:
             self._handle = self._nvml.nvmlDeviceGetHandleByIndex(self._index)
         except self._nvml.NVMLError as error:
@@ -118,14 +118,14 @@ class _GpuQuestions:
         return celsius
 
     def _processes(self) -> list[GpuProcess] | None:
-        told = self._ask(
+        processes = self._ask(
             "processes",
             "nvmlDeviceGetComputeRunningProcesses_v3",
             "nvmlDeviceGetComputeRunningProcesses_v2",
         )
-        if told is None:
+        if processes is None:
             return None
-        return [GpuProcess(pid=p.pid, memory=_figure(p.usedGpuMemory, _MOST_MEMORY)) for p in told]
+        return [GpuProcess(pid=p.pid, memory=_figure(p.usedGpuMemory, _MOST_MEMORY)) for p in processes]
 
     def _ask(self, figure: str, *calls: str, arguments: tuple[int, ...] = ()) -> Any:
         """The answer to the newest call that library and driver know; None where there is none."""
@@ -143,7 +143,7 @@ class _GpuQuestions:
                 nvml.NVMLError_NoData,
                 nvml.NVMLError_InsufficientSize,  # processes began while they were being listed
             ):
-                continue  # this card or driver has no such figure, or none now: no trouble
+                continue  # this card or driver has no such figure, or not now: not a problem
             except nvml.NVMLError as error:
                 self._note(error, figure)
                 return None
@@ -165,7 +165,7 @@ class _GpuQuestions:
             ),
         )
         figures = self._troubles.setdefault(_words(error), [])
-        if figure and not self.lost:  # what is lost is lost with all its figures
+        if figure and not self.lost:  # a lost GPU lacks all figures
             figures.append(figure)
 
     def _problem(self) -> str:
@@ -176,7 +176,7 @@ class _GpuQuestions:
 
 
 def _figure(value: int | None, most: int = _MOST) -> int | None:
-    """The figure, or None where it is more than can be, as it is where the driver has none."""
+    """The figure, or None where it is impossibly large, which means that the driver has none."""
     return value if value is None or value <= most else None
 
 
@@ -186,7 +186,7 @@ def _scaled(value: int | None, unit: int, most: int = _MOST) -> float | None:
 
 
 def _words(error: Exception) -> str:
-    """The driver's own sentence; pynvml asks the driver for it when it is wanted."""
+    """The driver's own sentence, which pynvml asks the driver for only now."""
     try:
         return str(error)
     except UnicodeDecodeError:

@@ -1,4 +1,4 @@
-"""The folders of whoever runs us: home, cache, log, and the one they stand in; any of them may be missing.
+"""The user's folders: home, cache, log, temporary files, and the current one; any of them may be missing.
 
 In a container, or under a job scheduler, a user may have neither HOME nor an entry in the system's list of
 users.
@@ -14,7 +14,7 @@ CACHE = "LINFTUI_CACHE"
 
 
 def from_home(path: str | Path) -> Path:
-    """A path as a person gives it, its `~` replaced, as a shell does only where it begins a word.
+    """A path as a person gives it, with `~` expanded, which a shell does only at the start of a word.
 
     Raises:
         UsageError: there is no such home folder.
@@ -27,7 +27,7 @@ def from_home(path: str | Path) -> Path:
 
 
 def cache_folder() -> Path:
-    """$LINFTUI_CACHE, or the system's place for a user's caches; it need not be there yet.
+    """$LINFTUI_CACHE, or the system's place for a user's caches; it need not exist yet.
 
     Raises:
         UsageError: there is neither.
@@ -45,7 +45,7 @@ def cache_folder() -> Path:
 
 
 def log_folder() -> Path:
-    """The system's place for a user's logs, made if it is not there.
+    """The system's place for a user's logs, made if it does not exist.
 
     Raises:
         OSError: it cannot be made, or there is no home folder.
@@ -59,7 +59,7 @@ def log_folder() -> Path:
 
 
 def temporary_folder() -> Path:
-    """Where torch, and ranks that meet, keep what they need for a while.
+    """Where torch, and ranks that meet, keep temporary files.
 
     Raises:
         WorkerError: there is no such folder.
@@ -74,7 +74,7 @@ def temporary_folder() -> Path:
 
 
 def current_folder_is_gone() -> bool:
-    """Whether the folder that we stand in was removed; torch does not even load there."""
+    """Whether the current folder was removed; torch does not even load there."""
     try:
         os.getcwd()
     except FileNotFoundError:
@@ -83,6 +83,6 @@ def current_folder_is_gone() -> bool:
 
 
 def leave_folder_that_is_gone() -> None:
-    """Stands in the root folder instead, for a command that writes nothing."""
+    """Changes to the root folder if the current one is gone, for a command that writes nothing."""
     if current_folder_is_gone():
         os.chdir("/")

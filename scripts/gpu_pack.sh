@@ -40,7 +40,7 @@ if [ "$nvrtc" != here ]; then
 fi
 LINFTUI_CACHE="$packed/cache" "$python" scripts/gpu/compile_ahead.py --arch "$arch" "${library[@]}"
 
-cp "$("$python" -c 'from linftui.ops.cpu.library import load; print(load()[0]._name)')" "$packed/"
+cp "$("$python" -c 'from linftui.ops.cpu.library import load_library; print(load_library()[0]._name)')" "$packed/"
 if [ -n "$mnist" ]; then
     mkdir -p "$packed/cache/mnist"
     cp "$mnist"/*-ubyte.gz "$packed/cache/mnist/"

@@ -84,7 +84,7 @@ def ends_at_logout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
     monkeypatch.setenv("LOGNAME", "ada")
-    return "this system ends your processes when you log out; say once: loginctl enable-linger"
+    return "this system ends your processes when you log out; run once: loginctl enable-linger"
 
 
 @pytest.fixture(scope="session")

@@ -27,10 +27,10 @@ from linftui.launch.plan import LaunchPlan
 from linftui.launch.prepare import create_run
 from linftui.nn.layers import Flatten, Negate, Normalize, NormDistLinear
 from linftui.nn.net import Layer, Net
-from linftui.recipe.data import Augment, Data, DatasetFacts, Inputs
+from linftui.recipe.data import Augment, DataSection, DatasetFacts, Inputs
 from linftui.recipe.load import parse_recipe
-from linftui.recipe.model import Model
-from linftui.recipe.objective import Objective as ObjectiveSection
+from linftui.recipe.model import ModelSection
+from linftui.recipe.objective import ObjectiveSection
 from linftui.recipe.schedule import Moment
 from linftui.recipe.schema import json_schema
 from linftui.recipe.section import Section
@@ -75,7 +75,7 @@ def drawn(n: int, seed: int) -> ImageSet:
 TRAIN, TEST = drawn(40, seed=0), drawn(24, seed=1)
 
 
-class Stripes(Section, Data, frozen=True, kw_only=True, tag_field="dataset", tag="stripes"):
+class Stripes(Section, DataSection, frozen=True, kw_only=True, tag_field="dataset", tag="stripes"):
     """Images with one bright row."""
 
     implementation = f"{__name__}:stripes"
@@ -98,7 +98,7 @@ def stripes(data: Stripes) -> Dataset:
 # A model: the least distance to the prototypes of each class.
 
 
-class Prototypes(Section, Model, frozen=True, kw_only=True, tag_field="kind", tag="prototypes"):
+class Prototypes(Section, ModelSection, frozen=True, kw_only=True, tag_field="kind", tag="prototypes"):
     """A few prototypes a class."""
 
     implementation = f"{__name__}:NearestPrototype"
@@ -163,8 +163,8 @@ class Temperature(Objective):
 
 @pytest.fixture(autouse=True)
 def registered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(Data.registry.kinds, "stripes", Stripes)
-    monkeypatch.setitem(Model.registry.kinds, "prototypes", Prototypes)
+    monkeypatch.setitem(DataSection.registry.kinds, "stripes", Stripes)
+    monkeypatch.setitem(ModelSection.registry.kinds, "prototypes", Prototypes)
     monkeypatch.setitem(ObjectiveSection.registry.kinds, "pull", Pull)
 
 

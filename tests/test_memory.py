@@ -143,12 +143,12 @@ def test_a_kill_counts_only_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(memory, "kernel_kills", lambda: kills[0])
     monkeypatch.setattr(memory.time, "monotonic", lambda: now[0])
     lately = memory.KernelKills(window_s=20.0)
-    assert not lately.some_lately()
+    assert not lately.some_recently()
     kills[0] = 4
     for moment, said in ((1.0, True), (21.0, True), (30.0, True), (42.0, False), (100.0, False)):
         now[0] = moment
         lately.look()
-        assert lately.some_lately() == said, moment
+        assert lately.some_recently() == said, moment
 
 
 @pytest.mark.parametrize(

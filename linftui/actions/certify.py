@@ -22,7 +22,7 @@ from linftui.launch.certification import (
 )
 from linftui.launch.plan import LaunchPlan, plan_devices
 from linftui.recipe.fraction import format_fraction, parse_radius
-from linftui.rundir.checkpoints import choose
+from linftui.rundir.checkpoints import choose_checkpoint
 from linftui.rundir.paths import CertifyLogPaths, RunPaths, certificate_name
 from linftui.rundir.reader import all_checkpoints, read_record
 from linftui.rundir.records import CertifyRequest, Means
@@ -122,7 +122,7 @@ def _refuse_what_goes_on(paths: RunPaths, request: CertifyRequest) -> None:
     """Raises UsageError where each certificate that is asked for is being made already."""
     running = [found for found in certifications(paths) if found.state == "running"]
     if running and _claims(paths, request) <= set[str]().union(*(_made_by(paths, each) for each in running)):
-        checkpoint = choose(paths, request.checkpoint)
+        checkpoint = choose_checkpoint(paths, request.checkpoint)
         folder = "" if checkpoint is None else checkpoint.root.name
         raise UsageError(
             f"this very certification of {folder} is already running",
@@ -142,7 +142,7 @@ def _made_by(paths: RunPaths, certification: CertificationProgress) -> set[str]:
 
 def _claims(paths: RunPaths, request: CertifyRequest) -> set[str]:
     """The names of the certificates that are asked for."""
-    checkpoint, facts = choose(paths, request.checkpoint), read_recipe(paths).data.facts
+    checkpoint, facts = choose_checkpoint(paths, request.checkpoint), read_recipe(paths).data.facts
     folder = "" if checkpoint is None else checkpoint.root.name
     first = request.limit
     if first is not None and first >= len(facts.test_images):

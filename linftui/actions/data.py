@@ -4,13 +4,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from linftui.actions.telling import Tell, in_words, unsaid
-from linftui.recipe.data import Data, OfficialData
+from linftui.recipe.data import DataSection, OfficialData
 
 if TYPE_CHECKING:
     from linftui.data.download import Progress
 
 
-def fetch_for(data: Data, tell: Tell = unsaid, progress: "Progress | None" = None) -> None:
+def fetch_for(data: DataSection, tell: Tell = unsaid, progress: "Progress | None" = None) -> None:
     """What a recipe's data needs; data without official files are at hand. Otherwise as `fetch`."""
     if isinstance(data, OfficialData):
         fetch(data.dataset, data.root, tell, progress)

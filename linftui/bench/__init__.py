@@ -1,1 +1,1 @@
-"""Measurements of linftui's own speed, each a function that returns seconds."""
+"""Measurements of linftui's own speed."""

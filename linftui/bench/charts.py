@@ -10,17 +10,17 @@ import numpy as np
 def redraw_times(
     points: int = 1_000_000, charts: int = 4, size: tuple[int, int] = (160, 45), repeats: int = 15
 ) -> list[float]:
-    """Seconds that each of `repeats` redraws of `charts` charts took, every line of them computed.
+    """Seconds that each of `repeats` redraws of `charts` charts took, with every line computed.
 
     Every chart shows two curves of `points` samples each, one of them with p's infinities, and fills its
     share of a terminal of `size` (columns, rows). Before each redraw the view is moved, so that nothing of
-    the picture before it can be used.
+    the previous picture can be used.
     """
     return asyncio.run(_redraw_times(points, charts, size, repeats))
 
 
 async def _redraw_times(points: int, charts: int, size: tuple[int, int], repeats: int) -> list[float]:
-    # The terminal's libraries are for those who measure them.
+    # Imported only where they are measured.
     from textual.app import App
     from textual.containers import Grid
     from textual.widget import Widget

@@ -1,7 +1,7 @@
-"""The distance core on a GPU beside its limits: operations, the paper's net, its schedule.
+"""The distance core on a GPU against its limits: operations, the paper's net, its schedule.
 
 Limits are measured in the same run as the operations, since a card's clock depends on the card, its cooling
-and the load. Times are medians by device events.
+and the load. Times are medians, measured with device events.
 """
 
 import itertools
@@ -28,7 +28,7 @@ POWERS = [8.0, 8.5, 12.0, 25.0, 37.3, 50.0, 100.0, 300.0, 1000.0]
 EPOCHS, STEPS_AN_EPOCH, RAMP = 1300, 98, (100, 1250)
 _CHAINS, _ROUNDS = 16, 20_000
 _SOURCE = str(Path(__file__).parent / "kernels" / "limits.cu")
-LIMITS = {  # what a unit does at most: its kernel, and the elements an instruction
+LIMITS = {  # the most that a unit can do: its kernel, and the elements per instruction
     "FADD + FMNMX": (Kernel(_SOURCE, "limit_fold"), 1),
     "HADD2 + HMNMX2": (Kernel(_SOURCE, "limit_half"), 2),
     "LG2 + EX2": (Kernel(_SOURCE, "limit_special"), 1),
@@ -38,7 +38,7 @@ LIMITS = {  # what a unit does at most: its kernel, and the elements an instruct
 
 @dataclass(frozen=True)
 class Row:
-    """One measurement: seconds, elements a second, and the share of a limit in elements a second."""
+    """One measurement: seconds, elements per second, and the share of a limit in elements per second."""
 
     name: str
     seconds: float
@@ -54,7 +54,7 @@ def seconds(work: Callable[[], object], repeats: int) -> float:
     times: list[float] = []
     for _ in range(repeats):
         start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-        torch.cuda._sleep(1_000_000)  # meanwhile the first launch is prepared, which is not the device's work
+        torch.cuda._sleep(1_000_000)  # meanwhile the host prepares the first launch, which must not count
         start.record()
         work()
         end.record()
@@ -81,9 +81,9 @@ def measure(
     say: Callable[[str], None],
     rivals: Sequence[Rival] = (),
 ) -> Iterator[Row]:
-    """Everything, on one GPU, one row after another; `say` is told what is being done.
+    """Everything, on one GPU, row by row; `say` is called with what is being measured.
 
-    What is learnt first is worth most: somebody may have to stop before the end.
+    The most valuable figures come first, since the user may have to stop before the end.
     """
     say("limits")
     limits = measure_limits(device, repeats)
@@ -105,7 +105,7 @@ def measure(
 
 
 def measure_limits(device: torch.device, repeats: int) -> dict[str, Row]:
-    """Elements a second of the units alone; of the copy, bytes a second (read and written)."""
+    """Elements per second of each unit alone; for the copy, bytes per second (read and written)."""
     launcher = launcher_of(device)
     blocks = launcher.multiprocessors * 4
     numbers, out = torch.rand(512, device=device), torch.empty(blocks * 256, device=device)
@@ -125,7 +125,7 @@ def measure_limits(device: torch.device, repeats: int) -> dict[str, Row]:
 
 
 def _limit(p: float, limits: dict[str, float], backward: bool = False) -> tuple[str, float]:
-    """The limit of an operation at this p, and its elements a second."""
+    """The limit of an operation at this p, and its elements per second."""
     if math.isinf(p):
         return "FADD + FMNMX", limits["FADD + FMNMX"]
     if p == 8:
@@ -135,7 +135,7 @@ def _limit(p: float, limits: dict[str, float], backward: bool = False) -> tuple[
 
 
 def _limit_of_both(p: float, limits: dict[str, float]) -> tuple[str, float]:
-    """That of a forward and its backward; at p = inf the backward only scatters, and counts for nothing."""
+    """The limit of a forward and its backward; at p = inf the backward only scatters, and does not count."""
     (name, forward), (other, backward) = _limit(p, limits), _limit(p, limits, backward=True)
     if math.isinf(p):
         return name, forward
@@ -143,7 +143,7 @@ def _limit_of_both(p: float, limits: dict[str, float]) -> tuple[str, float]:
 
 
 class _Timer:
-    """Rows of operations at one size, beside their limits."""
+    """Rows of operations at one size, with their limits."""
 
     def __init__(self, size: tuple[int, int, int], repeats: int) -> None:
         self.elements, self.repeats = math.prod(size), repeats
@@ -158,7 +158,7 @@ class _Timer:
 
 
 def _problem(device: torch.device, size: tuple[int, int, int]) -> tuple[Tensor, Tensor, Tensor]:
-    """x, weight and a gradient as the mean over a batch makes it."""
+    """x, weight and a gradient of the size that the mean over a batch gives."""
     n, m, k = size
     generator = torch.Generator(device).manual_seed(0)
     x, weight, grad = (
@@ -170,7 +170,7 @@ def _problem(device: torch.device, size: tuple[int, int, int]) -> tuple[Tensor, 
 def measure_operations(
     device: torch.device, size: tuple[int, int, int], repeats: int, limits: dict[str, float]
 ) -> Iterator[Row]:
-    """Every operation at one size (N, M, K), beside its limit."""
+    """Every operation at one size (N, M, K), with its limit."""
     x, weight, grad = _problem(device, size)
     timer, inf = _Timer(size, repeats), math.inf
     fold = _limit(inf, limits)
@@ -207,7 +207,7 @@ def _finite(
 def measure_rival(
     device: torch.device, size: tuple[int, int, int], repeats: int, limits: dict[str, float], rival: Rival
 ) -> Iterator[Row]:
-    """Somebody else's distance at one size, beside the limits that ours has."""
+    """A rival at one size, with the limits of our operations."""
     x, weight, grad = _problem(device, size)
     timer = _Timer(size, repeats)
     for p in rival.powers or (*POWERS, math.inf):
@@ -236,7 +236,7 @@ def measure_net(device: torch.device, p: float, repeats: int) -> float:
     ps = (p * (1 + 1e-5 * turn) if p > 8 else p for turn in itertools.count())
 
     def step() -> None:
-        p = next(ps)  # a little different every time, as while a net trains
+        p = next(ps)  # slightly different every time, as in training
         inputs, outputs, places, h = [], [], [], x
         for weight in weights:
             inputs.append(h)
@@ -275,7 +275,7 @@ def schedule_seconds(net: dict[float, float]) -> float:
 
 
 def table(rows: list[Row]) -> str:
-    """For people: milliseconds, 1e12 elements a second, share of the limit."""
+    """For people: milliseconds, 1e12 elements per second, share of the limit."""
     lines = [f"{'':<44} {'ms':>10} {'Tel/s':>8} {'of limit':>9}"]
     for row in rows:
         rate = f"{row.rate / 1e12:.3f}" if row.rate else ""

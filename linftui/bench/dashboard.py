@@ -1,6 +1,6 @@
-"""How the dashboard does in a real terminal: how soon it is there, and how little it sends afterwards.
+"""How fast the dashboard is in a real terminal: how soon it appears, and how little it sends afterwards.
 
-The ceiling of the first paint is an empty Textual app, started in turn with ours.
+The lower bound of the first paint is an empty Textual app, started alternately with ours.
 """
 
 import statistics
@@ -23,7 +23,7 @@ EMPTY_APP = ["-c", "from textual.app import App; from textual.widgets import Lab
 
 @dataclass(frozen=True)
 class Figure:
-    """Something measured: the median of several, with its unit, and what it should not exceed."""
+    """A measured value, or the median of several, with its unit and the target that it should not exceed."""
 
     name: str
     value: float
@@ -32,7 +32,7 @@ class Figure:
 
 
 def measure(repeats: int, say: Callable[[str], None]) -> list[Figure]:
-    """Measures everything; `say` is told what is being done."""
+    """Measures everything; `say` is called with what is being done."""
     with tempfile.TemporaryDirectory(prefix="linftui-bench-") as folder:
         root = Path(folder)
         say("writing 1,000 runs")
@@ -82,7 +82,7 @@ def _redraw(repeats: int) -> list[Figure]:
 
 
 def _idle(store: RunStore, seconds: float = 20.0) -> list[Figure]:
-    """Of runs that are older than a minute: the age of younger ones changes every second."""
+    """With runs that are older than a minute: the age of younger ones changes every second."""
     with Terminal([*DASHBOARD, "--runs-dir", str(store.root)], store.root) as terminal:
         terminal.seconds_until("run-0999")
         terminal.listen(60.0)

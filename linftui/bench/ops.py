@@ -1,8 +1,8 @@
-"""How fast the distance core is, against what else there is and against what the machine can do.
+"""How fast the distance core is, compared with its rivals and with what the machine can do.
 
-Rivals: `torch.cdist`, and the definition in plain PyTorch. Ceiling: a subtraction and a maximum of absolutes
-an element, on registers. All of them take turns in one run, for a machine is not as fast at one time as at
-another; what counts are ratios.
+Rivals: `torch.cdist`, and the definition in plain PyTorch. Ceiling: a subtraction and a maximum of absolute
+values per element, on registers. All of them take turns in one run, since a machine's speed varies; only
+ratios count.
 """
 
 import math
@@ -18,7 +18,7 @@ from torch import Tensor
 from linftui.ops import inf_dist_bounds, norm_dist, reference
 from linftui.ops.cpu.library import library
 
-# Nothing that took so many seconds is repeated.
+# Nothing that took longer than this is repeated.
 PATIENCE_S = 3.0
 FORWARD_P = [math.inf, 8.0, 12.5, 37.3, 1000.0]
 BACKWARD_P = [math.inf, 8.0, 37.3, 1000.0]
@@ -28,7 +28,7 @@ CDIST_P = [math.inf, 8.0, 12.5, 37.3]
 
 @dataclass(frozen=True)
 class OpFigure:
-    """One operation at one size; the elements of N x M x K a second, and ratios of medians.
+    """One operation at one size: elements (of N x M x K) per second, and ratios of medians.
 
     `ceiling` is None without compiled kernels, a rival None where it has no such operation.
     """
@@ -37,7 +37,7 @@ class OpFigure:
     op: str
     seconds: float
     elements_per_s: float
-    ceiling: float | None  # this operation's speed as a part of the ceiling's
+    ceiling: float | None  # this operation's speed as a share of the ceiling's
     cdist: float | None  # how many times as fast as torch.cdist
     reference: float | None  # how many times as fast as the definition
 
@@ -46,7 +46,7 @@ Job = Callable[[], object]
 
 
 def measure(sizes: list[tuple[int, int, int]], repeats: int, say: Callable[[str], None]) -> list[OpFigure]:
-    """Measures every operation at sizes (N, M, K); `say` is told what is being done."""
+    """Measures every operation at sizes (N, M, K); `say` is called with what is being done."""
     figures = []
     for n, m, k in sizes:
         size = f"{n}x{m}x{k}"
@@ -88,7 +88,7 @@ def _figures(size: str, elements: int, medians: dict[tuple[str, str], float]) ->
 
 
 def _jobs(n: int, m: int, k: int) -> dict[tuple[str, str], Job]:
-    """What to time, by who does it and what it is; rivals right after ours."""
+    """The functions to time, by implementation and operation; rivals right after ours."""
     generator = torch.Generator().manual_seed(0)
     x, weight = torch.randn(n, k, generator=generator), torch.randn(m, k, generator=generator)
     grad, upper = torch.randn(n, m, generator=generator), x + 0.1

@@ -1,6 +1,6 @@
-"""What the distance core is measured against on a GPU: torch.cdist, plain PyTorch compiled, anyone's module.
+"""The rivals of the distance core on a GPU: torch.cdist, compiled plain PyTorch, or any module.
 
-A rival has the operators' own signatures, so that one loop times them all beside ours.
+A rival has the operators' own signatures, so that one loop times all of them and ours.
 """
 
 import importlib.util
@@ -20,13 +20,13 @@ Backward = Callable[[Tensor, Tensor, Tensor, Tensor, float], tuple[Tensor, Tenso
 
 @dataclass(frozen=True)
 class Rival:
-    """Somebody else's distance.
+    """Another implementation of the distance.
 
     Attributes:
         name: as tables show it.
         forward: forward(x [N, K], weight [M, K], p) -> y [N, M].
         backward: backward(grad [N, M], x, weight, y, p) -> gradients to x and weight; None where it has none.
-        powers: the p it is right at; None: at every p.
+        powers: the values of p at which it is correct; None: every p.
     """
 
     name: str
@@ -40,7 +40,7 @@ CDIST = Rival("torch.cdist", torch.cdist, powers=(8.0, 37.3, math.inf))
 
 
 def compiled_broadcast() -> Rival:
-    """What a user would write in three lines, compiled by torch."""
+    """The three lines that a user would write, compiled by torch."""
 
     def finite(x: Tensor, weight: Tensor, p: Tensor) -> Tensor:
         difference = (x[:, None] - weight).abs()
@@ -66,7 +66,7 @@ def load_rival(file: Path) -> Rival:
     """
     spec = importlib.util.spec_from_file_location(file.stem, file)
     if not file.is_file() or spec is None or spec.loader is None:
-        raise UsageError(f"{file} is no Python file", "name one with forward(x, weight, p)")
+        raise UsageError(f"{file} is not a Python file", "name one that has forward(x, weight, p)")
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)

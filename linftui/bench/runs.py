@@ -1,4 +1,4 @@
-"""Run directories as large as they get in use, written through the same records that training writes."""
+"""Run directories as large as they get in practice, with the same records that training writes."""
 
 import math
 import os
@@ -17,7 +17,7 @@ PLAN = LaunchPlan(devices=("cpu",), threads=2)
 
 
 def make_run(store: RunStore, name: str, records: int, *, finished: bool) -> RunPaths:
-    """A run of the digits recipe with so many training records; an unfinished one is ours, and alive."""
+    """A run of the digits recipe with this many training records; an unfinished one is this process's."""
     paths = create_run(store, load_recipe("digits"), PLAN, name)
     now = time.time()
     with paths.metrics.open("wb") as file:
@@ -45,7 +45,7 @@ def make_run(store: RunStore, name: str, records: int, *, finished: bool) -> Run
 
 
 def train_record(n: int, of: int, now: float) -> TrainRecord:
-    """The record of step `n` of a run of `of` steps that goes as runs go."""
+    """The record of step `n` of a typical run of `of` steps."""
     t = n / of
     loss = 0.25 + math.exp(-5 * t) + 0.02 * math.sin(n)
     return TrainRecord(

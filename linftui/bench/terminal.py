@@ -1,4 +1,4 @@
-"""A command on a pseudo-terminal of its own, as a person would run it, with every byte it sends counted."""
+"""A command on its own pseudo-terminal, as a person would run it, with every byte that it sends counted."""
 
 import fcntl
 import os
@@ -13,7 +13,7 @@ from pathlib import Path
 
 import psutil
 
-# The size is the terminal's own, and somebody watches it, whatever the caller's environment says.
+# Left out: the size is the terminal's own, and it is interactive, whatever the caller's environment says.
 _OTHERS = ("COLUMNS", "LINES", "CI")
 
 
@@ -22,7 +22,7 @@ class Terminal:
 
     def __init__(self, program: list[str], folder: Path, size: tuple[int, int] = (160, 45)) -> None:
         self._program, self._folder, self._size = program, folder, size
-        self.sent = 0  # bytes that came so far
+        self.sent = 0  # bytes received so far
 
     def __enter__(self) -> "Terminal":
         self._ours, theirs = pty.openpty()
@@ -62,12 +62,12 @@ class Terminal:
         raise TimeoutError(f"{text!r} did not appear within {patience_s:.0f} s")
 
     def press(self, keys: str) -> None:
-        """Types; the clock of `seconds_until` starts again."""
+        """Presses keys; the clock of `seconds_until` starts again."""
         self.started = time.perf_counter()
         os.write(self._ours, keys.encode())
 
     def listen(self, seconds: float) -> int:
-        """How many bytes come within so many seconds."""
+        """The number of bytes that arrive within this many seconds."""
         before, end = self.sent, time.perf_counter() + seconds
         while (left := end - time.perf_counter()) > 0:
             self._read(left)

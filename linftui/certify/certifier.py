@@ -1,7 +1,7 @@
-"""Certifying a run: one pass over the test set a radius, and files that hold the claim.
+"""Certifying a run: one pass over the test set for each radius, and files that hold the claim.
 
-Samples are appended batch by batch and summary.json is renewed as it goes, in a draft beside the other
-certificates, so progress can be watched from the run directory; a certificate is whole or not there.
+Samples are appended batch by batch and summary.json is updated on the way, in a draft beside the other
+certificates, so progress can be watched from the run directory; a certificate is complete or not there.
 """
 
 import contextlib
@@ -31,7 +31,7 @@ from linftui.rundir.records import CertificateSummary, ClassCount, SampleRecord,
 from linftui.rundir.writer import LineAppender, write_record
 
 BATCH = 512
-RENEW_S = 0.5  # seconds between renewals of summary.json
+UPDATE_S = 0.5  # seconds between updates of summary.json
 
 
 def certify(
@@ -40,11 +40,11 @@ def certify(
     should_stop: Callable[[], bool],
     warn: Callable[[str], object] = print,
 ) -> CertificateSummary:
-    """Certifies every image at one radius and draws the curve, in a draft that is published once it is whole.
+    """Certifies every image at one radius and draws the curve, in a draft that is published once complete.
 
-    Every verdict is computed here and now: a file in a run directory may have been written by anyone, so
-    none is taken over from an earlier, interrupted pass, and an earlier certificate stays until then.
-    A certificate is whole without its picture; `warn` is told where that could not be drawn.
+    Every verdict is computed in this call: anyone may have written a file in a run directory, so none is
+    taken from an earlier, interrupted pass. An earlier certificate stays until the new one is published.
+    A certificate is complete without its picture; `warn` is called if that could not be drawn.
 
     Raises:
         StoppedEarly: it was asked to stop; the draft is discarded.
@@ -73,26 +73,26 @@ def _pass_over_images(
     summary: CertificateSummary,
     should_stop: Callable[[], bool],
 ) -> tuple[CertificateSummary, list[SampleRecord]]:
-    """The pass proper: a verdict for every image, appended batch by batch, the summary renewed beside."""
+    """The pass itself: a verdict for every image, appended batch by batch, and the summary, updated."""
     images, done, non_finite = subject.images, list[SampleRecord](), 0
-    started, renewed = time.monotonic(), 0.0
+    started, updated = time.monotonic(), 0.0
     with contextlib.closing(LineAppender(draft.samples)) as samples:
         for rows in map(slice, range(0, summary.total, BATCH), range(BATCH, summary.total + BATCH, BATCH)):
             subject.folder.check()
             if should_stop():
                 raise StoppedEarly(f"stopped after {len(done):,} of {summary.total:,} images")
-            said = certify_batch(
+            result = certify_batch(
                 subject.net, images.images[rows], images.labels[rows], eps, subject.dataset.levels
             )
-            non_finite += int((~said.finite).sum())
-            batch = _sample_records(images.indices[rows], images.labels[rows], said)
+            non_finite += int((~result.finite).sum())
+            batch = _sample_records(images.indices[rows], images.labels[rows], result)
             samples.append(b"\n".join(map(encode, batch)))
             done += batch
             now = time.monotonic()
             summary = _counted(summary, done, non_finite, now - started)
-            if now - renewed > RENEW_S:
+            if now - updated > UPDATE_S:
                 write_record(draft.summary, summary)
-                renewed = now
+                updated = now
         samples.sync()
     write_record(draft.summary, summary)
     return summary, done
@@ -104,21 +104,21 @@ def certify_batch(
     """Certifies each image at radius eps (pixel units); pixels are exactly byte / levels.
 
     Raises:
-        CertificationError: an image is certified but the executed network gets it wrong, which the theorem
-            rules out; it would be a bug here or a fault of the machine.
+        CertificationError: an image is certified but the executed network gets it wrong. The theorem rules
+            that out, so it would be a bug in linftui or a fault of the machine.
     """
-    said = verdicts(net, images, labels, eps, levels)
-    if bool((impossible := said.certified & ~said.correct).any()):
+    result = verdicts(net, images, labels, eps, levels)
+    if bool((impossible := result.certified & ~result.correct).any()):
         where = int(impossible.nonzero()[0, 0])
         raise CertificationError(
             f"image {where} of a batch is certified as class {int(labels[where])} but classified as "
-            f"{int(said.prediction[where])}: please report this as a bug"
+            f"{int(result.prediction[where])}: please report this as a bug"
         )
-    return said
+    return result
 
 
-def _sample_records(indices: Tensor, labels: Tensor, said: Verdicts) -> list[SampleRecord]:
-    columns = (indices, labels, said.prediction, said.strict, said.certified, said.margin)
+def _sample_records(indices: Tensor, labels: Tensor, result: Verdicts) -> list[SampleRecord]:
+    columns = (indices, labels, result.prediction, result.strict, result.certified, result.margin)
     return [
         SampleRecord(
             index=index,

@@ -4,8 +4,8 @@ A certificate for image x0 at radius eps says: for every x in [0, 1]^d with |x -
 the network's top class is the label. One pass of outward-rounded intervals proves it for the executed
 float32 network and for exact arithmetic over the same parameters, as `linftui.nn.bounds` argues, provided
 that the machine's floats behave. Rounding to nearest and denormals are probed below, before a pass and after
-it, and certification is refused where they fail. That nothing is contracted or reordered holds by
-construction: eager execution, and each operation of the argument is one call on its own.
+it, and certification is refused where they fail. Nothing is contracted or reordered, by construction:
+execution is eager, and each operation of the argument is a separate call.
 """
 
 import math
@@ -21,7 +21,7 @@ ROUNDING = "every operation outward by one float32 ulp; box ends from exact frac
 
 
 def check_conditions(net: Net, device: torch.device) -> None:
-    """The conditions of the theorem that can be looked at; asked before a pass, and after it.
+    """Checks the theorem's conditions, as far as they can be checked; called before a pass, and after it.
 
     Raises:
         CertificationError: one of them does not hold.
@@ -38,7 +38,7 @@ def check_arithmetic(device: torch.device) -> None:
     Raises:
         CertificationError: denormals are flushed, or rounding is not to nearest.
     """
-    # Loaded before anything is probed: a library may change the arithmetic of the thread that loads it.
+    # Loads the kernels before anything is probed: a library may change the arithmetic of its loading thread.
     kernels = backend_name(device)
     parts = torch.get_num_threads() if device.type == "cpu" else 64
     rows = 32768 // 64 * parts  # of 64 numbers: every thread of the pool takes a part of 32,768, its least
@@ -46,7 +46,7 @@ def check_arithmetic(device: torch.device) -> None:
     def gap(a: float, b: float) -> Tensor:
         """The bits of |a - b| as torch computes it, with either sign, and as the kernels do.
 
-        Bits, since a comparison of floats would take denormals for zeros as well.
+        Bits, since a comparison of floats might take denormals for zeros as well.
         """
         x = torch.full((rows, 1), a, dtype=torch.float32, device=device)
         w = torch.full((64, 1), b, dtype=torch.float32, device=device)
@@ -57,7 +57,7 @@ def check_arithmetic(device: torch.device) -> None:
     if not bool(denormals.all()):
         raise CertificationError(
             f"float32 denormals are flushed to zero on {device} ({kernels}), which the proof does not allow",
-            "torch.set_flush_denormal(True) does it, and so does a library that was linked with -ffast-math: "
+            "torch.set_flush_denormal(True) does this, and so does a library linked with -ffast-math: "
             "certify without them",
         )
     # 1 + 2^-24 is a tie and goes to the even neighbour, 1; a little more goes up.
@@ -68,7 +68,7 @@ def check_arithmetic(device: torch.device) -> None:
 
 
 def check_net(net: Net) -> None:
-    """Raises CertificationError unless this is a float32 network in evaluation, with a usable std."""
+    """Raises CertificationError unless this is a float32 network in evaluation mode, with a usable std."""
     if any(module.training for module in net.modules()):
         raise CertificationError("the network is in training mode, where its outputs depend on the batch")
     for name, tensor in net.state_dict().items():

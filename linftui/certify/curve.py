@@ -1,4 +1,4 @@
-"""Certified accuracy against the radius: as much a theorem at each of its points as the headline is."""
+"""Certified accuracy against the radius: each of its points is as much a theorem as the headline."""
 
 import itertools
 from collections.abc import Callable
@@ -12,17 +12,17 @@ from linftui.nn.boxes import pixel_boxes
 from linftui.rundir.records import SampleRecord
 
 BATCH = 512
-CURVE_POINTS = 16  # from 0 to eps, and as many again beyond
+CURVE_POINTS = 16  # from 0 to eps, and as many beyond
 
 
 @torch.no_grad()
 def certified_curve(
-    subject: Subject, eps: Fraction, verdicts: list[SampleRecord], should_stop: Callable[[], bool]
+    subject: Subject, eps: Fraction, samples: list[SampleRecord], should_stop: Callable[[], bool]
 ) -> list[tuple[float, float]]:
     """Certified accuracy at radii from 0 to 2 eps (at most 1), by searching that grid for each image.
 
-    The search begins at the radius where the margin, which shrinks by 2 / std for every unit of the radius
-    in a 1-Lipschitz network, would be used up, then looks at the neighbour, then bisects.
+    The search begins at the radius where the margin would be used up: in a 1-Lipschitz network it shrinks by
+    at most 2 / std for every unit of the radius. Then it tries the neighbour, then bisects.
 
     Boxes of growing radius are nested and so are their bounds, so an image certified at one radius is
     certified at every smaller one; each point of the curve is as much a theorem as the headline.
@@ -30,12 +30,12 @@ def certified_curve(
     grid = [eps * k / CURVE_POINTS for k in range(2 * CURVE_POINTS + 1)]
     grid = [radius for radius in grid if radius <= max(eps, Fraction(1))]
     images, levels = subject.images, subject.dataset.levels
-    certified = torch.tensor([sample.certified for sample in verdicts], device=subject.device)
-    right = torch.tensor([sample.prediction == sample.label for sample in verdicts], device=subject.device)
+    certified = torch.tensor([sample.certified for sample in samples], device=subject.device)
+    right = torch.tensor([sample.prediction == sample.label for sample in samples], device=subject.device)
     # `best` is certified, `worst` is not; wrong images are certified nowhere.
     best = torch.where(certified, CURVE_POINTS, -1)
     worst = torch.where(certified, len(grid), torch.where(right, CURVE_POINTS, 0))
-    margins = torch.tensor([sample.margin for sample in verdicts], device=subject.device).nan_to_num(0.0)
+    margins = torch.tensor([sample.margin for sample in samples], device=subject.device).nan_to_num(0.0)
     step = max(subject.net.radius(float(eps / CURVE_POINTS)), 1e-30)  # of the grid, in the margins' units
     left = margins / (2 * step)
     middle = (CURVE_POINTS + left).clamp(0, len(grid)).floor().long()
@@ -52,8 +52,8 @@ def certified_curve(
                 raise StoppedEarly("stopped while the curve was being computed")
             k = middle[rows]
             boxes = pixel_boxes(images.images[rows], grid, k, levels)
-            verdict = subject.net.margins(boxes, images.labels[rows]).certified
-            best[rows] = torch.where(verdict, k, best[rows])
-            worst[rows] = torch.where(verdict, worst[rows], k)
-    n = len(verdicts)
+            holds = subject.net.margins(boxes, images.labels[rows]).certified
+            best[rows] = torch.where(holds, k, best[rows])
+            worst[rows] = torch.where(holds, worst[rows], k)
+    n = len(samples)
     return [(float(radius), int((best >= k).sum()) / n) for k, radius in enumerate(grid)]

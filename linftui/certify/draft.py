@@ -1,4 +1,4 @@
-"""A certificate while it is made: in a draft beside the others, which is published once it is whole."""
+"""A certificate in the making: a draft beside the others, published once it is complete."""
 
 import contextlib
 import shutil
@@ -11,7 +11,7 @@ from linftui.rundir.folders import finish_replacements, replace_folder
 from linftui.rundir.paths import CertificatePaths
 from linftui.rundir.writer import cannot_write
 
-ABANDONED_S = 86400.0  # a draft that nobody has written to for so long is nobody's any more
+ABANDONED_S = 86400.0  # a draft that was not written to for this long is abandoned
 
 
 class StoppedEarly(Exception):
@@ -20,9 +20,9 @@ class StoppedEarly(Exception):
 
 @contextlib.contextmanager
 def drafted(subject: Subject, eps: Fraction) -> Iterator[CertificatePaths]:
-    """A folder to make a certificate in; it takes the certificate's name when the context ends well.
+    """A folder to make a certificate in; it takes the certificate's name when the context ends without error.
 
-    Else it is removed. An earlier certificate of the same claim stays until then.
+    Otherwise it is removed. An earlier certificate of the same claim stays until then.
 
     Raises:
         RunDirectoryError: the run was moved or removed, or cannot be written.
@@ -43,9 +43,9 @@ def drafted(subject: Subject, eps: Fraction) -> Iterator[CertificatePaths]:
 
 
 def _tidy_up(final: CertificatePaths) -> None:
-    """Removes what processes that were killed have left of this certificate, and ends what they began."""
+    """Removes this certificate's abandoned drafts, and finishes replacements that killed processes began."""
     finish_replacements(final.root.parent)
     for left in final.root.parent.glob(f".{final.root.name}.*.draft"):
-        with contextlib.suppress(OSError):  # its owner may be alive, and finish it just now
+        with contextlib.suppress(OSError):  # its owner may be alive, and finishing it now
             if time.time() - left.lstat().st_mtime > ABANDONED_S:
                 shutil.rmtree(left, ignore_errors=True)

@@ -1,8 +1,8 @@
 """The curve of a certificate as a picture.
 
-It is drawn in a process of its own (`python -m linftui.certify.picture FOLDER`, the summary on stdin): as
-soon as it is imported, matplotlib obeys a person's settings and files of the current folder, and nothing of
-that may cost a certificate.
+It is drawn in a separate process (`python -m linftui.certify.picture FOLDER`, the summary on stdin): when it
+is imported, matplotlib follows the user's settings and files in the current folder, and none of these may
+cost a certificate.
 """
 
 import os
@@ -14,7 +14,7 @@ from linftui.rundir.certificates import images_of
 from linftui.rundir.paths import CertificatePaths
 from linftui.rundir.records import CertificateSummary, decoder, encode
 
-DRAWING_S = 120.0  # the first time, matplotlib looks at every font of the machine
+DRAWING_S = 120.0  # the first time, matplotlib reads every font of the machine
 
 
 def draw_curve(summary: CertificateSummary, certificate: CertificatePaths) -> str:
@@ -68,8 +68,8 @@ def main() -> None:
     """Draws the curve of the summary on stdin, under the library's own settings."""
     summary: CertificateSummary = decoder(CertificateSummary)(sys.stdin.buffer.read())
     certificate = CertificatePaths(Path(sys.argv[1]))
-    os.chdir(certificate.root)  # a matplotlibrc in the current folder would count before all others
-    os.environ["MATPLOTLIBRC"] = os.devnull  # and this one counts before a person's own
+    os.chdir(certificate.root)  # a matplotlibrc in the current folder would take precedence over all others
+    os.environ["MATPLOTLIBRC"] = os.devnull  # and this one takes precedence over the user's
     os.environ.pop("MPLBACKEND", None)
     _draw(summary, certificate)
 

@@ -31,18 +31,18 @@ class Subject:
     images: ImageSet
     limit: int | None
     device: torch.device
-    folder: HeldFolder  # of the run: a run that takes its place is not certified by these weights
-    token: str = field(default_factory=lambda: f"{os.getpid()}-{time.time_ns()}")  # nobody else's
+    folder: HeldFolder  # of the run: another run that takes its place gets no certificate of these weights
+    token: str = field(default_factory=lambda: f"{os.getpid()}-{time.time_ns()}")  # unique to this process
 
     def certificate(self, eps: Fraction) -> CertificatePaths:
-        """Where the certificate at this radius goes; a different claim has a different folder."""
+        """Where the certificate at this radius goes; different claims have different folders."""
         first = None if self.limit is None else len(self.images.labels)
         return self.paths.certificate(
             certificate_name(self.checkpoint.paths.root.name, eps, self.means, first)
         )
 
     def draft(self, eps: Fraction) -> CertificatePaths:
-        """Where this process makes it."""
+        """Where this process makes the certificate at this radius."""
         return self.paths.certificate(f".{self.certificate(eps).root.name}.{self.token}.draft")
 
 
@@ -52,10 +52,10 @@ def load_subject(
     """Loads what is to be certified, and checks the conditions of the theorem.
 
     Returns:
-        The subject, and warnings about damaged checkpoints that were passed over.
+        The subject, and warnings about damaged checkpoints that were skipped.
 
     Raises:
-        LinftuiError: a recipe, checkpoint or data set that cannot be used, or a condition that fails.
+        LinftuiError: a recipe, checkpoint or data set cannot be used, or a condition fails.
     """
     folder = HeldFolder(paths.root)
     resolved = read_resolved(paths)

@@ -1,7 +1,7 @@
 """The data sets as tensors: official bytes in, uint8 images and labels out.
 
-Images stay bytes until the model has them, since a certificate speaks of a pixel as exactly byte/255
-(digits: k/16). The parsers trust no file: one of another shape, or cut short, is an error that names it.
+Images stay bytes until the model gets them, since for a certificate a pixel is exactly byte/255 (digits:
+k/16). The parsers trust no file: one with the wrong shape, or cut short, is an error that names it.
 """
 
 import gzip
@@ -21,7 +21,7 @@ from torch import Tensor
 from linftui.data.download import ensure
 from linftui.errors import DataError
 from linftui.files import open_regular
-from linftui.recipe.data import Data, Inputs
+from linftui.recipe.data import DataSection, Inputs
 
 Bytes = UInt8[np.ndarray, "..."]
 
@@ -33,7 +33,7 @@ _CIFAR10_BATCH = 10_000
 _CLASSES = 10  # of MNIST and CIFAR-10
 _IDX_UNSIGNED_BYTE = 0x08
 _GZIP_OVERHEAD = 1 << 12
-_SPARE = 1 << 16  # so much more than was expected is unpacked to say how much it is
+_SPARE = 1 << 16  # how many surplus bytes are unpacked, to report their number
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +55,7 @@ class ImageSet:
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """A data set, and what a net must know of it.
+    """A data set, and what a net must know about it.
 
     A pixel is exactly byte/`levels`, in [0, 1]. `sha256` is of all images and labels, held out or not.
     """
@@ -69,7 +69,7 @@ class Dataset:
     sha256: str
 
 
-def load(data: Data) -> Dataset:
+def load_official(data: DataSection) -> Dataset:
     """The data set of official files that a recipe names. Raises DataError."""
     return load_dataset(data.dataset, None if data.root is None else Path(data.root), data.holdout)
 
@@ -78,12 +78,12 @@ def load_dataset(name: str, root: Path | None = None, holdout: int = 0) -> Datas
     """Loads a data set (one of `download.DATASETS`), downloading it first where `root` is None.
 
     `holdout` training images, chosen by a fixed permutation that no recipe's seed changes, are taken out of
-    `train` to select models by; the rest stay in order. A smaller holdout is part of a larger one.
+    `train` to select the best checkpoint; the rest stay in order. A smaller holdout is part of a larger one.
 
     Raises `DataError` if files are missing, wrong or cannot be downloaded, or if `holdout` leaves no image.
     """
     folder = ensure(name, root)
-    facts = Data.registry.kinds[name].facts
+    facts = DataSection.registry.kinds[name].facts
     train, test = _READERS[name](folder)
     sha256 = fingerprint(test, train)
     held_out = None
@@ -102,8 +102,8 @@ def images_for_means(train: ImageSet) -> UInt8[Tensor, "n channels height width"
 def read_idx(path: Path, shape: tuple[int, ...]) -> Bytes:
     """Reads a gzipped idx file of unsigned bytes (the format of yann.lecun.com/exdb/mnist).
 
-    Returns an array of `shape`; raises `DataError` if the file is damaged or has another type or shape. Of a
-    file that would unpack to more, little more than that is unpacked.
+    Returns an array of `shape`; raises `DataError` if the file is damaged or has another type or shape. If it
+    would unpack to more than `shape` needs, only little more is unpacked.
     """
     header = struct.pack(f">HBB{len(shape)}I", 0, _IDX_UNSIGNED_BYTE, len(shape), *shape)
     content = np.empty(math.prod(shape), np.uint8)
@@ -114,7 +114,7 @@ def read_idx(path: Path, shape: tuple[int, ...]) -> Bytes:
             if size > 2 * total + _GZIP_OVERHEAD:  # gzip adds little to what it cannot compress
                 raise _damaged(path, f"has {size} bytes, too many for the shape {shape}")
             start, length = file.read(len(header)), file.readinto(content.data)
-            more = file.read(_SPARE)  # and checks the checksum, which comes after the content
+            more = file.read(_SPARE)  # also verifies the checksum, which follows the content
     except (OSError, EOFError, zlib.error) as error:
         raise _damaged(path, f"cannot be unpacked ({error})") from error
     if start[:4] != header[:4]:
@@ -175,7 +175,7 @@ def _read_digits(folder: Path) -> tuple[ImageSet, ImageSet]:
     except (OSError, EOFError, ValueError, zlib.error) as error:
         raise _damaged(path, f"cannot be read ({error})") from error
     every = _image_set(images, labels)
-    # Shuffled, since the last images of the array are of other writers than the first.
+    # Shuffled, since the last images of the array come from other writers than the first.
     order = torch.randperm(len(every), generator=torch.Generator().manual_seed(_DIGITS_SEED))
     return every.subset(order[:_DIGITS_TRAIN]), every.subset(order[_DIGITS_TRAIN:])
 
@@ -184,7 +184,7 @@ _READERS = {"digits": _read_digits, "mnist": _read_mnist, "cifar10": _read_cifar
 
 
 def _image_set(images: Bytes, labels: Bytes) -> ImageSet:
-    writable = np.require(images, requirements=["C", "W"])  # what was read is not, and torch wants it so
+    writable = np.require(images, requirements=["C", "W"])  # what was read is not, but torch needs it
     return ImageSet(
         torch.from_numpy(writable), torch.from_numpy(labels.astype(np.int64)), torch.arange(len(labels))
     )
@@ -200,7 +200,7 @@ def _split(name: str, train: ImageSet, holdout: int) -> tuple[ImageSet, ImageSet
 
 
 def fingerprint(*sets: ImageSet) -> str:
-    """SHA-256 of each set's image bytes and then its labels, a byte a label, in order."""
+    """SHA-256 of each set's image bytes and then its labels, one byte per label, in order."""
     digest = hashlib.sha256()
     for images in sets:
         digest.update(images.images.numpy().data)
@@ -210,7 +210,7 @@ def fingerprint(*sets: ImageSet) -> str:
 
 def _valid_labels(path: Path, labels: Bytes) -> Bytes:
     if labels.max() >= _CLASSES:
-        raise _damaged(path, f"holds the label {labels.max()}, but classes go from 0 to {_CLASSES - 1}")
+        raise _damaged(path, f"holds the label {labels.max()}, but labels go from 0 to {_CLASSES - 1}")
     return labels
 
 

@@ -1,12 +1,12 @@
-"""Where the public data sets come from, and how they reach this machine whole.
+"""Where the public data sets come from, and how they reach this machine undamaged.
 
-Kept apart from the parsers, and free of torch, so that a command can look at a data set's files without
-paying for tensors. Nothing is believed until its checksum is right: neither a server's answer, nor a file
-in the cache, nor one in a user's own folder. A download that breaks off is continued the next time.
+Kept apart from the parsers, and free of torch, so that a command can check a data set's files without
+paying for tensors. Nothing is trusted until its checksum is right: neither a server's answer, nor a file
+in the cache, nor one in a user's own folder. A download that breaks off is resumed the next time.
 
-Pooch keeps the cache, compares the checksums and renames a good file into place; what it lacks, and this
-module adds, is a downloader that continues, mirrors, and one writer at a time. The cache may be shared, so
-nothing is written there through a link, and nothing is read whose kind or size is wrong.
+Pooch keeps the cache, compares the checksums and renames a good file into place. It lacks, and this module
+adds, a downloader that resumes, mirrors, and one writer at a time. The cache may be shared, so nothing is
+written there through a link, and no file of the wrong kind or size is read.
 """
 
 import fcntl
@@ -32,9 +32,9 @@ if TYPE_CHECKING:
     import requests
 
 Progress = Callable[[str, int, int], None]
-"""Called with a file's name, the bytes that are here so far, and the bytes in all."""
+"""Called with a file's name, the bytes received so far, and the bytes in total."""
 
-_CHUNK_BYTES = 1 << 16  # as much as a broken connection loses
+_CHUNK_BYTES = 1 << 16  # how much a broken connection loses
 _TIMEOUT_S = 30
 _LONGEST_CAUSE = 200  # characters
 
@@ -69,7 +69,7 @@ class Source:
 
 @dataclass(frozen=True)
 class DatasetStatus:
-    """What a glance at a data set's files shows; `problem` is a sentence, or None when all are present."""
+    """What a quick check of a data set's files shows; `problem` is a sentence, or None if all are present."""
 
     dataset: str
     present: bool
@@ -129,7 +129,7 @@ _CIFAR10_ARCHIVE = RemoteFile(
 )
 
 SOURCES = {
-    "digits": Source(),  # comes with scikit-learn: no files of ours
+    "digits": Source(),  # comes with scikit-learn: nothing to download
     "mnist": Source(files=_MNIST, remotes=_MNIST),
     "cifar10": Source(files=_CIFAR10, remotes=(_CIFAR10_ARCHIVE,), subfolder="cifar-10-batches-bin"),
 }
@@ -141,7 +141,7 @@ def ensure(dataset: str, root: Path | None, progress: Progress | None = None) ->
 
     With a `root` (a recipe's `data.root`; `~` is expanded) the files must be there, for cifar10 in `root` or
     in `root/cifar-10-batches-bin`; nothing is downloaded or written. Without one they are in the cache, and
-    those that are missing or damaged are downloaded, `progress` being told. Digits come with scikit-learn.
+    missing or damaged ones are downloaded, with calls of `progress`. Digits come with scikit-learn.
 
     Raises `DataError` for an unknown data set, a missing or wrong file, or a download that fails.
     """
@@ -155,13 +155,13 @@ def ensure(dataset: str, root: Path | None, progress: Progress | None = None) ->
         except OSError as error:
             raise DataError(
                 f"cannot write the data cache {folder} ({error.strerror or error})",
-                "make room there, or set LINFTUI_CACHE to another folder",
+                "free some space there, or set LINFTUI_CACHE to another folder",
             ) from error
     return folder
 
 
 def status(dataset: str, root: Path | None) -> DatasetStatus:
-    """A glance at where `ensure` would look: names and sizes only, so no hashing, no network, no writing.
+    """A quick check of where `ensure` would look: names and sizes only; no hashing, no network, no writing.
 
     Raises `DataError` for an unknown data set.
     """
@@ -197,7 +197,7 @@ def _first_problem(source: Source, folder: Path, *, thorough: bool) -> str | Non
 def _problem(path: Path, file: DataFile, *, thorough: bool) -> str | None:
     """A sentence on what is wrong with the file at `path`, or None; `thorough` reads all of it.
 
-    One of another size is not read at all: it may be terabytes of nothing.
+    A file of the wrong size is not read at all: it may be terabytes of nothing.
     """
     algorithm, digest = file.hash.split(":")
     try:
@@ -218,7 +218,7 @@ def _fill(source: Source, folder: Path, progress: Progress | None) -> None:
     """Downloads what `folder` lacks; of several processes, one does and the others wait for its files."""
     with _sole_writer(folder):
         if _first_problem(source, folder, thorough=True) is None:
-            return  # brought by another process while this one waited
+            return  # downloaded by another process while this one waited
         for remote in source.remotes:
             path = _fetch(remote, folder, progress)
             if remote not in source.files:
@@ -235,13 +235,13 @@ def _sole_writer(folder: Path) -> Iterator[None]:
     folder.mkdir(parents=True, exist_ok=True)
     with open_lock(folder / ".lock") as lock:
         # The kernel drops the lock with the file, so a process that dies leaves none behind.
-        with suppress(OSError):  # no locks on this file system: two may download, and the checksum tells
+        with suppress(OSError):  # no locks on this file system: two may download, and the checksum decides
             fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
 
 def _fetch(remote: RemoteFile, folder: Path, progress: Progress | None) -> Path:
-    """Brings one file into `folder`, from the first mirror that gives the right bytes."""
+    """Downloads one file into `folder`, from the first mirror that gives the right bytes."""
     import pooch
     import requests
 
@@ -260,12 +260,12 @@ def _fetch(remote: RemoteFile, folder: Path, progress: Progress | None) -> Path:
         except requests.RequestException as error:
             through = " through the environment's proxy" if _has_proxy(url) else ""
             failure = f"could not be reached{through} or broke off ({_cause(error)})"
-        except ValueError:  # by which pooch says that the checksum is wrong
+        except ValueError:  # pooch's error for a wrong checksum
             failure = "gave a file with the wrong checksum, which was deleted"
         failures.append(f"{urlsplit(url).netloc} {failure}")
     raise DataError(
         f"cannot download {remote.name}: {', '.join(failures)}",
-        "check the network and try again (a part already here is kept and continued), or put the data set's "
+        "check the network and try again (a partial download is kept and resumed), or put the data set's "
         "files in a folder and name it as data.root in the recipe",
     )
 
@@ -277,12 +277,12 @@ def _has_proxy(url: str) -> bool:
 
 
 def _cause(error: BaseException) -> str:
-    """What an error's first cause says, on one line, without a proxy's password."""
+    """The message of an error's first cause, on one line, without a proxy's password."""
     while (earlier := error.__cause__ or error.__context__) is not None:
         error = earlier
     words = getattr(error, "strerror", None) or str(error) or type(error).__name__
     words = re.sub(r"^(Failed to parse).*", r"\1 its address", words)  # which may hold a password
-    words = re.sub(r"^\[\w+: \w+\] | \(_ssl\.c:\d+\)$", "", words)  # what OpenSSL and Python add to it
+    words = re.sub(r"^\[\w+: \w+\] | \(_ssl\.c:\d+\)$", "", words)  # what OpenSSL and Python add
     words = re.sub(r"//[^/\s]*@", "//", " ".join(words.split()))
     return words if len(words) <= _LONGEST_CAUSE else words[: _LONGEST_CAUSE - 3] + "..."
 
@@ -291,8 +291,8 @@ def _cause(error: BaseException) -> str:
 class _ResumingDownloader:
     """A pooch downloader that keeps what it has received in `part`, and asks only for the rest.
 
-    The part may come from several runs and mirrors. Nothing here checks that the pieces fit: pooch compares
-    the checksum of the whole, and deletes it if it is wrong.
+    The part may come from several runs and mirrors. Nothing here checks that the pieces fit together: pooch
+    compares the checksum of the whole, and deletes the file if it is wrong.
     """
 
     remote: RemoteFile
@@ -306,7 +306,7 @@ class _ResumingDownloader:
         os.replace(self.part, output_file)
 
     def _here(self) -> int:
-        """The bytes that were received before; what is no file of ours holds none."""
+        """The number of bytes received before; 0 where there is no regular file."""
         try:
             status = os.lstat(self.part)
         except FileNotFoundError:
@@ -342,13 +342,13 @@ class _ResumingDownloader:
                 if self.progress:
                     self.progress(self.remote.name, received, self.remote.size)
                 if received > self.remote.size:
-                    break  # the wrong file, perhaps without end; its checksum will say so
+                    break  # the wrong file, perhaps an endless one; its checksum will show it
         if received < self.remote.size:
             raise requests.ConnectionError(f"after {received} of {self.remote.size} bytes")
 
 
 def _get(url: str, headers: dict[str, str]) -> "requests.Response":
-    """Asks a server; whatever keeps it from answering is a RequestException."""
+    """Asks a server; every failure to get an answer is a RequestException."""
     import requests
 
     try:
@@ -375,7 +375,7 @@ def _extract(archive: Path, source: Source, folder: Path) -> None:
 
 
 def _save(members: tarfile.TarFile, member: tarfile.TarInfo, folder: Path, file: DataFile) -> bool:
-    """Writes a member under a temporary name, and gives it its own if it is a file with the right bytes."""
+    """Writes a member under a temporary name, and renames it if it is a file with the right bytes."""
     content = members.extractfile(member) if member.isreg() and member.size == file.size else None
     if content is None:
         return False

@@ -1,8 +1,8 @@
 """Which images a step sees, and how they are augmented: pure functions of (seed, epoch, sample).
 
 Nothing here has a history. A resumed run, another batch size, other ranks or another device therefore see
-the same images cropped in the same way, which is what makes a resumed run bit-identical. Random numbers
-come from a counter-based hash: the finaliser of SplitMix64 (Steele, Lea and Flood, "Fast splittable
+the same images cropped in the same way, which makes a resumed run bit-identical. Random numbers come from
+a counter-based hash: the finaliser of SplitMix64 (Steele, Lea and Flood, "Fast splittable
 pseudorandom number generators", OOPSLA 2014), on int64 tensors whose arithmetic wraps around.
 """
 
@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Int64, UInt8
 from torch import Tensor
 
-_ORDER, _AUGMENT = 1, 2  # what a draw is for: keys that differ, so that order and crops are independent
+_ORDER, _AUGMENT = 1, 2  # the purpose of a draw: different keys, so that order and crops are independent
 
 # SplitMix64's increment and multipliers, written as the signed numbers that int64 holds.
 _INCREMENT = 0x9E3779B97F4A7C15 - (1 << 64)
@@ -45,11 +45,11 @@ def augment(
     crop_padding: int,
     flip: bool,
 ) -> UInt8[Tensor, "batch channels height width"]:
-    """Crops each image at random out of itself padded by its own edge, and mirrors every other one if `flip`.
+    """Crops each image at random, after padding it by its edge pixels, and mirrors half of them if `flip`.
 
-    `sample` numbers the images in the data set and lies on their device. An image's augmentation depends on
-    its number, `seed` and `epoch` alone. `crop_padding` is in pixels; the crop's two offsets are each uniform
-    on 0..2*crop_padding (to within 2**-21), in the middle at `crop_padding`.
+    `sample` holds the images' numbers in the data set and lies on their device. An image's augmentation
+    depends only on its number, `seed` and `epoch`. `crop_padding` is in pixels; the crop's two offsets are
+    each uniform on 0..2*crop_padding (to within 2**-21); at `crop_padding` the crop is centred.
     """
     _, channels, height, width = images.shape
     draw = _hash(_hash(sample) ^ _key(seed, epoch, _AUGMENT))
@@ -62,7 +62,7 @@ def augment(
 
 
 def _crop(draw: Int64[Tensor, " batch"], length: int, padding: int) -> Int64[Tensor, "batch length"]:
-    """For each place along one side of a crop, the place in the image it shows; clamping is edge padding."""
+    """The place in the image for each place along one side of a crop; clamping is edge padding."""
     bits = draw & ((1 << _OFFSET_BITS) - 1)
     offset = (bits * (2 * padding + 1)) >> _OFFSET_BITS
     places = torch.arange(-padding, length - padding, device=draw.device) + offset[:, None]
@@ -70,7 +70,7 @@ def _crop(draw: Int64[Tensor, " batch"], length: int, padding: int) -> Int64[Ten
 
 
 def _key(seed: int, epoch: int, purpose: int) -> int:
-    """One 64-bit number for three, in which each bit of each matters."""
+    """One 64-bit number made from three, in which every bit of each matters."""
     key = torch.zeros((), dtype=torch.int64)
     for part in (seed, epoch, purpose):
         key = _hash(key ^ part)

@@ -1,4 +1,4 @@
-"""Beginning an attempt that lives on its own: its supervisor has a session, and no terminal, of its own."""
+"""Beginning an attempt that outlives the command: its supervisor has its own session and no terminal."""
 
 import contextlib
 import os
@@ -16,7 +16,7 @@ from linftui.launch.environment import START_FOLDER, inherited
 from linftui.launch.plan import LaunchPlan, plan_devices
 from linftui.launch.prepare import create_run
 from linftui.launch.removal import withdraw_run
-from linftui.processes.answer import understand
+from linftui.processes.answer import parse_answer
 from linftui.recipe.load import LoadedRecipe
 from linftui.rundir.checkpoints import checkpoint_at, finish_saving
 from linftui.rundir.paths import RunPaths
@@ -29,7 +29,7 @@ def begin_run(store: RunStore, loaded: LoadedRecipe, plan: LaunchPlan, name: str
     """Makes the run directory and begins its first attempt.
 
     Raises:
-        LinftuiError: it cannot be written or started; nothing of it is left.
+        LinftuiError: it cannot be written or started; nothing of it is left behind.
     """
     paths = create_run(store, loaded, plan, name)
     try:
@@ -43,15 +43,15 @@ def begin_run(store: RunStore, loaded: LoadedRecipe, plan: LaunchPlan, name: str
 def begin_attempt(paths: RunPaths, plan: LaunchPlan, checkpoint: int | None = None) -> int:
     """Starts a supervisor for the next attempt, and returns the attempt's number once it has started.
 
-    Waits for what is left of an earlier attempt, which may take some seconds.
+    Waits for processes that are left of an earlier attempt, which may take some seconds.
 
     Args:
         paths: the run directory.
         plan: devices and threads.
-        checkpoint: the step to go on from; None: the newest checkpoint, or the beginning.
+        checkpoint: the step to continue from; None: the newest checkpoint, or the beginning.
 
     Raises:
-        RunStateError: the run is going on already.
+        RunStateError: the run is already going on.
         WorkerError: the supervisor cannot be started, or has no folder for temporary files.
     """
     chosen = [] if checkpoint is None else ["--checkpoint", str(checkpoint)]
@@ -60,7 +60,7 @@ def begin_attempt(paths: RunPaths, plan: LaunchPlan, checkpoint: int | None = No
         "--devices", ",".join(plan.devices), "--threads", str(plan.threads), *chosen,
     ]  # fmt: skip
     try:
-        start = subprocess.run(  # returns once the supervisor lets go of its output
+        start = subprocess.run(  # returns once the supervisor closes its output
             command,
             cwd=START_FOLDER,
             env=inherited(os.environ),
@@ -71,7 +71,7 @@ def begin_attempt(paths: RunPaths, plan: LaunchPlan, checkpoint: int | None = No
         )
     except OSError as error:
         raise WorkerError(f"the supervisor cannot be started: {error.strerror or error}") from error
-    reply = understand(start.stdout)
+    reply = parse_answer(start.stdout)
     if reply.attempt is not None:
         return reply.attempt
     failure = LinftuiError(reply.message, reply.hint)
@@ -85,33 +85,33 @@ def plan_resume(
     devices: str | None = None,
     threads: int | None = None,
 ) -> LaunchPlan:
-    """Where a run goes on: the devices of the attempt before, unless others are named.
+    """Where a run continues: on the devices of the previous attempt, unless others are named.
 
     They are known even where state.json was never written or was deleted, since meta.json names them too.
-    Threads are those of the attempt before as well, unless others are asked for: then sums are rounded
-    otherwise.
+    The number of threads is also that of the previous attempt, unless another is given; another one changes
+    how sums are rounded.
 
     Raises:
-        LinftuiError: it cannot go on: its recipe, its metrics or its checkpoints cannot be used.
+        LinftuiError: it cannot continue: its recipe, its metrics or its checkpoints cannot be used.
     """
     recipe = read_resolved(paths)
     finish_saving(paths)
     _require_checkpoint(paths, recipe.hash, checkpoint)
     reader = RunReader(paths)
     for follow in (reader.metrics, reader.events, reader.devices):
-        follow(1)  # what cannot be followed is not begun
-    before = _plan_before(paths)
+        follow(1)  # an attempt that cannot be followed must not begin
+    before = _previous_plan(paths)
     wanted = devices or ("auto" if before is None else before.spec)
-    here = plan_devices(wanted, snapshot(), threads)  # those of the attempt before must still be there
+    here = plan_devices(wanted, snapshot(), threads)  # the previous ones must still be there
     same = before is not None and before.devices == here.devices and before.threads > 0
     return before if before is not None and same and threads is None else here
 
 
-def _plan_before(paths: RunPaths) -> LaunchPlan | None:
+def _previous_plan(paths: RunPaths) -> LaunchPlan | None:
     """What the run was last trained on, by state.json, or by meta.json where that is gone.
 
-    meta.json is of the last attempt that began to compute; one of an older format names no threads, which
-    are 0 then, and the devices of the first attempt.
+    meta.json describes the last attempt that began to compute. One of an older format has the devices of the
+    first attempt and no number of threads, which is 0 then.
     """
     state = read_record(paths.state, StateRecord)
     if state is not None and state.devices and state.threads > 0:
@@ -123,9 +123,9 @@ def _plan_before(paths: RunPaths) -> LaunchPlan | None:
 
 
 def _require_checkpoint(paths: RunPaths, recipe: str, step: int | None) -> None:
-    """Refuses what cannot work before an attempt is begun; `recipe` is the hash of the run's own."""
+    """Refuses a checkpoint that cannot work before an attempt begins; `recipe` is the hash of the run's."""
     for found in complete_checkpoints(paths) if step is None else [checkpoint_at(paths, step)]:
-        with contextlib.suppress(RunDirectoryError):  # a damaged one is passed over later, with a warning
+        with contextlib.suppress(RunDirectoryError):  # a damaged one is skipped later, with a warning
             record = read_record(found.trainer, TrainerRecord)
             if record is not None and record.recipe_hash != recipe:
                 raise CheckpointError(f"checkpoint {found.root.name} belongs to another recipe")

@@ -1,4 +1,4 @@
-"""Certifications as worker processes of their own, followed through the run directory by whoever looks."""
+"""Certifications as separate worker processes, whose progress is read from the run directory."""
 
 import calendar
 import contextlib
@@ -13,14 +13,14 @@ from typing import Literal, get_args
 
 from linftui import memory
 from linftui.errors import LinftuiError, RunDirectoryError, RunStateError, UsageError, WorkerError
-from linftui.launch.ending import how_it_ended, its_log, where_to_look
 from linftui.launch.plan import LaunchPlan
+from linftui.launch.process_ending import how_it_ended, its_log, where_to_look
 from linftui.launch.worker_process import WorkerProcess
 from linftui.processes.life_pipe import LifePipe
 from linftui.processes.members import works_for
 from linftui.processes.reports import RankReports
 from linftui.processes.signalling import send_signal
-from linftui.rundir.checkpoints import choose
+from linftui.rundir.checkpoints import choose_checkpoint
 from linftui.rundir.liveness import is_here, is_same_folder, life, seconds_silent
 from linftui.rundir.moments import when_made
 from linftui.rundir.paths import CertificatePaths, CertifyLogPaths, RunPaths
@@ -43,8 +43,9 @@ _NAME = re.compile(r"\.?[A-Za-z0-9][A-Za-z0-9._-]{0,199}")  # a certificate's fo
 class CertificationProgress:
     """How far one certification process has come.
 
-    `certificates` are in the order they are made, each with what is known so far; `complete` ones are whole.
-    One that was `refused` failed before it had anything to certify: whoever asked for it was told so.
+    `certificates` are in the order they are made, each with what is known so far; `complete` says which are
+    whole. A certification that was `refused` failed before it had anything to certify, and the command that
+    asked for it has reported why.
     """
 
     logs: CertifyLogPaths
@@ -56,7 +57,7 @@ class CertificationProgress:
 
 
 def check_certification(paths: RunPaths, plan: LaunchPlan, request: CertifyRequest) -> None:
-    """Refuses at once what would else fail when data are fetched and torch is loaded.
+    """Refuses at once what would otherwise fail only after data are fetched and torch is loaded.
 
     Args:
         paths: the run directory.
@@ -70,25 +71,25 @@ def check_certification(paths: RunPaths, plan: LaunchPlan, request: CertifyReque
         raise UsageError(f"--means {request.means!r} is neither running nor re-estimated")
     if plan.ranks > 1:
         raise UsageError(f"--devices {plan.spec} names {plan.ranks} devices", "a certificate is made on one")
-    choose(paths, request.checkpoint)
+    choose_checkpoint(paths, request.checkpoint)
 
 
 def begin_certification(paths: RunPaths, plan: LaunchPlan, request: CertifyRequest) -> CertifyLogPaths:
-    """Starts a certification that lives on its own; `certifications` tells how it goes.
+    """Starts a certification that outlives this process; `certifications` reports its progress.
 
     Arguments as for `check_certification`.
 
     Raises:
-        LinftuiError: the run directory cannot be written, or the process not be started.
+        LinftuiError: the run directory cannot be written, or the process cannot be started.
     """
     reports, kernel_kills = RankReports(), memory.KernelKills()
     with contextlib.closing(reports):
         logs, starter = _start(paths, plan, request, reports, None)
-        while (code := starter.wait(1.0)) is None:  # it leaves the work to a process that is nobody's child
+        while (code := starter.wait(1.0)) is None:  # it hands the work to a detached child, then exits
             pass
         reports.read()
         if code != 0:
-            starved = kernel_kills.some_lately()
+            starved = kernel_kills.some_recently()
             raise _failure(logs, reports, how_it_ended(code, logs.log, starved=starved))
     return logs
 
@@ -106,7 +107,7 @@ def _start(
     try:
         write_record(logs.request, request)
     except LinftuiError:
-        shutil.rmtree(logs.root, ignore_errors=True)  # else it would count as one that failed
+        shutil.rmtree(logs.root, ignore_errors=True)  # else it would count as a failed certification
         raise
     leashed = [] if pipe is None else ["--supervisor-pipe", pipe.name]
     command = plan.worker_command(
@@ -127,16 +128,16 @@ def certifications(paths: RunPaths) -> list[CertificationProgress]:
 
 
 def _age(logs: Path) -> tuple[float, str]:
-    """When a certification was begun, by its folder's name, or by the folder where that says the future."""
+    """When a certification began, by its folder's name, or by the folder's time if that is in the future."""
     try:
         said = float(calendar.timegm(time.strptime(logs.name[8:23], _BEGUN)))
     except ValueError:
-        said = -1.0  # somebody else's name
+        said = -1.0  # not a name that linftui gives
     return when_made(said, logs) or 0.0, logs.name
 
 
 def stop_certification(paths: RunPaths, logs: CertifyLogPaths) -> None:
-    """Lets a certification stop after the batch it is at; certificates that are whole by then are kept.
+    """Asks a certification to stop after its current batch; certificates that are whole by then are kept.
 
     Raises:
         LinftuiError: its record is damaged, it runs on another host, or it belongs to another user.
@@ -152,7 +153,7 @@ def stop_certification(paths: RunPaths, logs: CertifyLogPaths) -> None:
 
 def _progress(paths: RunPaths, logs: CertifyLogPaths) -> CertificationProgress:
     try:
-        # Asked first: one that ends in between has written the rest by then.
+        # Checked first: a process that ends in between has written the rest by then.
         worker = read_record(logs.worker, MemberRecord)
         alive = worker is not None and _is_going_on(worker, logs, paths)
         task, error = read_record(logs.task, CertifyTask), read_record(logs.error, ErrorRecord)
@@ -196,7 +197,7 @@ def _certificates(
 
 
 class Certification:
-    """A certification that ends with us; arguments and errors as for `begin_certification`."""
+    """A certification that ends with this process; arguments and errors as for `begin_certification`."""
 
     def __init__(self, paths: RunPaths, plan: LaunchPlan, request: CertifyRequest) -> None:
         self._paths, self._pipe, self._reports = paths, LifePipe(), RankReports()
@@ -208,7 +209,7 @@ class Certification:
             raise
 
     def wait(self, seconds: float) -> int | None:
-        """The worker's exit code once it has ended, waiting for at most so long."""
+        """The worker's exit code, or None while it runs after waiting this long."""
         code = self._worker.wait(seconds)
         self._reports.read()
         if code is None:
@@ -216,7 +217,7 @@ class Certification:
         return code
 
     def ask_to_stop(self) -> None:
-        """Lets it stop after the batch it is at; certificates that are whole by then are kept."""
+        """Asks it to stop after its current batch; certificates that are whole by then are kept."""
         self._worker.ask_to_stop()
 
     def kill(self) -> None:
@@ -224,7 +225,7 @@ class Certification:
         self._worker.kill()
 
     def close(self) -> None:
-        """Lets go of it once it has ended."""
+        """Closes its pipes, once it has ended."""
         self._pipe.close()
         self._reports.close()
 
@@ -234,12 +235,12 @@ class Certification:
 
     def failure(self, code: int) -> LinftuiError:
         """Why it failed."""
-        starved = self._kernel_kills.some_lately()
+        starved = self._kernel_kills.some_recently()
         return _failure(self._logs, self._reports, how_it_ended(code, self._logs.log, starved=starved))
 
 
 def _failure(logs: CertifyLogPaths, reports: RankReports, how: str) -> LinftuiError:
-    """Why a certification failed, as its worker told it, else in these words."""
+    """Why a certification failed, as its worker reported it, or else as `how` describes it."""
     error = reports.errors.get(0) or read_record(logs.error, ErrorRecord)
     if error is None:
         return WorkerError(f"the certification {how}", where_to_look(its_log(logs.log)))

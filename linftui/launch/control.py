@@ -1,4 +1,4 @@
-"""Asking a run to stop, ending its processes, and making sure that nobody is left of an earlier attempt."""
+"""Asking a run to stop, ending its processes, and making sure that none of an earlier attempt is left."""
 
 import contextlib
 import os
@@ -9,7 +9,7 @@ from msgspec import structs
 
 from linftui.errors import RunDirectoryError, RunStateError
 from linftui.launch.lock import sole_supervisor
-from linftui.launch.verdict import verdict
+from linftui.launch.outcome import attempt_outcome
 from linftui.processes.members import announced_ranks, works_for
 from linftui.processes.signalling import end_members
 from linftui.rundir.liveness import is_alive, is_here
@@ -19,8 +19,8 @@ from linftui.rundir.records import STOP_DEADLINE_S, ProcessRecord, StateRecord, 
 from linftui.rundir.state import GOING_ON, run_state
 from linftui.rundir.writer import write_record
 
-ORPHAN_GRACE_S = 30.0  # a rank whose supervisor died gets so long to save and leave
-SUPERVISOR_GRACE_S = 3.0  # a supervisor whose ranks were ended gets so long to say so
+ORPHAN_GRACE_S = 30.0  # how long a rank whose supervisor died gets to save and exit
+SUPERVISOR_GRACE_S = 3.0  # how long a supervisor whose ranks were ended gets to write exit.json
 
 GREATEST_ATTEMPT = 999_999
 
@@ -28,12 +28,12 @@ GREATEST_ATTEMPT = 999_999
 def stop_run(paths: RunPaths, by: str, deadline_s: float = STOP_DEADLINE_S, *, at_once: bool = False) -> bool:
     """Asks a run to save and stop, or ends it at once: then the last checkpoint counts.
 
-    One that somebody has asked to stop already is not asked again. A run without ranks is ended in any case
-    where its supervisor is still there: it is frozen, or cannot write.
+    A run that was already asked to stop is not asked again. A run that has a supervisor and no ranks is ended
+    in any case: its supervisor is frozen, or cannot write.
 
     Args:
-        by: who asks, for those who read it.
-        deadline_s: the supervisor ends the attempt if it has not stopped after so many seconds.
+        by: who asks, for people to read.
+        deadline_s: the supervisor ends the attempt if it has not stopped after this many seconds.
         at_once: end it without saving.
 
     Returns:
@@ -52,7 +52,7 @@ def stop_run(paths: RunPaths, by: str, deadline_s: float = STOP_DEADLINE_S, *, a
         _write_first(paths, request)
         return False
     try:
-        _write_first(paths, request)  # where nobody has asked before: by both its end is explained
+        _write_first(paths, request)  # unless there is one: the two requests together explain the end
         write_record(paths.kill_request(state.attempt), request)
     finally:  # on a full disk too
         if is_here(state.host):  # else its supervisor sees the request
@@ -63,17 +63,17 @@ def stop_run(paths: RunPaths, by: str, deadline_s: float = STOP_DEADLINE_S, *, a
 
 
 def outlived_by_supervisor(paths: RunPaths) -> bool:
-    """Whether a run has no ranks any more, and still a supervisor here: it is frozen, or cannot write."""
+    """Whether a run has no ranks left, but a supervisor on this host: it is frozen, or cannot write."""
     state = read_record(paths.state, StateRecord)
     return state is not None and run_state(paths) == "crashed" and _supervisor(state) is not None
 
 
 def _write_first(paths: RunPaths, request: StopRequest) -> None:
-    """Writes a request to stop, unless there is one."""
+    """Writes a request to stop, unless there is one already."""
     path = paths.stop_request(request.attempt)
     if path.exists():
         return
-    with contextlib.suppress(OSError):  # somebody may have removed the folder; what is missing is said next
+    with contextlib.suppress(OSError):  # the folder may have been removed; the write below reports it
         paths.control.mkdir(exist_ok=True)
     write_record(path, request)
 
@@ -101,22 +101,22 @@ def _supervisor(state: StateRecord) -> ProcessRecord | None:
 def _end_frozen_supervisor(paths: RunPaths, state: StateRecord) -> None:
     """Ends a supervisor that does not notice that its ranks were ended, and writes exit.json in its place."""
     supervisor = _supervisor(state)
-    if supervisor is None or not works_for(supervisor, paths) or _leaves(supervisor, SUPERVISOR_GRACE_S):
+    if supervisor is None or not works_for(supervisor, paths) or _exits(supervisor, SUPERVISOR_GRACE_S):
         return
     end_members(paths, [supervisor])
-    if not _leaves(supervisor, SUPERVISOR_GRACE_S):  # the kernel itself waits, for a file system that hangs
+    if not _exits(supervisor, SUPERVISOR_GRACE_S):  # the kernel itself waits, for a file system that hangs
         raise RunStateError(f"process {supervisor.pid} of {paths.id} cannot be ended", "look for it with ps")
     with contextlib.closing(sole_supervisor(paths)):
-        if run_state(paths) == "crashed":  # without a last word
+        if run_state(paths) == "crashed":  # there is no exit.json
             ranks = sum(member.role.startswith("rank-") for member in state.members)
-            ended = verdict(paths, state.attempt, ranks, -signal.SIGKILL)
+            ended = attempt_outcome(paths, state.attempt, ranks, -signal.SIGKILL)
             silent = "its supervisor did not answer"
             message = f"{ended.message}; {silent}" if ended.message else silent
             write_record(paths.exit, structs.replace(ended, message=message))
 
 
-def _leaves(process: ProcessRecord, patience_s: float) -> bool:
-    """Whether a process is gone, at once or within so many seconds."""
+def _exits(process: ProcessRecord, patience_s: float) -> bool:
+    """Whether a process is gone, or exits within `patience_s` seconds."""
     give_up = time.monotonic() + patience_s
     while is_alive(process):
         if time.monotonic() > give_up:
@@ -128,8 +128,9 @@ def _leaves(process: ProcessRecord, patience_s: float) -> bool:
 def clear_for_next_attempt(paths: RunPaths, grace_s: float = ORPHAN_GRACE_S) -> int:
     """Makes sure that no process of the run is left, and returns the next attempt's number.
 
-    A rank that outlived its supervisor has seen its pipe close and is saving a checkpoint: it is waited
-    for, then killed. Nothing is signalled that is not provably the recorded process, at work for this run.
+    A rank that outlived its supervisor has seen its pipe close and is saving a checkpoint: it gets time to
+    exit, then is killed. A process is signalled only if it provably is the recorded one and works for this
+    run.
 
     Raises:
         RunStateError: the run is going on, here or on another host.
@@ -162,6 +163,7 @@ def _next_number(paths: RunPaths, attempt: int) -> int:
     number = max([attempt, *taken]) + 1
     if number > GREATEST_ATTEMPT:
         raise RunDirectoryError(
-            f"{paths.root}: no attempt has the number {number:,}", "it is not of linftui's"
+            f"{paths.root}: attempt numbers end at {GREATEST_ATTEMPT:,}",
+            "a higher one in logs/ or state.json is a mistake",
         )
     return number

@@ -1,6 +1,6 @@
-"""The environment of the processes we start: the user's own, less what would make them something else.
+"""The environment of the processes we start: the user's own, without what would change their behaviour.
 
-They are started in the root folder. The current one may be a stranger's, or be deleted while they run.
+They start in the root folder. The current folder may be a stranger's, or may be deleted while they run.
 """
 
 import os
@@ -9,10 +9,10 @@ from collections.abc import Mapping
 
 from linftui.launch.programs import search_path
 
-START_FOLDER = "/"  # no folder of a user's is kept busy by that
+START_FOLDER = "/"  # so that no folder of a user's is kept busy
 
-# torchrun takes any of its options from PET_..., and ranks who they are; the rest is about how they log, and
-# some of it ends them.
+# torchrun reads its options from PET_..., and ranks read their identity; the others set how they log, and
+# some make them crash.
 _OTHERS = re.compile(
     r"PET_.*|TORCH_?ELASTIC_.*|((LOCAL|GROUP|ROLE)_)?(WORLD_SIZE|RANK)|ROLE_NAME|MASTER_(ADDR|PORT)"
     r"|LOGLEVEL|TORCH_DISTRIBUTED_DEBUG|TORCH_LOGS(_OUT)?"
@@ -22,7 +22,7 @@ _PATH_LISTS = ("PYTHONPATH", "LD_LIBRARY_PATH")  # in which an empty entry is th
 
 
 def inherited(environment: Mapping[str, str]) -> dict[str, str]:
-    """What processes of ours take over from this environment, its paths made absolute.
+    """The part of this environment that our processes inherit, its paths made absolute.
 
     torchrun's settings are left out: ours are options on its command line.
     """
@@ -36,13 +36,13 @@ def inherited(environment: Mapping[str, str]) -> dict[str, str]:
             kept[name] = os.pathsep.join(filter(None, paths))
     return {
         **with_huge_pages(kept),
-        "PATH": search_path(),  # matplotlib, say, starts fc-list
-        "PYTHONIOENCODING": "utf-8:backslashreplace",  # a path in a log may hold bytes that are no text
+        "PATH": search_path(),  # matplotlib, for one, starts fc-list
+        "PYTHONIOENCODING": "utf-8:backslashreplace",  # a path in a log may hold bytes that are not text
     }
 
 
 def _absolute(path: str) -> str:
-    """The path; "" where it would begin in a current folder that is gone."""
+    """The path made absolute; "" where it is relative to a current folder that is gone."""
     if path.startswith("$"):  # the linker's $ORIGIN
         return path
     try:
@@ -54,10 +54,10 @@ def _absolute(path: str) -> str:
 def with_huge_pages(environment: Mapping[str, str]) -> dict[str, str]:
     """An environment whose processes ask Linux for pages of 2 MiB, unless it already says whether they do.
 
-    The gradient of 5120 x 5120 weights, given back and asked for again at each step, is 25,600 small pages,
-    and touching them first takes 30 % of a step at p = inf. torch's own THP_MEM_ALLOC_ENABLE helps as
-    much there, but has tensors of 2 to 32 MiB, which would be reused, come from Linux each time. A libc
-    other than glibc, or one before 2.35, takes no notice.
+    The gradient of 5120 x 5120 weights, freed and allocated again at each step, is 25,600 small pages, and
+    touching them for the first time takes 30 % of a step at p = inf. torch's own THP_MEM_ALLOC_ENABLE helps
+    as much there, but then tensors of 2 to 32 MiB, which would be reused, come from Linux each time. A libc
+    other than glibc, or one before 2.35, ignores this.
     """
     tunables = environment.get("GLIBC_TUNABLES", "")
     if "glibc.malloc.hugetlb=" in tunables:

@@ -1,4 +1,4 @@
-"""A run belongs to one process at a time: its supervisor, or whoever removes it."""
+"""A run belongs to one process at a time: its supervisor, or one that removes it."""
 
 import fcntl
 import os
@@ -12,7 +12,7 @@ from linftui.rundir.writer import cannot_write
 
 
 def sole_supervisor(paths: RunPaths) -> IO[bytes]:
-    """Takes the run for as long as the file stays open; the kernel lets go of it with a dead process.
+    """Takes the run for as long as the file stays open; the kernel closes it when the process dies.
 
     Raises:
         RunStateError: another process supervises the run, or it is gone.
@@ -40,7 +40,7 @@ def sole_supervisor(paths: RunPaths) -> IO[bytes]:
 
 
 def _is_at(lock: IO[bytes], path: Path) -> bool:
-    """Whether the file that we hold is the one that others find: it may be gone since we opened it."""
+    """Whether the file that we hold is still the one that others find: it may have been removed."""
     try:
         return os.path.samestat(os.fstat(lock.fileno()), os.lstat(path))
     except OSError:
@@ -48,6 +48,4 @@ def _is_at(lock: IO[bytes], path: Path) -> bool:
 
 
 def _gone(paths: RunPaths) -> RunStateError:
-    return RunStateError(
-        f"{paths.root} is no run any more: somebody has removed it", "linftui ls lists the runs"
-    )
+    return RunStateError(f"{paths.root} is no longer a run: it was removed", "linftui ls lists the runs")

@@ -1,4 +1,4 @@
-"""What will be started, decided before anything is: devices, ranks, threads, and the command line."""
+"""What will be started, decided before anything starts: devices, ranks, threads, and the command line."""
 
 import importlib.util
 import os
@@ -21,7 +21,7 @@ _LISTED = re.compile(rf"{_NAMED}(,{_NAMED})*")
 
 @dataclass(frozen=True)
 class LaunchPlan:
-    """Where a run is trained: a device a rank, "cpu" or a GPU's UUID, and the threads of each rank."""
+    """Where a run is trained: one device per rank, "cpu" or a GPU's UUID, and the threads of each rank."""
 
     devices: tuple[str, ...]
     threads: int
@@ -43,13 +43,13 @@ class LaunchPlan:
     def worker_command(self, *arguments: str) -> list[str]:
         """The command of one worker on these devices."""
         return [
-            # -P: the folder it is started in, perhaps a stranger's run, is no place to import from.
+            # -P: nothing is imported from the folder it is started in, perhaps a stranger's run.
             sys.executable, "-P", "-m", "linftui.worker", *arguments,
             "--device", self.torch_device, "--threads", str(self.threads),
         ]  # fmt: skip
 
     def training_command(self, rendezvous: Path, *arguments: str) -> list[str]:
-        """The command that trains: the worker itself, or torchrun, which starts one a rank.
+        """The command that trains: the worker itself, or torchrun, which starts one worker per rank.
 
         Ranks meet in files in `rendezvous`: the store that `torchrun --standalone` opens listens on every
         network.
@@ -62,7 +62,7 @@ class LaunchPlan:
             "--nnodes=1", f"--nproc-per-node={self.ranks}", "--max-restarts=0",
             "--rdzv-backend=c10d", "--rdzv-conf=store_type=file", f"--rdzv-endpoint={rendezvous / 'agent'}",
             f"--log-dir={rendezvous / 'torchrun'}", "--no-python",
-            program, *(word.replace("$", "$$") for word in rest),  # torchrun puts values in place of $names
+            program, *(word.replace("$", "$$") for word in rest),  # torchrun substitutes values for $names
         ]  # fmt: skip
 
     def environment(self) -> dict[str, str]:
@@ -78,8 +78,8 @@ class LaunchPlan:
 
     def _several_ranks(self) -> dict[str, str]:
         return {
-            "OMP_NUM_THREADS": str(self.threads),  # else torchrun says 1, and says so
-            # Ranks of one machine talk on loopback only, where nobody else listens in.
+            "OMP_NUM_THREADS": str(self.threads),  # else torchrun sets 1, and prints that it does
+            # Ranks of one machine talk on loopback only, where no other machine can listen in.
             "GLOO_SOCKET_IFNAME": "lo",
             "NCCL_SOCKET_IFNAME": "lo",
             "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1",
@@ -89,13 +89,13 @@ class LaunchPlan:
 def plan_devices(spec: str, machine: DeviceSnapshot, threads: int | None = None) -> LaunchPlan:
     """Turns `--devices` into a plan: auto | cpu | cpu:N | gpu:N | 0,3 | UUID,...
 
-    `auto` takes the GPU with the most free memory, else, or with a torch for CPUs, the CPU. GPUs that
-    CUDA_VISIBLE_DEVICES hides are not taken. Each rank has `threads` threads; without that it has its share
-    of the cores, or OMP_NUM_THREADS where that is less.
+    `auto` takes the GPU with the most free memory; without a GPU, or with a torch for CPUs, it takes the CPU.
+    GPUs that CUDA_VISIBLE_DEVICES hides are not taken. Each rank has `threads` threads; without a number it
+    has its share of the cores, or OMP_NUM_THREADS where that is less.
 
     Raises:
         DeviceError: the text is not understood, or asks for more ranks than there are devices, or for a
-            GPU without what its kernels need.
+            GPU although torch or the compiler of the kernels cannot use one.
     """
     if spec == "auto":
         gpus = [] if _torch_is_for_cpus() else _usable(machine)
@@ -115,12 +115,12 @@ def plan_devices(spec: str, machine: DeviceSnapshot, threads: int | None = None)
         )
     if chosen[0] != "cpu" and _torch_is_for_cpus():
         raise DeviceError(
-            f"--devices {spec} takes a GPU, and torch {version('torch')} is built for CPUs alone",
-            "install a torch for CUDA, or choose --devices cpu",
+            f"--devices {spec} takes a GPU, and torch {version('torch')} is built for CPUs only",
+            "install a torch that is built for CUDA, or choose --devices cpu",
         )
     if chosen[0] != "cpu" and not _compiles_kernels():
         raise DeviceError(
-            f"--devices {spec} takes a GPU, and what compiles kernels for it is not installed",
+            f"--devices {spec} takes a GPU, and the compiler for its kernels is not installed",
             "pip install 'linftui[cuda]', or choose --devices cpu",
         )
     return LaunchPlan(devices=chosen, threads=threads or _threads(machine.cores // len(chosen)))
@@ -133,19 +133,19 @@ def _threads(share: int) -> int:
 
 
 def _torch_is_for_cpus() -> bool:
-    """By its name, as importing it takes a second."""
+    """By its version, since importing torch takes a second."""
     return version("torch").endswith("+cpu")
 
 
 def _compiles_kernels() -> bool:
     try:
         return importlib.util.find_spec("cuda.core") is not None
-    except ModuleNotFoundError:  # nor the package around it
+    except ModuleNotFoundError:  # the package around it is missing too
         return False
 
 
 def _usable(machine: DeviceSnapshot) -> list[Gpu]:
-    """The visible GPUs that answer: one that is lost says neither who it is nor what it holds."""
+    """The visible GPUs that respond: a lost one reports neither its UUID nor its memory."""
     gpus = visible_gpus(machine.gpus, os.environ)
     return [gpu for gpu in gpus if gpu.uuid and gpu.memory_total is not None]
 

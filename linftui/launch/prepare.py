@@ -1,4 +1,4 @@
-"""A new run directory from a checked recipe: all that the run is, on disk before any process starts."""
+"""A new run directory from a checked recipe: everything that defines the run, written before it starts."""
 
 import os
 import sys
@@ -9,7 +9,7 @@ from msgspec import structs
 
 from linftui import __version__
 from linftui.launch.plan import LaunchPlan
-from linftui.launch.programs import ask
+from linftui.launch.programs import output_of
 from linftui.recipe.fraction import format_fraction
 from linftui.recipe.load import LoadedRecipe, resolved
 from linftui.recipe.schema import Recipe
@@ -23,7 +23,7 @@ from linftui.user_folders import from_home
 
 
 def create_run(store: RunStore, loaded: LoadedRecipe, plan: LaunchPlan, name: str | None) -> RunPaths:
-    """Makes the run directory: the recipe as given, as resolved, and what surrounds it.
+    """Makes the run directory: the recipe as given and as resolved, and where the run was made.
 
     It appears under its name once all of this is in it.
 
@@ -61,7 +61,7 @@ def create_run(store: RunStore, loaded: LoadedRecipe, plan: LaunchPlan, name: st
 
 
 def _with_absolute_root(recipe: Recipe) -> Recipe:
-    """The run may be resumed from another folder, so a relative data.root is pinned down now."""
+    """The run may be resumed from another folder, so a relative data.root is made absolute now."""
     if recipe.data.root is None:
         return recipe
     root = str(from_home(recipe.data.root).resolve())
@@ -69,7 +69,7 @@ def _with_absolute_root(recipe: Recipe) -> Recipe:
 
 
 def installed_versions() -> dict[str, str]:
-    """Versions of what a run's numbers depend on, without importing any of it."""
+    """Versions of the packages that a run's numbers depend on, without importing any."""
     versions = {"linftui": __version__, "python": sys.version.split()[0]}
     for package in ("torch", "numpy", "safetensors", "scikit-learn"):
         try:
@@ -80,14 +80,14 @@ def installed_versions() -> dict[str, str]:
 
 
 def _git_commit() -> str | None:
-    """The commit of the folder the run is started from.
+    """The commit of the folder that the run is started from.
 
-    HEAD is resolved and nothing more. To tell whether files were changed since, git runs what the folder's
-    own .git/config names (core.fsmonitor, filters), and to read the commit itself it may fetch it, with a
-    command that the same file names. An unpacked archive brings such a file along.
+    HEAD is resolved and nothing more. To find changed files, git would run programs that the folder's own
+    .git/config names (core.fsmonitor, filters), and to read the commit object it may fetch it, with a command
+    that the same file names. An unpacked archive can bring such a file along.
     """
     try:
         folder = os.getcwd()
     except FileNotFoundError:  # it was removed under us
         return None
-    return ask("git", "-C", folder, "rev-parse", "--verify", "HEAD")
+    return output_of("git", "-C", folder, "rev-parse", "--verify", "HEAD")

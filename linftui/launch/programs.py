@@ -1,4 +1,4 @@
-"""Asking a program of the system, such that the folder one stands in has no say: it may be a stranger's."""
+"""Running programs of the system without any influence of the current folder, which may be a stranger's."""
 
 import os
 import shutil
@@ -8,11 +8,11 @@ PATIENCE_S = 5.0
 
 
 def search_path() -> str:
-    """PATH without what means the folder one stands in, or a folder below it: empty entries, dots, names."""
+    """PATH without entries that are relative to the current folder: empty ones, dots, names."""
     return os.pathsep.join(filter(os.path.isabs, os.get_exec_path())) or os.defpath
 
 
-def ask(program: str, *arguments: str) -> str | None:
+def output_of(program: str, *arguments: str) -> str | None:
     """What a program prints, without the white space around it; None where it is absent, fails or hangs.
 
     It is looked for in `search_path`, started in the root folder and given no input.

@@ -1,4 +1,4 @@
-"""Taking a run's folder away, by whoever holds the run."""
+"""Removing a run's folder, by a process that holds the run's lock."""
 
 import contextlib
 import shutil
@@ -11,9 +11,9 @@ from linftui.rundir.writer import cannot_write
 
 
 def withdraw_run(paths: RunPaths) -> None:
-    """Removes a run whose first attempt could not be begun, so that its name is free again.
+    """Removes a run whose first attempt could not begin, so that its name is free again.
 
-    One that somebody else has taken meanwhile stays, and one that cannot be removed stays listed.
+    A run that another process has taken meanwhile stays, and one that cannot be removed stays listed.
     """
     with contextlib.suppress(LinftuiError), contextlib.closing(sole_supervisor(paths)):
         remove_held(paths)
@@ -21,8 +21,8 @@ def withdraw_run(paths: RunPaths) -> None:
 
 def remove_held(paths: RunPaths) -> None:
     """Removes a run whose lock we hold. Raises RunDirectoryError."""
-    # Until the rest is gone the folder stays a run whose lock we hold: nobody begins an attempt in it, and a
-    # removal that is interrupted can be repeated. The recipe goes first, so that what is left is not resumed.
+    # Until the rest is gone the folder stays a run whose lock we hold: no attempt can begin in it, and an
+    # interrupted removal can be repeated. The recipe goes first, so that the rest cannot be resumed.
     kept = (paths.meta, paths.control)
     try:
         for entry in sorted(paths.root.iterdir(), key=lambda entry: entry != paths.resolved):

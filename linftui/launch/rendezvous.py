@@ -1,4 +1,4 @@
-"""Where the ranks of one machine meet: in files, since a store that listens would do so on every network."""
+"""Where the ranks of one machine meet: in files, since a store that listens would listen on every network."""
 
 import hashlib
 import os
@@ -12,7 +12,7 @@ from linftui.user_folders import temporary_folder
 
 
 def check_temporary_folder(ranks: int) -> None:
-    """Raises WorkerError where there is none, or several ranks would not find each other in it."""
+    """Raises WorkerError where there is none, or where several ranks could not find each other in it."""
     folder = temporary_folder()
     try:
         str(folder).encode()
@@ -25,9 +25,9 @@ def check_temporary_folder(ranks: int) -> None:
 
 
 def make_rendezvous(paths: RunPaths) -> Path:
-    """A new folder where the ranks meet: local, for it needs locks, and nobody else's to read.
+    """A new folder where the ranks meet: local, since it needs locks, and readable by its owner alone.
 
-    A supervisor that was killed has left its own, which nobody needs any more.
+    A folder that a killed supervisor of this run left is removed.
     """
     prefix = f"linftui-{hashlib.sha256(os.fsencode(paths.root.absolute())).hexdigest()[:16]}-"
     for left in temporary_folder().glob(f"{prefix}*"):

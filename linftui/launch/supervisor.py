@@ -1,8 +1,8 @@
 """Owning the processes of one attempt: start them, watch the devices, pass on a stop, decide how it ended.
 
-The supervisor writes state.json, exit.json and devices.jsonl, and nobody else does. It learns of the training
-only what exit codes, error files, events and the ranks' reports say, and imports no torch. As a program,
-`python -m linftui.launch.supervisor RUN`, it lives on its own; `linftui.launch.begin` starts it.
+Only the supervisor writes state.json, exit.json and devices.jsonl. It knows the training from exit codes,
+error files, events and the ranks' reports alone, and does not import torch. `linftui.launch.begin` starts it
+as a program that outlives the command, `python -m linftui.launch.supervisor RUN`.
 """
 
 import argparse
@@ -22,13 +22,13 @@ from linftui import memory
 from linftui.errors import LinftuiError, RunStateError, StaleAttemptError
 from linftui.launch.control import clear_for_next_attempt, stop_run
 from linftui.launch.lock import sole_supervisor
+from linftui.launch.outcome import attempt_outcome
 from linftui.launch.plan import LaunchPlan
 from linftui.launch.rendezvous import check_temporary_folder, make_rendezvous
 from linftui.launch.telemetry import Telemetry
-from linftui.launch.verdict import verdict
 from linftui.launch.worker_process import WorkerProcess
-from linftui.processes.answer import answer
-from linftui.processes.detaching import become_nobodys_child, redirect_output
+from linftui.processes.answer import send_answer
+from linftui.processes.detaching import detach, redirect_output
 from linftui.processes.life_pipe import LifePipe
 from linftui.processes.members import announced_ranks
 from linftui.processes.reports import RankReports
@@ -48,10 +48,10 @@ from linftui.rundir.state import HEARTBEAT_S
 from linftui.rundir.stopping import WARNING_SIGNALS
 from linftui.rundir.writer import ReservedRecord, cannot_write, write_record
 
-LOST_RANK_GRACE_S = 2.0  # ranks of a run that is over leave one after the other
+LOST_RANK_GRACE_S = 2.0  # the ranks of a finished run exit one after the other
 LOST_FOLDER_S = 60.0  # ranks whose folder is gone notice at the next step
-STACK_DUMP_S = 2.0  # a rank that hangs gets so long to write where it does
-LAST_WORD_S = 600.0  # without its last word a run counts as crashed, so that is tried for long
+STACK_DUMP_S = 2.0  # how long a rank that hangs gets to write its stack
+EXIT_RECORD_S = 600.0  # how long writing exit.json is tried: without it a run counts as crashed
 POLL_S = 0.2
 
 
@@ -61,10 +61,10 @@ class Supervisor:
     Args:
         paths: the run directory.
         plan: devices and threads.
-        checkpoint: the step to go on from; None: the newest checkpoint, or the beginning.
+        checkpoint: the step to continue from; None: the newest checkpoint, or the beginning.
 
     Raises:
-        RunStateError: the run is going on already.
+        RunStateError: the run is already going on.
     """
 
     def __init__(self, paths: RunPaths, plan: LaunchPlan, checkpoint: int | None = None) -> None:
@@ -75,9 +75,9 @@ class Supervisor:
         self._stop_by: float | None = None  # when patience with a stop ends
         self._lost: ProcessRecord | None = None  # the first rank that was seen to be gone
         self._lost_at = 0.0
-        self._hung: int | None = None  # a rank that showed no life any more
+        self._hung: int | None = None  # a rank that stopped showing life
         self._hung_at = 0.0
-        self._terminated = False  # a signal has asked for an end
+        self._terminated = False  # a signal asked for an end
         self._ended: ExitRecord | None = None
         self._phase: Literal["starting", "running"] = "starting"
         self._members: list[ProcessRecord] = []  # the started process, and the ranks of torchrun
@@ -88,7 +88,7 @@ class Supervisor:
             self._write_state()
             self._fence = AttemptFence(paths, self.attempt, self._nonce)
             held.callback(self._fence.folder.close)
-            self._last_word = ReservedRecord(paths.exit)
+            self._exit_record = ReservedRecord(paths.exit)
             self._telemetry = Telemetry(paths, self.attempt, plan.devices)
             held.callback(self._telemetry.close)
             pipe, self._reports = LifePipe(), RankReports(plan.ranks)
@@ -152,34 +152,34 @@ class Supervisor:
         if code is None:
             self._kernel_kills.look()
             if self._owns_folder():
-                self._meet_ranks()
+                self._record_ranks()
                 self._note_first_step()
-                self._heed_requests()
+                self._handle_requests()
                 self._show_life()
             elif time.monotonic() > self._shown_life + LOST_FOLDER_S:
                 self._end_all()  # they should have noticed too
-            self._mind_lost_rank()
-            self._mind_silent_rank()
+            self._end_after_lost_rank()
+            self._end_after_silent_rank()
             self._telemetry.sample([member.pid for member in self._members])
             return None
         with self._held:
-            self._end_all()  # torchrun that was killed leaves its ranks
+            self._end_all()  # a torchrun that was killed leaves its ranks running
             paths = self._own_paths()
-            record = verdict(
+            record = attempt_outcome(
                 paths or self.paths,
                 self.attempt,
                 self.plan.ranks,
                 code,
                 lost=None if self._lost is None else int(self._lost.role.removeprefix("rank-")),
                 hung=self._hung,
-                starved=self._kernel_kills.some_lately(),
+                starved=self._kernel_kills.some_recently(),
                 reported=self._reports.errors,
             )
             if record.outcome == "crashed" and not self._owns_folder():
                 record = structs.replace(
                     record, message=f"{self.paths.root} was moved or removed while it trained", hint=""
                 )
-            self._say_how_it_ended(record)
+            self._write_exit(record)
         return record
 
     def _owns_folder(self) -> bool:
@@ -189,7 +189,7 @@ class Supervisor:
         except StaleAttemptError:
             return False
         except LinftuiError:
-            pass  # state.json was damaged by somebody; a newer attempt would have written a whole one
+            pass  # state.json is damaged; a newer attempt would have written a whole one
         return True
 
     def _own_paths(self) -> RunPaths | None:
@@ -204,13 +204,13 @@ class Supervisor:
         own = state is not None and (state.attempt, state.nonce) == (self.attempt, self._nonce)
         return moved if own else None
 
-    def _say_how_it_ended(self, record: ExitRecord) -> None:
+    def _write_exit(self, record: ExitRecord) -> None:
         """Writes exit.json into the attempt's own folder, once that is possible."""
-        give_up = time.monotonic() + LAST_WORD_S
+        give_up = time.monotonic() + EXIT_RECORD_S
         while (paths := self._own_paths()) is not None:
             try:
                 if paths is self.paths:
-                    self._last_word.write(record)
+                    self._exit_record.write(record)
                 else:
                     write_record(paths.exit, record)
                 return
@@ -219,10 +219,10 @@ class Supervisor:
                     raise
             time.sleep(1.0)
 
-    def _meet_ranks(self) -> None:
-        """Records the ranks that torchrun has started, once they tell who they are."""
+    def _record_ranks(self) -> None:
+        """Records the ranks that torchrun has started, once they have announced themselves."""
         if self.plan.ranks > 1 and len(self._members) <= self.plan.ranks:
-            # A full disk must not end the training; the ranks' own files name them too.
+            # A full disk must not end the training; the ranks' own files identify them too.
             with contextlib.suppress(LinftuiError):
                 ranks = announced_ranks(self.paths, self.attempt)
                 new = [rank for rank in ranks if rank not in self._members]
@@ -231,7 +231,7 @@ class Supervisor:
                     self._write_state()
 
     def _note_first_step(self) -> None:
-        """Until the first step a run imports, loads and compiles, which may take long: it is starting."""
+        """Marks the run as running; until its first step it imports, loads and compiles, perhaps for long."""
         if self._phase == "starting" and self._reports.begun:
             self._phase = "running"
             try:
@@ -239,10 +239,10 @@ class Supervisor:
             except LinftuiError:  # a full disk must not end the training; the next poll tries again
                 self._phase = "starting"
 
-    def _mind_lost_rank(self) -> None:
-        """Ends the other ranks of one that is gone: they would wait for it.
+    def _end_after_lost_rank(self) -> None:
+        """Ends the other ranks once one is gone: they would wait for it.
 
-        torchrun would do so too, but it first waits 30 s for those that wait for each other.
+        torchrun would do so too, but first waits 30 s for ranks that wait for each other.
         """
         ranks = self._members[1:]
         if self._lost is None:
@@ -251,9 +251,9 @@ class Supervisor:
         elif time.monotonic() > self._lost_at + 2 * LOST_RANK_GRACE_S:
             self._end_all()
         elif time.monotonic() > self._lost_at + LOST_RANK_GRACE_S:
-            self._end(ranks)  # then torchrun leaves by itself
+            self._end(ranks)  # then torchrun exits by itself
 
-    def _mind_silent_rank(self) -> None:
+    def _end_after_silent_rank(self) -> None:
         """Ends the attempt where a rank hangs, once the rank has written to its log what it was doing."""
         if self._hung is None:
             self._hung, self._hung_at = self._reports.silent_rank(), time.monotonic()
@@ -264,7 +264,7 @@ class Supervisor:
         elif time.monotonic() > self._hung_at + STACK_DUMP_S:
             self._end_all()
 
-    def _heed_requests(self) -> None:
+    def _handle_requests(self) -> None:
         """Ends the attempt where a stop was asked for twice, or takes too long."""
         if self._stop_by is None:
             request = _readable(self.paths.stop_request(self.attempt))
@@ -273,36 +273,36 @@ class Supervisor:
         elif self.paths.kill_request(self.attempt).exists():
             self._end_all()
         elif time.monotonic() > self._stop_by:
-            self._stop("the deadline", at_once=True)  # so that all can read how it ended
+            self._stop("the deadline", at_once=True)  # so that the run directory shows how it ended
             self._end_all()
 
     def _stop(self, by: str, *, at_once: bool) -> None:
-        """Asks the ranks to save and leave, or ends them."""
+        """Asks the ranks to save and exit, or ends them."""
         with contextlib.suppress(LinftuiError):
             stop_run(self.paths, by, at_once=at_once)
 
-    def heed_signal(self, number: int, _: object = None) -> None:
-        """Asks the ranks to save and leave; at the second signal that is no warning, ends them.
+    def handle_signal(self, number: int, _: object = None) -> None:
+        """Asks the ranks to save and exit; at the second signal that is not a warning, ends them.
 
-        Warnings may come often, to whoever follows the run as well, and before a signal to terminate.
+        Warnings may come often, and before a signal to terminate.
         """
         if not self._owns_folder():
-            return  # what would be asked to stop is another run
+            return  # it is another run that would be asked to stop
         terminates = number not in WARNING_SIGNALS
         self._stop("a signal", at_once=terminates and self._terminated)
         self._terminated |= terminates
 
     def _end_all(self) -> None:
         if self._owns_folder():
-            self._meet_ranks()
+            self._record_ranks()
         self._end(self._members)
 
     def _end(self, members: list[ProcessRecord]) -> None:
-        with contextlib.suppress(RunStateError):  # what cannot be ended must not end its supervisor
+        with contextlib.suppress(RunStateError):  # a process that cannot be ended must not end its supervisor
             end_processes(members)
 
     def _show_life(self) -> None:
-        """A fresh state.json tells other hosts that somebody is here, however long a step takes."""
+        """Touches state.json, so that other hosts see a live supervisor, however long a step takes."""
         if time.monotonic() - self._shown_life > HEARTBEAT_S:
             with contextlib.suppress(OSError):
                 os.utime(self.paths.state)
@@ -310,26 +310,26 @@ class Supervisor:
 
 
 def main(arguments: list[str]) -> int:
-    """Supervises one attempt to its end; the first line on stdout tells how the start went."""
+    """Supervises one attempt to its end; the first line on stdout reports how the start went."""
     parser = argparse.ArgumentParser(prog="python -m linftui.launch.supervisor", description=__doc__)
     parser.add_argument("run", type=Path)
     parser.add_argument("--devices", required=True)
     parser.add_argument("--threads", type=int, required=True)
     parser.add_argument("--checkpoint", type=int)
     options = parser.parse_args(arguments)
-    become_nobodys_child()
+    detach()
     plan = LaunchPlan(devices=tuple(options.devices.split(",")), threads=options.threads)
-    ignore_warning_signals()  # torchrun inherits this: it would die of them
+    ignore_warning_signals()  # inherited by torchrun, which they would kill
     try:
-        check_temporary_folder(plan.ranks)  # asked here, where the workers will stand too
+        check_temporary_folder(plan.ranks)  # checked here, in the environment that the workers inherit
         supervisor = Supervisor(RunPaths(options.run), plan, options.checkpoint)
     except LinftuiError as error:
-        answer(StartRecord(message=error.message, hint=error.hint, exit_code=error.exit_code))
+        send_answer(StartRecord(message=error.message, hint=error.hint, exit_code=error.exit_code))
         return error.exit_code
     for number in (signal.SIGINT, signal.SIGTERM, *WARNING_SIGNALS):
-        signal.signal(number, supervisor.heed_signal)
+        signal.signal(number, supervisor.handle_signal)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    answer(StartRecord(attempt=supervisor.attempt))
+    send_answer(StartRecord(attempt=supervisor.attempt))
     redirect_output(supervisor.paths.supervisor_log(supervisor.attempt))
     print(f"attempt {supervisor.attempt}, {plan.ranks} rank(s) on {plan.spec}, {plan.threads} thread(s) each")
     while (ended := supervisor.poll(POLL_S)) is None:
@@ -342,7 +342,7 @@ def _readable(path: Path) -> StopRequest | None:
     try:
         return read_record(path, StopRequest)
     except LinftuiError:
-        return None  # whoever wrote it, it must not end a run
+        return None  # no matter who wrote it, it must not end a run
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What the machine's devices do while a run trains, sampled by its supervisor into devices.jsonl."""
+"""How busy the machine's devices are while a run trains, sampled by its supervisor into devices.jsonl."""
 
 import contextlib
 import time
@@ -11,7 +11,7 @@ from linftui.rundir.records import encode
 from linftui.rundir.writer import LineAppender
 
 EVERY_S = 2.0
-LATER_EVERY_S = 10.0  # a run of days need not fill a disk with this
+LATER_EVERY_S = 10.0  # so that a run of days does not fill the disk
 LATER_AFTER_S = 600.0
 
 
@@ -42,7 +42,7 @@ class Telemetry:
             return
         self._due = now + (EVERY_S if now - self._begun < LATER_AFTER_S else LATER_EVERY_S)
         record = self._monitor.record(attempt=self._attempt, uuids=self._uuids, pids=pids)
-        with contextlib.suppress(LinftuiError):  # a full disk ends the curve of the devices, not the run
+        with contextlib.suppress(LinftuiError):  # a full disk ends the devices' curve, not the run
             self._log.append(encode(record))
 
     def close(self) -> None:

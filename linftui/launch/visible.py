@@ -1,4 +1,4 @@
-"""Which GPUs CUDA_VISIBLE_DEVICES leaves to us: on a shared machine the others are somebody else's."""
+"""Which GPUs CUDA_VISIBLE_DEVICES leaves to us: on a shared machine the others belong to someone else."""
 
 from collections.abc import Mapping, Sequence
 
@@ -11,7 +11,7 @@ VISIBLE, ORDER = "CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER"
 def visible_gpus(gpus: Sequence[Gpu], environment: Mapping[str, str]) -> tuple[Gpu, ...]:
     """The GPUs that a process with this environment may use, in the order that it names them.
 
-    As for CUDA, a name counts that is a number or the beginning of one UUID, and what follows one that is
+    As in CUDA, a name is a number or the beginning of exactly one UUID, and everything from the first that is
     neither (such as -1) is hidden.
 
     Raises:
@@ -35,7 +35,7 @@ def visible_gpus(gpus: Sequence[Gpu], environment: Mapping[str, str]) -> tuple[G
 
 
 def refuse_part_of_gpu(name: str, where: str) -> None:
-    """Raises DeviceError if `name`, which stands in `where`, is a MIG instance."""
+    """Raises DeviceError if `name`, found in `where`, is a MIG instance."""
     if name.startswith("MIG-"):
         raise DeviceError(
             f"{where} names {name}, part of a GPU (MIG), and linftui uses whole GPUs only",
@@ -52,5 +52,5 @@ def _named(name: str, gpus: Sequence[Gpu]) -> Gpu | None:
 
 
 def _is_ambiguous(gpus: Sequence[Gpu], environment: Mapping[str, str]) -> bool:
-    """Whether a number means another GPU to CUDA than to NVML: CUDA may count the fastest first."""
+    """Whether a number may mean another GPU to CUDA than to NVML: CUDA may count the fastest first."""
     return environment.get(ORDER) != "PCI_BUS_ID" and len({gpu.name for gpu in gpus}) > 1

@@ -1,6 +1,6 @@
-"""A worker process seen from the one that started it.
+"""A worker process, as seen from the process that started it.
 
-The worker has a session of its own, so that a terminal's Ctrl-C or hang-up reaches only the one who watches.
+The worker has its own session, so that a terminal's Ctrl-C or hang-up reaches only the program that watches.
 """
 
 import signal
@@ -43,14 +43,14 @@ class WorkerProcess:
         self.identity: ProcessRecord | None = describe_process(self._process.pid, role)
 
     def wait(self, seconds: float) -> int | None:
-        """The exit code (negative: the signal that ended it), or None while it runs after so long."""
+        """The exit code (negative: the signal that ended it), or None if it still runs after this long."""
         try:
             return self._process.wait(seconds)
         except subprocess.TimeoutExpired:
             return None
 
     def ask_to_stop(self) -> None:
-        """Lets the worker come to an orderly end."""
+        """Asks the worker to end in an orderly way."""
         self._process.send_signal(signal.SIGTERM)
 
     def kill(self) -> None:

@@ -2,7 +2,7 @@
 
 The argument, once for all layers: round-to-nearest is monotone, so an operation applied to the ends of an
 interval gives ends that enclose the *executed* operation on every float inside. The exact result differs
-from the rounded one by less than one ulp, so moving each end to its neighbouring float encloses *exact
+from the rounded one by less than one ulp, so moving each end outward to the next float encloses *exact
 arithmetic* as well. One pass thus bounds both the program and the real function.
 """
 
@@ -25,7 +25,7 @@ class IntervalBounds:
 
     @staticmethod
     def of(lower: Tensor, upper: Tensor, finite: Tensor | None = None) -> "IntervalBounds":
-        """Notes which rows hold a NaN or an infinity; a row stays marked through every later layer."""
+        """Marks rows that hold a NaN or an infinity; a row stays marked in every later layer."""
         now = _all_finite(lower) & _all_finite(upper)
         return IntervalBounds(lower, upper, now if finite is None else finite & now)
 
@@ -38,7 +38,7 @@ class IntervalBounds:
         return IntervalBounds.of(next_down(self.lower + value), next_up(self.upper + value), self.finite)
 
     def divided_by(self, positive: Tensor) -> "IntervalBounds":
-        """Bounds of z / positive, likewise; the divisor is a tensor so that a true division is executed."""
+        """Bounds of z / positive, likewise; the divisor is a tensor, so that a true division is executed."""
         return IntervalBounds.of(
             next_down(self.lower / positive), next_up(self.upper / positive), self.finite
         )
@@ -48,12 +48,12 @@ class IntervalBounds:
         return IntervalBounds(-self.upper, -self.lower, self.finite)
 
     def flattened(self) -> "IntervalBounds":
-        """The same, a vector a row."""
+        """The same bounds, each row a vector."""
         return IntervalBounds(self.lower.flatten(1), self.upper.flatten(1), self.finite)
 
 
 def _all_finite(ends: Tensor) -> Tensor:
-    """Which rows are finite: by their extremes, which are NaN where anything is."""
+    """Which rows are finite, by their extremes: those are NaN where any entry is."""
     rows = ends.flatten(1)
     if not rows.shape[1]:
         return torch.ones(len(rows), dtype=torch.bool, device=rows.device)

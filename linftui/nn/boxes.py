@@ -1,4 +1,4 @@
-"""Images as a net takes them: pixels in [0, 1], and boxes of pixels whose ends are exact before rounding."""
+"""Images as a net takes them: pixels in [0, 1], and boxes of pixels, computed exactly and rounded outward."""
 
 from collections.abc import Sequence
 from fractions import Fraction
@@ -28,7 +28,7 @@ def pixel_box(images: UInt8[Tensor, "n c h w"], eps: Fraction, levels: int) -> I
 def pixel_boxes(
     images: UInt8[Tensor, "n c h w"], radii: Sequence[Fraction], which: Int[Tensor, " n"], levels: int
 ) -> IntervalBounds:
-    """As `pixel_box`, image n with radius `radii[which[n]]`."""
+    """As `pixel_box`, but image n has the radius `radii[which[n]]`."""
     tables = zip(*(_box_table(eps, levels) for eps in radii), strict=True)
     offset = (which * (levels + 1)).to(images.device, torch.int32)
     index = (images + offset[:, None, None, None]).flatten()

@@ -1,4 +1,4 @@
-"""Margins: by how much a label's logit is above every other one's."""
+"""Margins: by how much the label's logit exceeds every other."""
 
 from typing import NamedTuple
 
@@ -11,7 +11,7 @@ from linftui.ops.reference import next_down
 
 
 class CertifiedMargins(NamedTuple):
-    """What bounds of the logits over boxes prove of each box."""
+    """What bounds of the logits over boxes prove for each box."""
 
     certified: Bool[Tensor, " n"]  # the label is strictly on top in the whole box
     lower: Float[Tensor, " n"]  # of the margin, in logit units, rounded down; NaN where not finite
@@ -26,7 +26,7 @@ def margins(logits: Float[Tensor, "n c"], labels: Int[Tensor, " n"]) -> Float[Te
 
 
 def certified_margins(logits: IntervalBounds, labels: Int[Tensor, " n"]) -> CertifiedMargins:
-    """The margins over boxes, by bounds of each logit.
+    """The margins over boxes, from bounds of each logit.
 
     Certified: the label's lower bound is *strictly* above every other class's upper bound, and no NaN or
     infinity occurred anywhere.

@@ -23,7 +23,7 @@ class DistanceMLP(Net):
     Args:
         in_shape: (channels, height, width) of an image.
         classes: number of logits.
-        width, depth: neurons of a hidden layer; layers in all.
+        width, depth: neurons per hidden layer; number of layers, the last included.
         identity: see `NormDistLinear`; never used in the last layer.
         mean, std: see `Normalize`.
         seed: decides the initial weights.

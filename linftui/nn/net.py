@@ -1,7 +1,7 @@
-"""A net: layers from pixels to logits, and one walk over them for all that is ever computed.
+"""A net: layers from pixels to logits, and one walk over them for everything that is computed.
 
-The forward, the interval bounds and the re-estimation of running means take the same layers in the same
-order, so a certificate is about the network that is executed.
+The forward, the interval bounds and the re-estimation of running means use the same layers in the same order,
+so a certificate is about the network that is executed.
 """
 
 import copy
@@ -36,7 +36,7 @@ class Layer(Protocol):
 
 
 class Net(nn.Module, ABC):
-    """The base of every net. The first of its layers is `normalize`."""
+    """Base of every net. The first of its layers is `normalize`."""
 
     normalize: Normalize
 
@@ -57,18 +57,18 @@ class Net(nn.Module, ABC):
         return certified_margins(self.bounds(box), labels)
 
     def radius(self, eps: float) -> float:
-        """A radius in pixel units as one in the units that logits have: a 1-Lipschitz net keeps it."""
+        """A radius in pixel units, converted to the logits' units: a 1-Lipschitz net preserves it."""
         return self.normalize.radius(eps)
 
     @torch.no_grad()
     def with_reestimated_means(self, images: UInt8[Tensor, "n c h w"], levels: int) -> "Net":
         """A copy whose running means are those of `images` at p = inf, layer by layer.
 
-        Before p is infinite the running means belong to the finite-p net; the copy shows what that net
-        would be worth if training stopped now. It is a different network, and must be named apart.
+        Before p is infinite the running means belong to the finite-p net; the copy shows how good that net
+        would be if training stopped now. It is a different network, and must be called so.
 
         Raises:
-            ValueError: there is no image to take a mean over.
+            ValueError: there are no images to take a mean over.
         """
         if not len(images):
             raise ValueError("there must be at least one image to re-estimate means from")

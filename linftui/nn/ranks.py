@@ -1,7 +1,7 @@
 """The ranks that train one network together, as its layers see them.
 
-Each rank holds a part of the batch. What a layer computes from the whole batch, it computes from sums over
-all ranks, with their gradient, so that n ranks are one rank with the same batch.
+Each rank holds a part of the batch. Whatever a layer computes from the whole batch comes from sums over all
+ranks, with their gradient, so that n ranks act like one rank with the same batch.
 """
 
 from typing import Any
@@ -34,7 +34,7 @@ class _SumOverRanks(torch.autograd.Function):
 
 
 def mean_over_ranks(x: Float[Tensor, "n f"], of_none: Float[Tensor, " f"]) -> Float[Tensor, " f"]:
-    """The mean over the rows of all ranks, each of which may hold another number of them, even none.
+    """The mean over the rows of all ranks, which may hold different numbers of them, even none.
 
     Args:
         x: this rank's rows.
@@ -43,5 +43,5 @@ def mean_over_ranks(x: Float[Tensor, "n f"], of_none: Float[Tensor, " f"]) -> Fl
     if world_size() == 1:
         return x.mean(0) if len(x) else of_none
     sums: Tensor = _SumOverRanks.apply(torch.cat([x.sum(0), x.new_full((1,), len(x))]))
-    rows = sums[-1]  # looked at on the device: to ask it would make each step wait
+    rows = sums[-1]  # stays on the device: reading it would make each step wait
     return torch.where(rows > 0, sums[:-1] / rows.clamp(min=1), of_none)

@@ -1,4 +1,4 @@
-"""What is said of each image at p = inf, in training's evaluations and in certificates alike."""
+"""The verdict on each image at p = inf, the same in training's evaluations and in certificates."""
 
 from dataclasses import dataclass
 from fractions import Fraction
@@ -14,7 +14,7 @@ from linftui.recipe.schedule import AT_INFINITY
 
 @dataclass(frozen=True)
 class Verdicts:
-    """What is claimed of each image of a batch."""
+    """What is claimed about each image of a batch."""
 
     prediction: Int[Tensor, " n"]
     correct: Bool[Tensor, " n"]  # the label is strictly on top at x0
@@ -30,7 +30,7 @@ def verdicts(
 ) -> Verdicts:
     """Classifies each image, and certifies it at radius eps (pixel units); pixels are exactly byte / levels.
 
-    The net is in evaluation.
+    The net must be in evaluation mode.
     """
     logits = net(to_pixels(images, levels), AT_INFINITY)
     prediction, strict = strict_prediction(logits)
@@ -44,8 +44,8 @@ def strict_prediction(
 ) -> tuple[Int[Tensor, " n"], Bool[Tensor, " n"]]:
     """The class strictly on top of each row, and whether there is one.
 
-    A tie has no winner, and a row with a NaN or an infinity none either: such an image counts as wrong,
-    where taking the first index would count a diverged net as right on every image of class 0.
+    A tie has no winner, and neither has a row with a NaN or an infinity: such an image counts as wrong.
+    Taking the first index would count a diverged net as right on every image of class 0.
     """
     ranked = logits.topk(2, dim=1)
     strict = ranked.values[:, 0] > ranked.values[:, 1]

@@ -2,7 +2,7 @@
 
 One operation carries nearly all the cost of an l-infinity-distance net. `reference` defines it in plain
 PyTorch; `cpu` and `cuda` have compiled kernels for it and `backends` chooses; `registration` makes it a torch
-operator with a gradient and is what everything else calls.
+operator with a gradient, which everything else calls.
 """
 
 from linftui.ops.backends import backend_name

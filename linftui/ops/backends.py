@@ -1,8 +1,8 @@
 """Which implementation computes an operation: chosen by device and dtype, here and nowhere else.
 
 float32 on a CPU goes to the compiled kernels where they were built and this processor can run them, on an
-NVIDIA GPU to the CUDA kernels; everything else goes to the definition. What was chosen has a name, which
-runs, certificates and `linftui doctor` show.
+NVIDIA GPU to the CUDA kernels; everything else goes to the definition. Each choice has a name, which runs,
+certificates and `linftui doctor` show.
 """
 
 import warnings
@@ -43,7 +43,7 @@ def backend_for(x: Tensor) -> Backend:
 
 
 def backend_name(device: torch.device | str = "cpu") -> str:
-    """The implementation that float32 tensors on this device get: "cpu-avx512", say, or "reference".
+    """The implementation that float32 tensors on this device get, such as "cpu-avx512" or "reference".
 
     Raises:
         DeviceError: it is a GPU, and what its kernels need is not installed.
@@ -59,7 +59,7 @@ def backend_name(device: torch.device | str = "cpu") -> str:
 def kernels_at(p: float, device: torch.device) -> str:
     """Which kernels a GPU uses at p from now on, by what they have met since the last call; "" on a CPU.
 
-    It waits for the device: for once an epoch, not once a step.
+    It waits for the device, so call it once per epoch, not once per step.
     """
     if not is_nvidia(device):
         return ""
@@ -69,7 +69,7 @@ def kernels_at(p: float, device: torch.device) -> str:
 
 
 def is_nvidia(device: torch.device) -> bool:
-    """Whether it is an NVIDIA GPU; torch names AMD's the same."""
+    """Whether it is an NVIDIA GPU; torch gives AMD's the same name."""
     return device.type == "cuda" and torch.version.hip is None
 
 
@@ -81,13 +81,13 @@ def _cuda() -> Backend:
 
 @lru_cache(maxsize=1)
 def _cpu() -> tuple[Backend, str]:
-    from linftui.ops.cpu.library import library, load
+    from linftui.ops.cpu.library import library, load_library
 
     found = library()
     if found is None:
-        why = load()[1] or "none of the CPU kernels that linftui was compiled with can run here"
+        why = load_library()[1] or "none of the CPU kernels that linftui was compiled with can run here"
         warnings.warn(
-            f"{why}: plain PyTorch is used, correct and slow (install a C++ compiler and reinstall linftui)",
+            f"{why}: plain PyTorch is used, correct but slow (install a C++ compiler and reinstall linftui)",
             RuntimeWarning,
             stacklevel=2,
         )

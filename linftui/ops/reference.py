@@ -1,7 +1,7 @@
 """The distance operation in plain PyTorch: the definition that every faster kernel is measured against.
 
-For x [N, K] and weight [M, K] every triple (n, m, k) is an *element*; the whole cost lies there. The
-functions walk over x in chunks of rows, so that no temporary holds more than about `CHUNK` elements.
+For x [N, K] and weight [M, K] every triple (n, m, k) is an *element*; they carry the whole cost. The
+functions walk over x in chunks of rows, so that no temporary tensor holds more than about `CHUNK` elements.
 
 Definition at finite p, with d = x_n - w_m and s = max |d|:  y = s * (sum (|d| / s)^p)^(1/p), which neither
 overflows nor underflows for p in [1, 1e4] at any scale of the data. At p = inf: y = s exactly, with no
@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-# Small enough for a core's cache share and a laptop's memory, large enough to hide Python.
+# Small enough for a core's share of the cache and a laptop's memory, large enough to hide Python's overhead.
 CHUNK = 1 << 18
 
 
@@ -61,7 +61,7 @@ def norm_dist_backward(
     """
     grad_x, grad_weight = torch.zeros_like(x), torch.zeros_like(weight)
     flat = (y == 0) | y.isinf()
-    grad = torch.where(y.isnan(), y, grad)  # at p = 1 a power is 1 even of NaN
+    grad = torch.where(y.isnan(), y, grad)  # at p = 1 even the power of a NaN is 1
     for rows in _chunks(x.shape[0], weight.numel()):
         d = _differences(x[rows], weight)
         terms = d.abs().div_(y[rows, :, None]).pow_(p - 1).mul_(d.sign_()).mul_(grad[rows, :, None])
@@ -102,10 +102,10 @@ def inf_dist_bounds(
 ) -> tuple[Float[Tensor, "n m"], Float[Tensor, "n m"]]:
     """The interval image of the distance at p = inf over the boxes [lower_n, upper_n].
 
-    The same float subtractions as the forward's, so the interval encloses the executed distance of every
-    float point of the box (rounding is monotone). With `outward` each end also moves one ulp outward,
-    after which the exact distance of every real point is enclosed too: rounding to nearest errs by less
-    than an ulp, and stepping to the next float commutes with max.
+    It does the same float subtractions as the forward, so the interval encloses the executed distance of
+    every float point of the box (rounding is monotone). With `outward` each end also moves one ulp outward,
+    so that the exact distance of every real point is enclosed too: rounding to nearest errs by less than an
+    ulp, and stepping to the next float commutes with max.
     """
     low, high = (lower.new_zeros(lower.shape[0], weight.shape[0]) for _ in range(2))
     if lower.shape[1] == 0:

@@ -1,11 +1,11 @@
 """The distance core as torch operators, and the public functions in front of them.
 
 Each operator has a fake (shapes without data, so that torch.compile and friends can trace through it) and
-a gradient, and under torch.autocast all compute in float32. Inputs are checked here, once, in sentences;
-below this line shapes are trusted.
+a gradient, and under torch.autocast all compute in float32. Inputs are checked here, once, with errors in
+sentences; the backends trust the shapes.
 
 Operators are declared with `torch.library.define` rather than `custom_op`: the latter's wrapper imports
-torch._dynamo at the first call, 1.4 s that every command of ours would wait for.
+torch._dynamo at the first call, and every command would wait 1.4 s for it.
 """
 
 import math
@@ -33,9 +33,9 @@ def _register(
 
     Args:
         schema: its name and types.
-        implementation: what computes it; the backend decides by the tensors.
-        fake: its result's shapes, without data.
-        gradient: from the saved context and the gradients of the outputs to those of the inputs.
+        implementation: the function that computes it, by the backend for its tensors.
+        fake: the shapes of its result, without data.
+        gradient: maps the saved context and the gradients of the outputs to those of the inputs.
         keep: saves what `gradient` needs.
     """
     name, types = schema[: schema.index("(")], schema[schema.index("(") :]
@@ -192,7 +192,7 @@ def norm_dist(
         weight makes that row's outputs NaN.
 
     Raises:
-        ValueError: shapes, dtypes or devices do not fit, or p < 1 or NaN.
+        ValueError: shapes, dtypes or devices do not match, or p is NaN or < 1.
         NotImplementedError: a gradient of a gradient, or a forward-mode derivative, is asked for.
 
     Source: Zhang et al., "Towards Certifying l-infinity Robustness using Neural Networks with
@@ -223,7 +223,7 @@ def inf_dist_bounds(
     """Bounds of `norm_dist(., weight, inf)` over the boxes lower_n <= x <= upper_n.
 
     Args:
-        lower, upper: ends of one box a row, [N, K].
+        lower, upper: ends of one box per row, [N, K].
         weight: centres, [M, K].
         outward: also move each end one ulp outward, so that exact arithmetic is enclosed as well as the
             executed float operations. Certificates need it.
@@ -232,7 +232,7 @@ def inf_dist_bounds(
         Lower and upper bounds, [N, M] each; no gradient.
 
     Raises:
-        ValueError: shapes, dtypes or devices do not fit.
+        ValueError: shapes, dtypes or devices do not match.
     """
     lower, upper, weight = _as_autocast_wants(lower, upper, weight)
     _check("lower", lower, weight)
@@ -248,7 +248,7 @@ _AUTOCAST_DEVICES = ("cpu", "cuda")
 
 
 def _refuse_tangents(*tensors: Tensor) -> None:
-    """Torch would take an operator without forward-mode derivatives for one whose derivatives are 0."""
+    """Refuses forward mode: torch would take the missing derivatives of an operator for 0."""
     if forward_ad._current_level >= 0 and any(forward_ad.unpack_dual(t).tangent is not None for t in tensors):
         raise NotImplementedError("the distance has no forward-mode derivatives; use reverse mode")
 
@@ -273,10 +273,10 @@ def _check(name: str, x: Tensor, weight: Tensor) -> None:
 
 
 def _as_autocast_wants(*tensors: Tensor) -> tuple[Tensor, ...]:
-    """In float32 under torch.autocast, but for float64.
+    """The tensors in float32 under torch.autocast, except float64 ones.
 
-    Done here, where a compiler sees it: of an operator that casts behind its back, torch 2.11 rounds what it
-    returns to the inputs' type.
+    They are cast here, where a compiler sees it: if an operator cast inside, torch 2.11 would round its
+    result to the inputs' type.
     """
     device = tensors[0].device.type
     if device not in _AUTOCAST_DEVICES or not torch.is_autocast_enabled(device):

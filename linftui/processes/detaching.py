@@ -1,4 +1,4 @@
-"""Leaving whoever started this process: nobody's child, with its output in a log of its own."""
+"""Detaching this process from its starter: in a child that has no parent to wait for it, with its own log."""
 
 import os
 import sys
@@ -6,24 +6,24 @@ from collections.abc import Callable
 from pathlib import Path
 
 
-def become_nobodys_child(first: Callable[[], None] = lambda: None) -> None:
-    """Goes on in a child that nobody has to wait for; the process that was started leaves.
+def detach(first: Callable[[], None] = lambda: None) -> None:
+    """Continues in a child that no process has to wait for; the process that was started exits.
 
-    It leaves with 0 once the child has done what comes `first`; with 1 once a child that could not is gone,
-    which has told why by then.
+    It exits with 0 once the child has run `first`, and with 1 if the child ended before that; by then the
+    child has reported why.
     """
-    done, telling = os.pipe()
+    done, signalling = os.pipe()
     if os.fork():
-        os.close(telling)
+        os.close(signalling)
         os._exit(0 if os.read(done, 1) else 1)
     os.close(done)
     first()
-    os.write(telling, b"!")
-    os.close(telling)
+    os.write(signalling, b"!")
+    os.close(signalling)
 
 
 def redirect_output(log: Path) -> None:
-    """From here on all output of this process is added to a log; whoever read it before meets its end."""
+    """Appends all further output of this process to a log; its reader so far sees the end of the file."""
     with log.open("ab") as file:
         for stream in (sys.stdout, sys.stderr):
             os.dup2(file.fileno(), stream.fileno())

@@ -1,4 +1,4 @@
-"""The pipe by which a worker notices that its starter is gone: its maker's end, and its reader's."""
+"""The pipe by which a worker notices that its starter is gone: the starter's end, and the worker's."""
 
 import faulthandler
 import os
@@ -10,7 +10,7 @@ from linftui.processes.pipe_ends import name_of_end, open_end
 
 
 class LifePipe:
-    """A pipe that nobody writes to: its reader meets the end of file once we are gone, however we went.
+    """A pipe that is never written to: its reader sees the end of file once this process is gone, however.
 
     The reader opens it by `name`.
     """
@@ -20,7 +20,7 @@ class LifePipe:
         self.name = name_of_end(self._reading)
 
     def close(self) -> None:
-        """Closes it; a worker that still runs takes it for our death."""
+        """Closes it; a worker that still runs takes that for our death."""
         os.close(self._writing)
         os.close(self._reading)
 
@@ -32,7 +32,7 @@ class SupervisorPipe:
         name: as `LifePipe` gives it.
 
     Raises:
-        WorkerError: the supervisor is gone already.
+        WorkerError: the supervisor is already gone.
     """
 
     def __init__(self, name: str) -> None:
@@ -46,12 +46,12 @@ class SupervisorPipe:
             return False
 
     def end_process_once_closed(self, patience_s: float) -> None:
-        """From now on this process does not outlive the supervisor by more than so many seconds."""
+        """From now on this process outlives the supervisor by at most `patience_s` seconds."""
         threading.Thread(target=self._watch, args=(patience_s,), daemon=True).start()
 
     def _watch(self, patience_s: float) -> None:
         poll = select.poll()
-        poll.register(self._fd, 0)  # a hang-up is always told
+        poll.register(self._fd, 0)  # a hang-up is always reported
         poll.poll()
         time.sleep(patience_s)
         faulthandler.dump_traceback()

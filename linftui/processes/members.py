@@ -1,4 +1,4 @@
-"""Who works for a run: a process says so in a file, and is believed where its own command line agrees."""
+"""Which processes work for a run: each says so in a file, and is believed if its command line agrees."""
 
 import os
 from pathlib import Path
@@ -9,15 +9,15 @@ from linftui.rundir.reader import read_record
 from linftui.rundir.records import MemberRecord, ProcessRecord
 from linftui.rundir.writer import write_record
 
-# Words after them name the run. Processes that an earlier version started are known by them too.
+# The words after them name the run. Processes that an earlier version started have them too.
 _MODULES = (b"linftui.worker", b"linftui.launch.supervisor")
 
 
 def announce(record: Path, role: str, run: Path) -> None:
-    """Says which process this one is, and which folder it works in. Raises RunDirectoryError.
+    """Records which process this is, and which folder it works in. Raises RunDirectoryError.
 
     Args:
-        record: the file that says so.
+        record: the file to write.
         role: such as "rank-0".
         run: the run directory.
     """
@@ -27,19 +27,20 @@ def announce(record: Path, role: str, run: Path) -> None:
 
 
 def announced_ranks(paths: RunPaths, attempt: int) -> list[ProcessRecord]:
-    """The ranks of an attempt, of this host, that have said which processes they are.
+    """The ranks of an attempt that have announced themselves, on this host.
 
     Raises:
-        RunDirectoryError: what one has said is damaged.
+        RunDirectoryError: one of their records is damaged.
     """
-    told = [read_record(path, MemberRecord) for path in sorted(paths.logs(attempt).glob("member-*.json"))]
-    return [member.process for member in told if member is not None and is_here(member.host)]
+    files = sorted(paths.logs(attempt).glob("member-*.json"))
+    members = [read_record(path, MemberRecord) for path in files]
+    return [member.process for member in members if member is not None and is_here(member.host)]
 
 
 def works_for(process: ProcessRecord, run: RunPaths) -> bool:
     """Whether a process runs linftui's worker or supervisor on this very folder, by its own command line.
 
-    A stranger's state.json may name any process of ours, such as an editor that has a file of linftui's open.
+    A stranger's state.json may name any process of ours, such as an editor with a file of linftui's open.
     """
     try:
         with open(f"/proc/{process.pid}/cmdline", "rb") as file:
@@ -50,7 +51,7 @@ def works_for(process: ProcessRecord, run: RunPaths) -> bool:
     modules = [n for n, (flag, module) in enumerate(zip(words, words[1:], strict=False))
                if flag == b"-m" and module in _MODULES]  # fmt: skip
     paths = [word for n in modules for word in words[n + 2 :][:2]]
-    # torchrun is given two dollars for one.
+    # torchrun is given each dollar twice.
     return any(_is_folder(word, here) or _is_folder(word.replace(b"$$", b"$"), here) for word in paths)
 
 

@@ -1,4 +1,4 @@
-"""Pipes that are opened by name, because torchrun hands no descriptors on to the ranks that it starts."""
+"""Pipes that are opened by name, because torchrun passes no descriptors on to the ranks that it starts."""
 
 import os
 
@@ -11,7 +11,7 @@ def name_of_end(descriptor: int) -> str:
 
 
 def open_end(name: str, flags: int) -> int:
-    """A descriptor of our own for the end that a starter has named; it never blocks.
+    """A new descriptor for the end that a starter has named; it never blocks.
 
     Args:
         name: as `name_of_end` gives it.

@@ -1,4 +1,4 @@
-"""Signals: each reaches the one process that is meant, and none that merely has its pid."""
+"""Signals: each reaches exactly the process that is meant, and none that merely has its pid."""
 
 import faulthandler
 import os
@@ -22,7 +22,7 @@ def end_members(paths: RunPaths, processes: list[ProcessRecord]) -> None:
 
 
 def end_processes(processes: list[ProcessRecord]) -> None:
-    """The same for those that are known to work for a run, because one has started them."""
+    """Likewise for processes that are known to work for a run, since the caller started them."""
     refused = None
     for process in processes:
         try:
@@ -34,7 +34,7 @@ def end_processes(processes: list[ProcessRecord]) -> None:
 
 
 def send_signal(process: ProcessRecord, number: signal.Signals) -> None:
-    """Signals just this process; one that is gone is no error.
+    """Signals exactly this process; it is not an error if that is gone.
 
     Raises:
         RunStateError: it belongs to another user.
@@ -62,10 +62,10 @@ def send_signal(process: ProcessRecord, number: signal.Signals) -> None:
 
 
 def _process_descriptor(pid: int) -> int | None:
-    """Pins a process down, so that its pid cannot be given to another; None where that cannot be done.
+    """Pins a process, so that its pid cannot be given to another; None where that cannot be done.
 
-    Pythons that were built for old systems lack the call, kernels before 5.3 as well, and some containers
-    forbid it. Between looking at a process and signalling it there is then a moment, as there always was.
+    Pythons built for old systems and kernels before 5.3 lack the call, and some containers forbid it. Then
+    the pid may change hands between the check and the signal.
     """
     if not (hasattr(os, "pidfd_open") and hasattr(signal, "pidfd_send_signal")):
         return None
@@ -78,18 +78,18 @@ def _process_descriptor(pid: int) -> int | None:
 
 
 def ask_for_stack(process: ProcessRecord) -> None:
-    """Has a process that seems to hang write to its log what it is doing. Raises RunStateError."""
+    """Makes a process that seems to hang write its stack to its log. Raises RunStateError."""
     send_signal(process, signal.SIGQUIT)
-    send_signal(process, signal.SIGCONT)  # one that was stopped does nothing else
+    send_signal(process, signal.SIGCONT)  # a stopped process does nothing until continued
 
 
 def show_stack_when_asked() -> None:
-    """This process writes what it is doing to its log, whenever it is asked to and where it crashes."""
+    """Makes this process write its stack to its log whenever it is asked to, and when it crashes."""
     faulthandler.enable()
     faulthandler.register(signal.SIGQUIT)
 
 
 def ignore_warning_signals() -> None:
-    """Lets a scheduler's warnings pass, for as long as there is nothing to save."""
+    """Ignores a scheduler's warning signals, as long as there is nothing to save."""
     for number in WARNING_SIGNALS:
         signal.signal(number, signal.SIG_IGN)

@@ -13,10 +13,10 @@ from linftui.text import GREATEST_COUNT
 
 @dataclass(frozen=True)
 class Inputs:
-    """What a net must know of the images that it is for.
+    """What a net must know about its images.
 
-    A pixel lies in [0, 1]; `mean` (one a channel) and `std` (one for all, so that an l-infinity ball stays
-    one) are in the same unit.
+    A pixel lies in [0, 1]; `mean` (one per channel) and `std` (one for all channels, so that an l-infinity
+    ball stays one) are in the same unit.
     """
 
     shape: tuple[int, int, int]  # channels, height, width
@@ -37,7 +37,7 @@ class DatasetFacts:
 
 
 class Augment(Section, frozen=True, kw_only=True):
-    """What is done to training images at random."""
+    """Random changes to training images."""
 
     crop_padding: Annotated[
         int, Meta(ge=0, le=16, description="Random crop after edge-padding by this many pixels; 0 is none.")
@@ -45,10 +45,10 @@ class Augment(Section, frozen=True, kw_only=True):
     flip: Annotated[bool, Meta(description="Flip half of the images left to right.")] = False
 
 
-class Data(Kind):
+class DataSection(Kind):
     """Base of every data set's section; its implementation takes the section and returns a `Dataset`."""
 
-    registry: ClassVar[Registry["Data"]] = Registry("dataset")
+    registry: ClassVar[Registry["DataSection"]] = Registry("dataset")
     facts: ClassVar[DatasetFacts]
     root: str | None
     holdout: int
@@ -60,10 +60,10 @@ class Data(Kind):
         return self.kind
 
 
-class OfficialData(Section, Data, frozen=True, kw_only=True):
-    """A data set of official files."""
+class OfficialData(Section, DataSection, frozen=True, kw_only=True):
+    """A data set that is read from its official files."""
 
-    implementation = "linftui.data.datasets:load"
+    implementation = "linftui.data.datasets:load_official"
 
     root: Annotated[
         str | None,
@@ -80,7 +80,7 @@ class OfficialData(Section, Data, frozen=True, kw_only=True):
     augment: Annotated[Augment, Meta(description="Applied to training images only.")] = Augment()
 
 
-@Data.registry.add
+@DataSection.registry.add
 class Digits(OfficialData, frozen=True, kw_only=True, tag_field="dataset", tag="digits"):
     """Digits of 8 x 8 pixels, which come with scikit-learn."""
 
@@ -93,7 +93,7 @@ class Digits(OfficialData, frozen=True, kw_only=True, tag_field="dataset", tag="
     )
 
 
-@Data.registry.add
+@DataSection.registry.add
 class Mnist(OfficialData, frozen=True, kw_only=True, tag_field="dataset", tag="mnist"):
     """MNIST, downloaded once: digits of 28 x 28 pixels."""
 
@@ -106,7 +106,7 @@ class Mnist(OfficialData, frozen=True, kw_only=True, tag_field="dataset", tag="m
     )
 
 
-@Data.registry.add
+@DataSection.registry.add
 class Cifar10(OfficialData, frozen=True, kw_only=True, tag_field="dataset", tag="cifar10"):
     """CIFAR-10, downloaded once: photographs of 32 x 32 pixels."""
 
@@ -120,12 +120,12 @@ class Cifar10(OfficialData, frozen=True, kw_only=True, tag_field="dataset", tag=
 
 
 def facts_of(dataset: str) -> DatasetFacts | None:
-    """What is known of the data set of this name; None: it is none of linftui's."""
-    kind = Data.registry.kinds.get(dataset)
+    """What is known of the data set of this name; None: linftui does not know it."""
+    kind = DataSection.registry.kinds.get(dataset)
     return None if kind is None else kind.facts
 
 
 def known_by(sha256: str) -> tuple[str, Sequence[int]]:
-    """Which data set has this fingerprint, and the numbers of its test images; ("", ()): none of ours."""
-    known = ((name, kind.facts) for name, kind in Data.registry.kinds.items())
+    """The data set with this fingerprint, and the numbers of its test images; ("", ()): there is none."""
+    known = ((name, kind.facts) for name, kind in DataSection.registry.kinds.items())
     return next(((name, facts.test_images) for name, facts in known if facts.sha256 == sha256), ("", ()))

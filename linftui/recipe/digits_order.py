@@ -1,7 +1,7 @@
-"""Which digits the test set holds, in order: a certificate about the first of them names just these.
+"""Which digits the test set holds, in order: a certificate about the first of them is about exactly these.
 
-The numbers are those of scikit-learn; `linftui.data.datasets` draws the order with torch, not imported here.
-A test compares the two.
+The numbers are those of scikit-learn. `linftui.data.datasets` draws the order with torch, which is not
+imported here; a test compares the two.
 """
 
 TEST_DIGITS = (

@@ -1,21 +1,21 @@
-"""Exact fractions, as radii are: what people write, and how they are written back."""
+"""Exact fractions, such as radii: reading what people write, and writing it back."""
 
 import re
 from fractions import Fraction
 from typing import Any
 
-# Bounded, so that no recipe makes us compute 10 ** 999999999 exactly; every decimal fits as N/D too.
+# Bounded, so that no recipe makes us compute 10 ** 999999999 exactly; every decimal also fits as N/D.
 FRACTION = re.compile(r"-?\d{1,18}(\.\d{1,30})?(e-?[0-2]?\d)?|-?\d{1,60}\s*/\s*\d{1,60}", re.ASCII)
 
 
 def read_fraction(value: Any) -> Fraction:
-    """The exact fraction that a value of YAML stands for: "8/255", 1, or 0.1 as one tenth.
+    """The exact fraction that a YAML value stands for: "8/255", 1, or 0.1.
 
-    Not the binary neighbour of a tenth. Quote a decimal of more than 17 digits; unquoted, it has been rounded
-    to a float before it comes here.
+    0.1 is one tenth, not the binary number next to it. Quote a decimal of more than 17 digits: unquoted, it
+    is rounded to a float before it gets here.
 
     Raises:
-        ValueError: it is none, in a sentence.
+        ValueError: it is not a fraction; the message is a sentence.
     """
     if not isinstance(value, bool) and FRACTION.fullmatch(str(value).strip()):
         numerator, _, denominator = str(value).partition("/")
@@ -25,7 +25,7 @@ def read_fraction(value: Any) -> Fraction:
 
 
 def parse_radius(text: str) -> Fraction:
-    """The exact radius that text such as "8/255" or "0.1" is; ValueError with a sentence where it is none."""
+    """The exact radius in text such as "8/255" or "0.1"; ValueError with a sentence if it is not one."""
     eps = read_fraction(text.strip())
     if not 0 <= eps <= 1:
         raise ValueError(f"must lie in [0, 1], in pixel units, got {text.strip()}")
@@ -33,7 +33,7 @@ def parse_radius(text: str) -> Fraction:
 
 
 def format_fraction(value: Fraction) -> str:
-    """As people write radii: a short decimal where that is exact, else in 255ths, else in lowest terms."""
+    """The fraction as people write radii: a short decimal if that is exact, else in 255ths, else N/D."""
     ten_thousandths = value * 10_000
     if ten_thousandths.denominator == 1:
         return f"{float(value):g}"

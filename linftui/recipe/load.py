@@ -1,6 +1,6 @@
-"""Reading a recipe: YAML in, a checked `Recipe` out, and errors that point at the line to mend.
+"""Reading a recipe: YAML in, a checked `Recipe` out, and errors that point at the line to correct.
 
-PyYAML composes the document into nodes, which know their place; values are taken from the nodes with
+PyYAML composes the document into nodes, which know their places; values are taken from the nodes by
 YAML 1.2's rules (so `1e-10` is a number and `no` is text), and msgspec checks them against the schema.
 A recipe may come from a stranger: size, depth and aliases are bounded, tags and duplicate keys refused.
 """
@@ -21,7 +21,7 @@ from msgspec import structs
 from linftui.errors import RecipeError
 from linftui.files import open_regular
 from linftui.recipe.schema import Recipe
-from linftui.recipe.section import decode, encode, fields_of, is_section, replaced, struct_of
+from linftui.recipe.section import decode_value, encode_value, fields_of, is_section, replaced, struct_of
 from linftui.user_folders import from_home
 
 MAX_BYTES = 256 * 1024
@@ -39,7 +39,7 @@ FieldPath = tuple[str, ...]
 
 @dataclass(frozen=True)
 class LoadedRecipe:
-    """A checked recipe with what it was made from; `stated` are the values that stand there, by section."""
+    """A checked recipe and its text; `stated` are the values that the text gives, by section."""
 
     recipe: Recipe
     source: str
@@ -49,11 +49,11 @@ class LoadedRecipe:
 
     @property
     def hash(self) -> str:
-        """SHA-256 (hex) of what stands there, however it is spelt; a checkpoint names its run's recipe by it.
+        """SHA-256 (hex) of the stated values, however they are spelt; checkpoints name their recipe by it.
 
-        It is asked of the resolved recipe of a run, in which every value stands that there was when the run
-        was made: a later version's new fields with defaults change nothing. `data.root` is left out: where
-        the same data lie differs from machine to machine.
+        It is taken of the resolved recipe of a run, which states every value that existed when the run was
+        made, so a later version's new fields with defaults do not change it. `data.root` is left out: the
+        same data lie in different places on different machines.
         """
         recipe = structs.replace(self.recipe, data=replaced(self.recipe.data, root=None))
         values = _restricted(to_builtins(recipe), self.stated)
@@ -61,7 +61,7 @@ class LoadedRecipe:
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML without tags, which would make a value something else than it looks."""
+    """YAML without tags, which would turn a value into something else than it looks like."""
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         event = self.peek_event()
@@ -77,7 +77,7 @@ class _Document:
     def __init__(self, source: str) -> None:
         self.source = source
         self.places: dict[FieldPath, str] = {}
-        self.plain: dict[FieldPath, str] = {}  # what stands there, where that is a word without quotes
+        self.plain: dict[FieldPath, str] = {}  # the words without quotes, as written
         self.nodes = 0
 
     def place(self, mark: yaml.Mark | None) -> str:
@@ -108,7 +108,7 @@ class _Document:
         if isinstance(node, yaml.SequenceNode):
             return [self._value(child, (*path, str(i))) for i, child in enumerate(node.value)]
         text = str(node.value)
-        if any("\ud800" <= c <= "\udfff" for c in text):  # written as an escape; no file could hold it
+        if any("\ud800" <= c <= "\udfff" for c in text):  # from an escape; no file can hold it
             raise self.error(node.start_mark, "half a surrogate pair is not text")
         plain = getattr(node, "style", None) is None
         if plain:
@@ -147,7 +147,7 @@ def _dotted(path: Iterable[str]) -> str:
 
 
 def recipe_folders() -> list[Path]:
-    """Where a recipe given by its bare name is looked for: here, then among those that came along."""
+    """Where a recipe given by its bare name is looked for: in the current folder, then in the package."""
     package = Path(__file__).resolve().parents[1]
     return [Path("recipes"), package / "recipes", package.parent / "recipes"]
 
@@ -173,7 +173,7 @@ def load_recipe(name: str | Path, overrides: Iterable[str] = ()) -> LoadedRecipe
             with `file:line:column` (or with the override at fault).
     """
     if not str(name).strip():
-        raise RecipeError("a recipe has no name", "give one that is known by name, or a path of a YAML file")
+        raise RecipeError("the recipe's name is empty", "give a recipe's name, or the path of a YAML file")
     try:
         path = find_recipe(str(name))
         with open_regular(path, follow_links=True) as file:
@@ -194,7 +194,7 @@ def load_recipe(name: str | Path, overrides: Iterable[str] = ()) -> LoadedRecipe
 
 
 def parse_recipe(text: str, source: str, overrides: Iterable[str] = ()) -> LoadedRecipe:
-    """`load_recipe` for text that is at hand; `source` is its name in errors."""
+    """`load_recipe` for a text; `source` is its name in errors."""
     document = _Document(source)
     values = document.parse(text)
     if not isinstance(values, dict):
@@ -204,7 +204,7 @@ def parse_recipe(text: str, source: str, overrides: Iterable[str] = ()) -> Loade
         _apply_override(values, document, override)
     _refuse_unknown_keys(values, Recipe, (), document.places)
     try:
-        recipe = msgspec.convert(values, Recipe, dec_hook=decode)
+        recipe = msgspec.convert(values, Recipe, dec_hook=decode_value)
     except msgspec.ValidationError as error:
         raise _explain(str(error), values, document) from error
     return LoadedRecipe(recipe, source, text, kept, values)
@@ -238,14 +238,14 @@ def _apply_override(values: dict[str, Any], document: _Document, override: str) 
 
 
 def _is_field(path: FieldPath, values: Any) -> bool:
-    """Whether a recipe has a value there and no section; what it does not know is neither."""
+    """Whether a recipe has a value at this path, and not a section; an unknown path has neither."""
     field = _type_at(path, values)
     return field is not None and not is_section(field)
 
 
 def _refuse_unknown_keys(values: Any, section: Any, path: FieldPath, places: dict[FieldPath, str]) -> None:
     if not isinstance(values, dict) or struct_of(section, values) is None:
-        return  # the wrong type or kind is reported when it is read
+        return  # a wrong type or kind is reported when the value is read
     types = fields_of(section, values)
     for key, value in values.items():
         if key not in types:
@@ -283,7 +283,7 @@ def _explain(message: str, values: Any, document: _Document) -> RecipeError:
     if missing := re.fullmatch(r"Object missing required field `(\w+)`", text):
         path = (*path, missing[1])
         return RecipeError(f"{_place_of(path, document)}: {_dotted(path)} is missing")
-    # A message of our own starts with the field it is about, seen from the section that raised it.
+    # Our own messages start with the field they are about, as seen from the section that raised them.
     owner = tuple(text.split(" ", 1)[0].split("."))
     if owner[0] in fields_of(_type_at(path, values), _lookup(values, path)):
         prefix = f"{_dotted(path)}." if path else ""
@@ -299,13 +299,13 @@ def _explain(message: str, values: Any, document: _Document) -> RecipeError:
 
 
 def _split(message: str) -> tuple[str, FieldPath]:
-    """What is wrong, and where; of a section with several kinds its own place comes after that inside it."""
+    """The problem, and its place: msgspec gives a field's place before that of its section with kinds."""
     text, *places = _PLACE.split(message)
     return text, tuple(part for place in reversed(places) for part in place.split(".") if part)
 
 
 def _how_to_quote(rule: str, path: FieldPath, document: _Document) -> str:
-    """How a word that YAML takes for a number, or for true, is written as the text that a field holds."""
+    """A hint at how to quote a word that YAML takes for a number, or for true, in a field that holds text."""
     word = document.plain.get(path)
     if not word or not rule.startswith(_TYPES["str"]):
         return ""
@@ -333,7 +333,7 @@ def _choices(path: FieldPath, values: Any) -> tuple[str, ...]:
 
 
 def _type_at(path: FieldPath, values: Any) -> Any:
-    """The type of what stands there; None where a recipe has nothing of the name."""
+    """The type of the value at a path; None where a recipe has no such field."""
     found: Any = Recipe
     for key in path:
         found = fields_of(found, values).get(key)
@@ -361,7 +361,7 @@ def dump_recipe(recipe: Recipe) -> str:
 
 
 class _Dumper(yaml.SafeDumper):
-    """Quotes also what only YAML 1.2 takes for a number, such as a run called 1e5, and odd line breaks."""
+    """Also quotes what only YAML 1.2 takes for a number, such as a run called 1e5, and odd line breaks."""
 
 
 def _represent_text(dumper: _Dumper, text: str) -> yaml.Node:
@@ -374,11 +374,11 @@ _Dumper.add_representer(str, _represent_text)
 
 def to_builtins(recipe: Recipe) -> Any:
     """The recipe as plain dicts, for JSON; fractions become text such as "8/255"."""
-    return msgspec.to_builtins(recipe, enc_hook=encode)
+    return msgspec.to_builtins(recipe, enc_hook=encode_value)
 
 
 def _restricted(values: Any, stated: Any) -> Any:
-    """Of nested sections, the values whose keys are stated."""
+    """The values of nested sections whose keys are stated."""
     if not isinstance(values, dict) or not isinstance(stated, dict):
         return values
     return {key: _restricted(value, stated[key]) for key, value in values.items() if key in stated}

@@ -9,28 +9,28 @@ from linftui.recipe.section import Kind, Registry, Section
 from linftui.text import GREATEST_COUNT
 
 
-class Model(Kind):
-    """Base of every model's section. Its implementation makes a `Net` of it, `Inputs` and a seed."""
+class ModelSection(Kind):
+    """Base of every model's section; its implementation makes a `Net` from it, `Inputs` and a seed."""
 
-    registry: ClassVar[Registry["Model"]] = Registry("kind", default="mlp")
+    registry: ClassVar[Registry["ModelSection"]] = Registry("kind", default="mlp")
 
     def summary(self) -> str:
         """Its size in a few characters, for tables and screens."""
         raise NotImplementedError
 
     def cautions(self, classes: int) -> list[str]:
-        """Sentences on what is allowed and yet rarely meant, or is another thing in the published code."""
+        """Sentences on values that are rarely meant, or that the published code treats otherwise."""
         return []
 
 
-@Model.registry.add
-class MLP(Section, Model, frozen=True, kw_only=True, tag_field="kind", tag="mlp"):
+@ModelSection.registry.add
+class MLP(Section, ModelSection, frozen=True, kw_only=True, tag_field="kind", tag="mlp"):
     """Distance layers throughout."""
 
     implementation = "linftui.nn.models:DistanceMLP.of"
 
     width: Annotated[int, Meta(ge=1, le=GREATEST_COUNT, description="Neurons of every hidden layer.")]
-    depth: Annotated[int, Meta(ge=1, le=GREATEST_COUNT, description="Layers in all, the last one included.")]
+    depth: Annotated[int, Meta(ge=1, le=GREATEST_COUNT, description="Number of layers, with the last.")]
     identity: Annotated[
         float,
         Meta(
@@ -45,11 +45,11 @@ class MLP(Section, Model, frozen=True, kw_only=True, tag_field="kind", tag="mlp"
         return f"{self.depth} × {self.width}"
 
     def cautions(self, classes: int) -> list[str]:
-        """A net that is hardly one, and one that would begin otherwise in the published code."""
+        """On a net of a single layer, and on one that would start otherwise in the published code."""
         if self.depth == 1:
             return [
                 "model.depth is 1: a single layer from pixels to logits, to which model.width and "
-                "model.identity do not apply; the published code makes two of it; choose 2 or more"
+                "model.identity do not apply; the published code makes it two layers; choose 2 or more"
             ]
         if self.width <= classes and self.identity:
             return [

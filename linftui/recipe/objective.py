@@ -20,10 +20,10 @@ class Lam(Section, frozen=True, kw_only=True):
             raise ValueError(f"end must be <= objective.lam.start ({self.start:g}), got {self.end:g}")
 
 
-class Objective(Kind):
+class ObjectiveSection(Kind):
     """Base of every objective's section; its implementation takes the section and eps.test in pixel units."""
 
-    registry: ClassVar[Registry["Objective"]] = Registry("kind", default="mixture")
+    registry: ClassVar[Registry["ObjectiveSection"]] = Registry("kind", default="mixture")
 
     @property
     def mixing(self) -> tuple[float, float] | None:
@@ -31,8 +31,8 @@ class Objective(Kind):
         return None
 
 
-@Objective.registry.add
-class Mixture(Section, Objective, frozen=True, kw_only=True, tag_field="kind", tag="mixture"):
+@ObjectiveSection.registry.add
+class Mixture(Section, ObjectiveSection, frozen=True, kw_only=True, tag_field="kind", tag="mixture"):
     """Clipped margin loss + lam * scaled cross-entropy."""
 
     implementation = "linftui.train.objectives:MixtureLoss.of"

@@ -1,7 +1,7 @@
-"""Schedules as pure functions of progress: what p, lam, eps and the learning rates are at any moment.
+"""Schedules as pure functions of progress: the values of p, lam, eps and the learning rates at any moment.
 
 Progress `t` is epoch + batch / batches, a float in [0, epochs]. Source: section "Schedules" of the method
-(ICLR 2022): p and lam grow geometrically over the same stretch, the learning rates follow a half cosine.
+(ICLR 2022): p and lam move geometrically over the same stretch, the learning rates follow a half cosine.
 """
 
 import math
@@ -12,7 +12,7 @@ from linftui.recipe.schema import Recipe
 
 @dataclass(frozen=True)
 class Moment:
-    """What the schedules say at one step. A net needs p alone; its objective and optimizer need the rest."""
+    """The schedules' values at one step. A net needs only p; its objective and optimizer need the rest."""
 
     p: float
     eps: float = 0.0  # the objective's radius, pixel units
@@ -67,7 +67,7 @@ class Schedules:
         )
 
     def at(self, t: float) -> Moment:
-        """What is in force at progress `t`."""
+        """The values at progress `t`."""
         return Moment(
             p=self.p.at(t),
             eps=self.eps,

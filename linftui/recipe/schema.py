@@ -1,8 +1,8 @@
-"""What a recipe may say: typed, documented, validated at construction.
+"""What a recipe may hold: typed, documented, validated at construction.
 
-Every section is a frozen msgspec struct; every field carries its description, which is also what
-`linftui recipe schema` hands to editors. Combinations that cannot work are refused in `__post_init__`
-with a message that starts with the field's name, so that `load` can point at its line.
+Every section is a frozen msgspec struct; every field carries its description, which `linftui recipe schema`
+also gives to editors. Combinations that cannot work are refused in `__post_init__` with a message that starts
+with the field's name, so that `load` can point at its line.
 """
 
 from fractions import Fraction
@@ -12,14 +12,14 @@ import msgspec
 from msgspec import Meta
 
 from linftui.recipe.bounds import GREATEST_EPOCHS, GREATEST_SEED, GREATEST_STEP
-from linftui.recipe.data import Data
+from linftui.recipe.data import DataSection
 from linftui.recipe.fraction import format_fraction
-from linftui.recipe.model import Model
-from linftui.recipe.objective import Objective
+from linftui.recipe.model import ModelSection
+from linftui.recipe.objective import ObjectiveSection
 from linftui.recipe.section import Kind, Section
 from linftui.text import GREATEST_COUNT
 
-# The published code goes on to p = infinity only from so large a p; a smaller one it keeps.
+# The published code switches to p = infinity only from this p on; it keeps a smaller one.
 GOES_TO_INF_FROM = 100
 
 
@@ -77,26 +77,26 @@ class Optimizer(Section, frozen=True, kw_only=True):
 
 class Evaluation(Section, frozen=True, kw_only=True):
     every_epochs: Annotated[
-        int, Meta(ge=1, le=GREATEST_COUNT, description="Evaluate at p = inf after every so many epochs.")
+        int, Meta(ge=1, le=GREATEST_COUNT, description="Epochs from one evaluation at p = inf to the next.")
     ] = 1
     batch_size: Annotated[
-        int, Meta(ge=1, le=GREATEST_COUNT, description="Images a batch of an evaluation.")
+        int, Meta(ge=1, le=GREATEST_COUNT, description="Images per batch of an evaluation.")
     ] = 512
     reestimate_means: Annotated[
         bool,
         Meta(
             description="Also evaluate a copy whose running means are re-estimated at p = inf, on 2,048 "
-            "training images: what stopping now would give."
+            "training images: the result of stopping now."
         ),
     ] = False
 
 
 class Checkpoint(Section, frozen=True, kw_only=True):
     every_epochs: Annotated[
-        int, Meta(ge=1, le=GREATEST_COUNT, description="Save after every so many epochs.")
+        int, Meta(ge=1, le=GREATEST_COUNT, description="Epochs from one checkpoint to the next.")
     ] = 1
     keep: Annotated[
-        int, Meta(ge=1, le=GREATEST_COUNT, description="The newest so many are kept, and the best.")
+        int, Meta(ge=1, le=GREATEST_COUNT, description="How many of the newest are kept, besides the best.")
     ] = 2
 
 
@@ -122,20 +122,20 @@ class Recipe(Section, frozen=True, kw_only=True):
     ] = 0
     epochs: Annotated[int, Meta(ge=1, le=GREATEST_EPOCHS, description="Passes over the training data.")]
     batch_size: Annotated[
-        int, Meta(ge=1, le=GREATEST_COUNT, description="Images a step, over all ranks together.")
+        int, Meta(ge=1, le=GREATEST_COUNT, description="Images per step, over all ranks together.")
     ]
-    data: Annotated[Data, Meta(description="The images, and what is done to them in training.")]
-    model: Annotated[Model, Meta(description="The network.")]
+    data: Annotated[DataSection, Meta(description="The images, and how training changes them.")]
+    model: Annotated[ModelSection, Meta(description="The network.")]
     eps: Annotated[Eps, Meta(description="The radii of the l-infinity balls.")]
     p: Annotated[P, Meta(description="The norm's p: geometric from start to final, then infinite.")]
-    objective: Annotated[Objective, Meta(description="The loss.")]
-    optimizer: Annotated[Optimizer, Meta(description="How weights follow the loss.")] = Optimizer()
-    evaluation: Annotated[Evaluation, Meta(description="How often the test set is looked at.")] = Evaluation()
-    checkpoint: Annotated[Checkpoint, Meta(description="What is saved, to go on from.")] = Checkpoint()
-    log: Annotated[Log, Meta(description="What is written down of the training.")] = Log()
+    objective: Annotated[ObjectiveSection, Meta(description="The loss.")]
+    optimizer: Annotated[Optimizer, Meta(description="How the weights follow the loss.")] = Optimizer()
+    evaluation: Annotated[Evaluation, Meta(description="How often the net is evaluated.")] = Evaluation()
+    checkpoint: Annotated[Checkpoint, Meta(description="What is saved, to resume from.")] = Checkpoint()
+    log: Annotated[Log, Meta(description="What is recorded of the training.")] = Log()
 
     def cautions(self) -> list[str]:
-        """Sentences on what is allowed and yet rarely meant, or is another thing in the published code."""
+        """Sentences on values that are rarely meant, or that the published code treats otherwise."""
         p, said = self.p, list[str]()
         if p.end_epoch > self.epochs:
             said.append(
@@ -154,7 +154,7 @@ class Recipe(Section, frozen=True, kw_only=True):
 def json_schema() -> dict[str, Any]:
     """The JSON Schema of a recipe, for editors (`linftui recipe schema`)."""
     schema = msgspec.json.schema(Recipe, schema_hook=_schema_of)
-    for section in (Data, Model, Objective):
+    for section in (DataSection, ModelSection, ObjectiveSection):
         schema["$defs"] |= _kinds_of(section)
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "linftui recipe", **schema}
 

@@ -1,7 +1,7 @@
 """What a recipe is made of: sections of typed fields, and sections of which there are several kinds.
 
-A kind of model, objective or data set joins a registry, and a recipe names it. What can be said of it without
-torch stands in its section; what needs torch is named there, and loaded by those who need it.
+A kind of model, objective or data set joins a registry, and a recipe names it. Its section holds everything
+that needs no torch, and names the implementation that does; that is imported where it is needed.
 """
 
 import importlib
@@ -39,7 +39,7 @@ class Registry(Generic[K]):
         return kind
 
     def chosen(self, values: Any) -> type[K] | None:
-        """The kind that these values of a section are of; None where that cannot be told."""
+        """The kind that these values of a section have; None where they name no known kind."""
         name = values.get(self.field, self.default) if isinstance(values, dict) else self.default
         return self.kinds.get(name) if isinstance(name, str) else None
 
@@ -47,12 +47,12 @@ class Registry(Generic[K]):
         """The section with these values.
 
         Raises:
-            ValueError: they are not right, with the message and the path of msgspec.
+            ValueError: they are wrong; the message and the path are msgspec's.
         """
         kind = self.chosen(values)
         try:
             if kind is not None:
-                return msgspec.convert(values, kind, dec_hook=decode)
+                return msgspec.convert(values, kind, dec_hook=decode_value)
             if not isinstance(values, dict):
                 return msgspec.convert(values, next(iter(self.kinds.values())))
         except msgspec.ValidationError as error:
@@ -68,7 +68,7 @@ class Kind:
     """Base of every section of which there are several kinds."""
 
     registry: ClassVar[Registry[Any]]
-    # What builds the thing itself, "module:function": named and not imported, since it needs torch.
+    # The function that builds the thing itself, "module:function": not imported here, since it needs torch.
     implementation: ClassVar[str]
 
     @property
@@ -99,7 +99,7 @@ def is_section(kind: Any) -> bool:
 
 
 def struct_of(section: Any, values: Any) -> type[Struct] | None:
-    """The struct that a section's values are read as; None: of no known kind, or no section."""
+    """The struct that a section's values are read as; None: not of a known kind, or not a section."""
     if not is_section(section):
         return None
     chosen: type[Struct] | None = section.registry.chosen(values) if issubclass(section, Kind) else section
@@ -107,7 +107,7 @@ def struct_of(section: Any, values: Any) -> type[Struct] | None:
 
 
 def fields_of(section: Any, values: Any) -> dict[str, Any]:
-    """The types of a section's fields by name, with the one that names its kind; empty: no section."""
+    """The types of a section's fields by name, with the one that names its kind; empty: not a section."""
     fields: dict[str, Any] = {}
     if is_section(section) and issubclass(section, Kind):
         fields[section.registry.field] = Literal[tuple(section.registry.kinds)]
@@ -117,8 +117,8 @@ def fields_of(section: Any, values: Any) -> dict[str, Any]:
     return fields
 
 
-def decode(expected: type, value: Any) -> Any:
-    """What msgspec does not read by itself: exact fractions, and sections with several kinds."""
+def decode_value(expected: type, value: Any) -> Any:
+    """Reads what msgspec does not read by itself: exact fractions, and sections with several kinds."""
     if expected is Fraction:
         return read_fraction(value)
     if issubclass(expected, Kind):
@@ -126,8 +126,8 @@ def decode(expected: type, value: Any) -> Any:
     raise NotImplementedError(f"a recipe cannot hold {expected.__name__}")
 
 
-def encode(value: Any) -> Any:
-    """The other way round, for YAML and JSON."""
+def encode_value(value: Any) -> Any:
+    """Writes exact fractions, for YAML and JSON."""
     if isinstance(value, Fraction):
         return format_fraction(value)
     raise NotImplementedError(f"a recipe cannot hold {type(value).__name__}")

@@ -1,8 +1,8 @@
 """The certificates of a run, each checked against its samples, its weights and its name before it is shown.
 
-A run may come from anyone, and summary.json is a text file. What is checked here is that a certificate's
-files agree with each other and with the run: quick enough to do whenever one is shown. Whether the verdicts
-follow from the weights and the data is not computed again.
+A run may come from anyone, and summary.json is a text file. These checks find out whether a certificate's
+files agree with each other and with the run, and are quick enough to repeat whenever one is shown. They do
+not compute again whether the verdicts follow from the weights and the data.
 """
 
 import errno
@@ -42,7 +42,7 @@ MAX_WEIGHTS = 1 << 33  # bytes of model.safetensors: ten times the paper's large
 PIECE = 1 << 22
 UNFINISHED = "it is still being checked"
 
-Identity = tuple[int, int, int, int, int]  # of a file's content, as far as the file system tells
+Identity = tuple[int, int, int, int, int]  # of a file's content, as far as the file system shows
 
 
 @dataclass(frozen=True)
@@ -52,17 +52,17 @@ class Certificate:
     paths: CertificatePaths
     summary: CertificateSummary | None  # None: it cannot be read
     problem: str
-    eps_test: Fraction | None = None  # what its run's recipe tests at, as far as that can be read
+    eps_test: Fraction | None = None  # the radius that its run's recipe tests; None: it cannot be read
     age: tuple[int, int] = 0, 0  # attempt and step of its checkpoint
 
     @property
     def caveats(self) -> tuple[str, ...]:
-        """What sets it apart from one of the run's own network, on the whole test set, at `eps.test`."""
+        """How it differs from one of the run's own network, on the whole test set, at `eps.test`."""
         return tuple(filter(None, self.weighed_caveats))
 
     @property
     def weighed_caveats(self) -> tuple[str, str, str]:
-        """The same, a kind a place, empty where there is none; what weighs most comes first."""
+        """The same, one place for each kind, the weightiest first; empty where it does not apply."""
         if (summary := self.summary) is None:
             return "", "", ""
         partial = elsewhere = ""
@@ -81,7 +81,7 @@ class Certificate:
 
 
 def images_of(summary: CertificateSummary) -> str:
-    """How many images a certificate is about, such as "360", and where they are not all "first 50 of 360"."""
+    """How many images a certificate covers, such as "360", or "first 50 of 360" where it is not all."""
     whole = len(_test_images(summary))
     return f"{summary.n:,}" if summary.total >= whole else f"first {summary.n:,} of {whole:,}"
 
@@ -97,17 +97,17 @@ class Certificates:
     def look(self, seconds: float = math.inf) -> tuple[Certificate, ...]:
         """All of them, the one that counts first.
 
-        That is a verified one; of these one of the whole test set; of these one at the recipe's `eps.test`;
-        of these one of the run's own network, whose means are not re-estimated; of these one of the newest
-        checkpoint; of these the newest.
+        Verified ones come first; among these, those of the whole test set; among these, those at the
+        recipe's `eps.test`; among these, those of the run's own network, whose means are not re-estimated;
+        among these, those of the newest checkpoint; among these, the newest.
 
-        Works for about so many seconds; what is not checked by then is `UNFINISHED`, and the next look goes
-        on with it.
+        Works for about `seconds`; what is not checked by then is `UNFINISHED`, and the next look continues
+        with it.
         """
         budget = _Budget(seconds)
         found = {name: self._check(name, budget) for name in self._names()}
         self._examined = {name: known for name, known in self._examined.items() if name in found}
-        return tuple(sorted(found.values(), key=_place))
+        return tuple(sorted(found.values(), key=_sort_key))
 
     def check(self, name: str) -> Certificate:
         """The certificate in the folder of this name."""
@@ -164,33 +164,33 @@ class Certificates:
 
 
 class _Budget:
-    """Time to work for; something is done however short it is, so that the work comes to its end."""
+    """A time limit; some work is done however short it is, so that repeated calls finish it."""
 
     def __init__(self, seconds: float) -> None:
         self._deadline = time.monotonic() + seconds
         self.worked = False
 
     def is_spent(self) -> bool:
-        """Whether the rest is to wait."""
+        """Whether the rest must wait."""
         return self.worked and time.monotonic() > self._deadline
 
 
 class _Digests:
-    """SHA-256 of large files: computed once, and in as many calls as it takes."""
+    """SHA-256 of large files, each computed once, in as many calls as it takes."""
 
     def __init__(self) -> None:
         self._known: dict[Identity | None, str] = {}
         self._begun: tuple[Identity, hashlib._Hash, int] | None = None
 
     def of(self, path: Path, budget: _Budget) -> str | None:
-        """The digest (hex), or None where the time is up first; the next call goes on. Raises OSError."""
+        """The digest (hex), or None where time runs out first; the next call continues. Raises OSError."""
         if (seen := _identity(path)) in self._known:
             return self._known[seen]
         with open_regular(path) as file:
             identity = _identity_of(os.fstat(file.fileno()))
             if identity[2] > MAX_WEIGHTS:
                 raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
-            if budget.is_spent():  # asked first, so that what is begun comes to its end before another
+            if budget.is_spent():  # checked first, so that one file is finished before another is begun
                 return None
             if self._begun is None or self._begun[0] != identity:
                 self._begun = identity, hashlib.sha256(), 0
@@ -204,7 +204,7 @@ class _Digests:
                     self._begun = identity, digest, offset
                     return None
             self._begun = None
-            if _identity_of(os.fstat(file.fileno())) != identity:  # it was written to meanwhile
+            if _identity_of(os.fstat(file.fileno())) != identity:  # the file was written to meanwhile
                 return None
             return self._known.setdefault(identity, digest.hexdigest())
 
@@ -217,12 +217,12 @@ def _identity(path: Path | str) -> Identity | None:
 
 
 def _identity_of(status: os.stat_result) -> Identity:
-    # The time of the last change too, since that of the last writing can be set to anything.
+    # The change time as well, since the modification time can be set to anything.
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
-def _place(certificate: Certificate) -> tuple[bool, list[bool], tuple[int, int], float]:
-    """Sorts the one that counts first, see `Certificates.look`."""
+def _sort_key(certificate: Certificate) -> tuple[bool, list[bool], tuple[int, int], float]:
+    """Puts the one that counts first, see `Certificates.look`."""
     summary = certificate.summary
     created = None if summary is None else when_made(summary.created, certificate.paths.summary)
     attempt, step = certificate.age
@@ -231,12 +231,12 @@ def _place(certificate: Certificate) -> tuple[bool, list[bool], tuple[int, int],
 
 
 def _test_images(summary: CertificateSummary) -> Sequence[int]:
-    """The numbers of the images of the test set that it is about; none of one that linftui does not know."""
+    """The numbers of the images in its test set; empty where linftui does not know the set."""
     return known_by(summary.data_sha256)[1]
 
 
 def _examine(paths: RunPaths, certificate: CertificatePaths) -> Certificate:
-    """The certificate with the first thing that speaks against it, its weights left aside."""
+    """The certificate with the first problem found, apart from its weights."""
     try:
         summary = read_record(certificate.summary, CertificateSummary)
     except RunDirectoryError as error:
@@ -260,7 +260,7 @@ def _doubts(
     yield from _doubts_of_figures(summary)
     yield from _doubts_of_claim(paths, recipe, certificate.root.name, summary)
     yield from _doubts_of_samples(certificate, summary)
-    if summary.means == "running":  # else it holds its network itself
+    if summary.means == "running":  # else it holds its own network
         yield from _doubts_of_checkpoint(paths, summary)
 
 
@@ -284,7 +284,7 @@ def _doubts_of_figures(summary: CertificateSummary) -> Iterator[str]:
 def _doubts_of_claim(
     paths: RunPaths, recipe: Recipe | None, name: str, summary: CertificateSummary
 ) -> Iterator[str]:
-    """That it claims what its folder's name says, of this run."""
+    """Whether it claims what its folder's name says, about this run."""
     eps = _exact(summary.eps_exact)
     if eps is None or float(eps) != summary.eps:
         yield "its eps is not a radius in [0, 1], or not the same as eps_exact"

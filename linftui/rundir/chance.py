@@ -1,4 +1,4 @@
-"""Whether a network is no better than guessing: a run that came to its end does not show it by itself."""
+"""Whether a network is no better than guessing, which a finished run does not show by itself."""
 
 import math
 
@@ -8,15 +8,15 @@ ONE_SIDED_95 = 1.645  # of the normal distribution, in standard deviations
 
 
 def chance_caution(dataset: str, clean_accuracy: float, n: int) -> str:
-    """A sentence where an accuracy does not differ from that of always giving the same answer; else empty.
+    """A sentence where an accuracy is no better than always giving the same answer; else empty.
 
-    That is where the one-sided score test at 95 % does not tell it from, or sees it below, the share of the
-    commonest class.
+    By a one-sided score test at 95 %: the accuracy must be significantly above the share of the commonest
+    class.
 
     Args:
-        dataset: whose test set; of one that is not known nothing is said.
-        clean_accuracy: the share that is classified right, in [0, 1].
-        n: of so many images.
+        dataset: the data set's name; for an unknown one the result is empty.
+        clean_accuracy: the share of the test images that is classified correctly, in [0, 1].
+        n: the number of test images.
     """
     facts = facts_of(dataset)
     if facts is None or n <= 0:

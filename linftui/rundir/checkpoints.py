@@ -16,13 +16,13 @@ from linftui.rundir.store import read_recipe
 _STEP = re.compile(r"\d{1,18}", re.ASCII)
 
 
-def choose(paths: RunPaths, which: str) -> CheckpointPaths | None:
+def choose_checkpoint(paths: RunPaths, which: str) -> CheckpointPaths | None:
     """The complete checkpoint that `which` stands for: `latest`, `best` or a step.
 
-    None: it is to be the latest, and there is none whose record can be read.
+    None: the latest is asked for, and there is none, or its record cannot be read.
 
     Raises:
-        NoSuchCheckpointError: the run has no other one of that name.
+        NoSuchCheckpointError: the best, or a step, is asked for, and there is none.
     """
     finish_saving(paths)
     latest = max(complete_checkpoints(paths), key=age_of, default=None)
@@ -33,20 +33,20 @@ def choose(paths: RunPaths, which: str) -> CheckpointPaths | None:
 
 
 def newest_readable(paths: RunPaths) -> CheckpointPaths | None:
-    """The newest complete checkpoint whose record can be read: a damaged one is passed over."""
+    """The newest complete checkpoint whose record can be read: damaged ones are skipped."""
     finish_saving(paths)
     readable = (checkpoint for checkpoint in complete_checkpoints(paths) if _record_of(checkpoint))
     return max(readable, key=age_of, default=None)
 
 
 def finish_saving(paths: RunPaths) -> None:
-    """What a killed process saved may lack nothing but its name."""
-    with contextlib.suppress(OSError):  # a run that can only be read has the checkpoints that it has
+    """Gives a checkpoint that a killed process saved the name that alone it may lack."""
+    with contextlib.suppress(OSError):  # a read-only run has the checkpoints that it has
         finish_replacements(paths.checkpoints)
 
 
 def best_checkpoint(paths: RunPaths, latest: TrainerRecord | None) -> CheckpointPaths:
-    """The one that the record of the latest calls the best. Raises NoSuchCheckpointError without one."""
+    """The checkpoint that the record of the latest names as the best. Raises NoSuchCheckpointError."""
     if latest is None or latest.best is None:
         hint = "set data.holdout in the recipe: the test set must not choose one"
         with contextlib.suppress(LinftuiError):
@@ -57,7 +57,7 @@ def best_checkpoint(paths: RunPaths, latest: TrainerRecord | None) -> Checkpoint
 
 
 def step_named(which: str) -> int:
-    """The step that `which` is. Raises NoSuchCheckpointError where it is none."""
+    """The step that `which` names. Raises NoSuchCheckpointError where it is not a step."""
     if not _STEP.fullmatch(which):
         raise NoSuchCheckpointError(f"--checkpoint {which!r} is not latest, best or a step")
     return int(which)
@@ -84,7 +84,7 @@ def age_of(checkpoint: CheckpointPaths, unknown: int = 0) -> tuple[int, int]:
 
 
 def _record_of(checkpoint: CheckpointPaths) -> TrainerRecord | None:
-    """What it says of itself; None where that is damaged."""
+    """Its record; None where that is damaged."""
     with contextlib.suppress(LinftuiError):
         return read_record(checkpoint.trainer, TrainerRecord)
     return None

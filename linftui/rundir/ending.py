@@ -1,4 +1,4 @@
-"""Why a run ended as it did, in a sentence: its supervisor's last word, or else what its events tell."""
+"""Why a run ended as it did, in a sentence: from what its supervisor wrote last, or else from its events."""
 
 from collections.abc import Iterable
 
@@ -14,10 +14,10 @@ def why_it_ended(
     """The sentence, empty where the state says enough.
 
     Args:
-        state: the run's.
-        attempt: its current one.
+        state: the run's state.
+        attempt: its current attempt.
         ended: how an attempt ended, where that was written.
-        events: what happened, the newest last; they are asked for only where nothing was written.
+        events: the run's events, the newest last; read only where nothing was written.
     """
     if state == "lost":
         return f"its processes cannot be seen from here, and it has been silent for over {SILENCE_S:.0f} s"
@@ -29,11 +29,11 @@ def why_it_ended(
     for event in events:
         if event.attempt == attempt:
             last = event
-    # A rank's last word without one of the supervisor, which outlives its ranks unless it is killed.
+    # A rank reported its end and the supervisor did not, which outlives its ranks unless it is killed.
     if last is not None and last.event == "stopped":
         return f"its supervisor was killed; step {last.step:,} was saved"
     if last is not None and last.event == "finished":
-        return f"its supervisor was killed; the training came to its end, step {last.step:,}"
+        return f"its supervisor was killed; the training finished at step {last.step:,}"
     return "its processes are gone and left no message"
 
 

@@ -1,8 +1,8 @@
-"""Whose a run's folder is: looked at before anything is written, so that nobody writes into another's run.
+"""Who owns a run's folder: checked before anything is written, so that no process writes into another run.
 
-A folder can be moved, removed or replaced while somebody works in it, and an attempt can be replaced by a
-newer one. A path alone tells none of that, nor does an attempt's number: a new run of the same name has one
-of the same number.
+A folder can be moved, removed or replaced while a process works in it, and an attempt can be replaced by a
+newer one. Neither a path nor an attempt's number shows that: a new run of the same name has an attempt of the
+same number.
 """
 
 import os
@@ -16,7 +16,7 @@ from linftui.rundir.records import StateRecord
 
 
 class HeldFolder:
-    """A run's folder, held open, so that one that is moved, removed or replaced is noticed.
+    """A run's folder, held open, so that it is noticed when the folder is moved, removed or replaced.
 
     Raises:
         RunDirectoryError: there is no such folder.
@@ -41,9 +41,7 @@ class HeldFolder:
         except OSError as error:
             raise RunDirectoryError(f"{self._root} cannot be read: {error.strerror or error}") from error
         if not os.path.samestat(here, self._held):
-            raise StaleAttemptError(
-                f"{self._root} is another folder now: the one before was moved or removed"
-            )
+            raise StaleAttemptError(f"{self._root} is now another folder: the original was moved or removed")
 
     @property
     def whereabouts(self) -> Path:
@@ -52,12 +50,12 @@ class HeldFolder:
 
 
 class AttemptFence:
-    """Lets an attempt write only while it is the current one, in the folder that it was begun in.
+    """Lets an attempt write only while it is the current one, in the folder where it began.
 
     Args:
         paths: the run directory.
         attempt: the attempt's number.
-        nonce: the attempt's own; another run of the same name has an attempt of the same number.
+        nonce: unique to the attempt; another run of the same name has an attempt of the same number.
 
     Raises:
         RunDirectoryError: there is no such folder.

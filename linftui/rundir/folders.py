@@ -1,8 +1,8 @@
-"""Putting a folder that is whole in the place of another, so that a kill at any moment leaves one of them.
+"""Putting a complete folder in the place of another, so that a kill at any moment leaves one of them.
 
-Checkpoints and certificates are folders, and no system call replaces a folder that holds something. Linux can
-exchange two names in one step; where a file system cannot, the new folder first takes a name that says whose
-place it is to take, and `finish_replacements` ends what a killed process has begun.
+Checkpoints and certificates are folders, and no system call replaces a folder that is not empty. Linux can
+exchange two names in one step; where a file system cannot, the new folder first takes a name that says which
+folder it is to replace, and `finish_replacements` finishes what a killed process began.
 """
 
 import contextlib
@@ -17,21 +17,21 @@ from pathlib import Path
 
 from linftui.rundir.writer import fsync_directory
 
-# Renaming takes a moment: a lock that is held for longer is a stranger's, who can lock what they can read.
+# Renaming takes a moment: a lock held for longer is a stranger's, since anyone can lock what they can read.
 LOCKED_S = 5.0
 
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 
 
 def replace_folder(new: Path, target: Path) -> None:
-    """Gives the folder `new`, which is whole, the name of `target`; what had that name is removed.
+    """Gives the complete folder `new` the name of `target`; what had that name is removed.
 
     Raises:
-        OSError: it cannot be renamed. What had the name still has it, or `finish_replacements` puts in its
-            place what is new.
+        OSError: it cannot be renamed. The old folder keeps its name, or `finish_replacements` puts the new
+            one in its place.
     """
     with _alone_in(target.parent):
-        _remove(_successor(target))  # an earlier one, that never took its place
+        _remove(_successor(target))  # an earlier one that never took its place
         if not os.path.lexists(target):
             os.rename(new, target)
             fsync_directory(target.parent)
@@ -44,7 +44,7 @@ def replace_folder(new: Path, target: Path) -> None:
 
 
 def finish_replacements(folder: Path) -> None:
-    """Ends what processes that were killed in `replace_folder` have begun within `folder`.
+    """Finishes what processes that were killed in `replace_folder` began within `folder`.
 
     Raises:
         OSError: something cannot be renamed.
@@ -69,20 +69,20 @@ def _successor(target: Path) -> Path:
 
 
 def _succeed(target: Path) -> None:
-    """Puts the successor, which is whole, in the place of the target or of what is left of it."""
+    """Puts the complete successor in the place of the target, or of what is left of it."""
     predecessor = target.with_name(f".{target.name}.predecessor")
     _remove(predecessor)
-    with contextlib.suppress(FileNotFoundError):  # a killed process came so far
+    with contextlib.suppress(FileNotFoundError):  # a killed process got this far
         try:
             os.rename(target, predecessor)
         except OSError as error:
-            # An overlay does not rename a folder of the image below it, but removes it.
+            # An overlay cannot rename a folder of the image below it, but can remove it.
             if error.errno != errno.EXDEV:
                 raise
             _remove(target)
     try:
         os.rename(_successor(target), target)
-    except FileNotFoundError:  # without locks, somebody else may have done it
+    except FileNotFoundError:  # without locks, another process may have done it
         if not os.path.lexists(target):
             raise
     fsync_directory(target.parent)
@@ -100,7 +100,7 @@ def _exchange(one: Path, other: Path) -> bool:
 
 @contextlib.contextmanager
 def _alone_in(folder: Path) -> Iterator[None]:
-    """Keeps those apart who replace in this folder, or finish what another seems to have left."""
+    """Lets one process at a time replace folders in here, or finish what another seems to have left."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     give_up = time.monotonic() + LOCKED_S
     try:
@@ -118,7 +118,7 @@ def _alone_in(folder: Path) -> Iterator[None]:
 
 
 def _remove(path: Path) -> None:
-    """Removes a folder as far as it can be, or the link that has its name; nothing is no error."""
+    """Removes a folder as far as possible, or the link that has its name; a missing one is not an error."""
     if path.is_symlink():
         path.unlink()
     else:

@@ -1,4 +1,4 @@
-"""Checkpoints that stay although newer ones were saved: somebody certifies them, or has certified them."""
+"""Checkpoints that are kept although newer ones exist: they are being certified, or have a certificate."""
 
 import contextlib
 import fcntl
@@ -26,12 +26,12 @@ def certified_checkpoints(paths: RunPaths) -> set[Path]:
 
 
 class HeldCheckpoint:
-    """Keeps a checkpoint from being pruned as long as this lives; the kernel lets go with a dead process.
+    """Keeps a checkpoint from being pruned while this object lives.
 
-    In a run that can only be read nothing is held.
+    The kernel releases the lock of a dead process. In a read-only run nothing is held.
 
     Raises:
-        CheckpointError: it is being removed just now.
+        CheckpointError: it is being removed.
     """
 
     def __init__(self, checkpoint: CheckpointPaths) -> None:
@@ -42,15 +42,15 @@ class HeldCheckpoint:
         weakref.finalize(self, lock.close)
         if not _locked(lock, fcntl.LOCK_SH):
             name = checkpoint.root.name
-            raise CheckpointError(f"checkpoint {name} is being removed, for newer ones were saved")
+            raise CheckpointError(f"checkpoint {name} is being removed because newer ones were saved")
 
 
 @contextlib.contextmanager
 def free_to_remove(checkpoint: CheckpointPaths) -> Iterator[bool]:
-    """Whether nobody holds a checkpoint; if so, nobody can take it within."""
+    """Whether no process holds a checkpoint; if so, none can take it within the context."""
     try:
         lock = open_lock(checkpoint.lock)
-    except OSError:  # there is no room for ours, or it is another user's, who may hold it
+    except OSError:  # no room for a lock file, or there is another user's, who may hold it
         yield not os.path.lexists(checkpoint.lock)
         return
     with lock:

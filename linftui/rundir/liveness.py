@@ -1,9 +1,9 @@
-"""Telling a living process from a dead one whose pid was given to another, and a run from its copy.
+"""Whether a recorded process is alive, although pids are reused, and whether a run is a copy.
 
-A pid alone proves nothing: it is reused. A process is known by host (boot, process namespace), pid, kernel
-start time and owner together, all read from /proc. Where it cannot be looked at, because it runs on another
-host, in another container, or behind a /proc that hides other users' processes, the files that it writes
-show whether it lives. One rule serves runs and certifications: `life`.
+A process is identified by host (boot, process namespace), pid, kernel start time and owner together, all read
+from /proc. Where it cannot be inspected, because it runs on another host, in another container, or behind a
+/proc that hides other users' processes, the files that it writes show whether it is alive. One rule serves
+runs and certifications: `life`.
 """
 
 import os
@@ -16,7 +16,7 @@ from typing import Literal
 
 from linftui.rundir.records import HostRecord, ProcessRecord
 
-SILENCE_S = 120.0  # without news for so long, what cannot be looked at counts as lost
+SILENCE_S = 120.0  # a process that cannot be inspected counts as lost after this long without news
 
 Life = Literal["alive", "gone", "lost"]
 
@@ -40,17 +40,17 @@ def _machine_id() -> str:
 
 
 def is_here(host: HostRecord) -> bool:
-    """Whether the pids of `host` can be looked at from here. Its name may have changed since."""
+    """Whether the pids of `host` mean the same processes here. Its name may have changed since."""
     own = this_host()
     same = (host.boot_id, host.pid_namespace) == (own.boot_id, own.pid_namespace)
     return same and (bool(own.boot_id) or host.name == own.name)
 
 
 def has_rebooted(host: HostRecord, silent_s: float) -> bool:
-    """Whether `host` is this machine before it was last started: none of its processes is left.
+    """Whether `host` is this machine before its last boot: none of its processes is left.
 
-    Two machines may have one name. Where their ids do not tell them apart, only what was last written before
-    this machine was started can be from an earlier life of it.
+    Two machines may share a name. Where their ids do not distinguish them, only what was last written before
+    this machine's boot can come from an earlier one.
     """
     own = this_host()
     if not own.boot_id or host.name != own.name or host.boot_id == own.boot_id:
@@ -75,12 +75,12 @@ def describe_process(pid: int, role: str) -> ProcessRecord | None:
 
 
 def is_alive(process: ProcessRecord) -> bool:
-    """Whether just this process, on this host, can be seen to run."""
+    """Whether exactly this process can be seen to run on this host."""
     return describe_process(process.pid, process.role) == process
 
 
 def is_hidden(process: ProcessRecord) -> bool:
-    """Whether another user's process has this pid, and /proc is mounted so that it cannot be looked at."""
+    """Whether another user's process has this pid, and /proc is mounted so that it hides it."""
     try:
         os.kill(process.pid, 0)
     except PermissionError:
@@ -91,14 +91,14 @@ def is_hidden(process: ProcessRecord) -> bool:
 
 
 def life(processes: Iterable[tuple[HostRecord, ProcessRecord | None]], silent_s: float) -> Life:
-    """Whether one of these processes lives.
+    """Whether one of these processes is alive.
 
     Args:
-        processes: who they are, as far as that was recorded, each with the host that it was started on.
-        silent_s: `seconds_silent` of the files that they write; it decides where they cannot be looked at.
+        processes: their identities, as far as recorded, each with the host that it was started on.
+        silent_s: `seconds_silent` of the files that they write; it decides where they cannot be inspected.
 
     Returns:
-        "alive"; "gone", which is certain; "lost": they cannot be looked at, and nothing was heard for long.
+        "alive"; "gone", which is certain; "lost": they cannot be inspected, and have long written nothing.
     """
     lives = {_life_of(host, process, silent_s) for host, process in processes}
     return "alive" if "alive" in lives else "lost" if "lost" in lives else "gone"
@@ -118,8 +118,8 @@ def _life_of(host: HostRecord, process: ProcessRecord | None, silent_s: float) -
 def seconds_silent(files: Iterable[Path]) -> float:
     """Seconds since any of these files was written.
 
-    A time in the future is as far from now as one in the past: it proves no life, unless by a clock that is
-    a little wrong.
+    A time in the future counts like one equally far in the past: it proves no life, unless a clock is only
+    slightly wrong.
     """
     now, silent = time.time(), float("inf")
     for path in files:
@@ -140,7 +140,7 @@ def folder_identity(folder: Path) -> str:
 
 
 def is_same_folder(recorded: str, folder: Path, host: HostRecord) -> bool:
-    """Whether what was recorded in a folder on `host` is about this very folder and not one it was copied to.
+    """Whether a record that was written on `host` is about this very folder, not one that this is a copy of.
 
     A device has another number on another host, or after a reboot; an older linftui recorded nothing.
     """

@@ -1,16 +1,16 @@
-"""When something was made, as far as its record can be believed."""
+"""When something was made, as far as its record can be trusted."""
 
 import math
 import time
 from pathlib import Path
 
-CLOCKS_DIFFER_S = 60.0  # those of two hosts, as far as they are set
+CLOCKS_DIFFER_S = 60.0  # by how much the clocks of two hosts may differ
 
 
 def when_made(said: float, record: Path) -> float | None:
-    """The moment that a record says, or its file's where it says the future; None where both do.
+    """The moment that a record gives, or its file's time where that lies in the future; None where both do.
 
-    A clock was wrong, or somebody wants this to be the newest for ever.
+    Then a clock was wrong, or someone wants this to be the newest for ever.
     """
     latest = time.time() + CLOCKS_DIFFER_S
     try:

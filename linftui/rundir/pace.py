@@ -1,4 +1,4 @@
-"""How fast a run trains of late: the one estimate of when it will have done so many epochs."""
+"""How fast a run has been training lately: the one estimate of when it reaches a given epoch."""
 
 import math
 import os
@@ -12,29 +12,29 @@ from linftui.files import open_regular
 from linftui.rundir.reader import CHUNK
 from linftui.rundir.records import Metric, TrainRecord, decoder
 
-# The pace is that over the last quarter of the metrics, within bounds: about 100 to 3,500 records.
+# The pace is measured over the last quarter of the metrics, within bounds: about 100 to 3,500 records.
 LEAST = 1 << 15
 
 
 @dataclass(frozen=True)
 class Pace:
-    """Seconds that an epoch takes, evaluations included; how many epochs were done last, and when."""
+    """Seconds per epoch, evaluations included; the epochs done at the last record, and its time."""
 
     seconds_per_epoch: float
     epoch: float
     time: float  # seconds since 1970
 
     def seconds_until(self, epoch: float, now: float) -> float:
-        """Seconds from `now`, a moment in seconds since 1970, until so many epochs are done."""
+        """Seconds from `now`, a moment in seconds since 1970, until this many epochs are done."""
         return max(0.0, self.seconds_per_epoch * (epoch - self.epoch) - max(0.0, now - self.time))
 
 
 def read_pace(metrics: Path, attempt: int) -> Pace | None:
-    """The pace of an attempt, or None where it has not written two records that tell.
+    """The pace of an attempt, or None until two of its records show one.
 
     Args:
         metrics: the run's metrics.jsonl.
-        attempt: the current one: another may have run on another machine.
+        attempt: the current one, since another may have run on another machine.
     """
     try:
         with open_regular(metrics) as file:

@@ -69,7 +69,7 @@ class RunPaths:
 
     @property
     def lock(self) -> Path:
-        """Held by whoever supervises the run, or removes it."""
+        """Held by the process that supervises or removes the run."""
         return self.control / "supervisor.lock"
 
     def logs(self, attempt: int) -> Path:
@@ -85,11 +85,11 @@ class RunPaths:
         return self.logs(attempt) / "torchrun.log"
 
     def member(self, attempt: int, rank: int) -> Path:
-        """Which process a rank is, told by itself where `torchrun` started it."""
+        """Which process a rank is; the rank writes it where `torchrun` started it."""
         return self.logs(attempt) / f"member-{rank}.json"
 
     def error(self, attempt: int, rank: int) -> Path:
-        """What a rank that failed says of it."""
+        """Why a rank failed, as it reports itself."""
         return self.logs(attempt) / f"error-{rank}.json"
 
     def certify_logs(self, tag: str) -> "CertifyLogPaths":
@@ -97,11 +97,11 @@ class RunPaths:
         return CertifyLogPaths(self.root / "logs" / f"certify-{tag}")
 
     def stop_request(self, attempt: int) -> Path:
-        """Present once somebody asked this attempt to stop; a later attempt is not concerned."""
+        """Present once this attempt was asked to stop; later attempts ignore it."""
         return self.control / f"stop-{attempt:03d}.json"
 
     def kill_request(self, attempt: int) -> Path:
-        """Present once somebody asked a second time: the attempt is ended without saving."""
+        """Present once a second request was made: the attempt is ended without saving."""
         return self.control / f"kill-{attempt:03d}.json"
 
     def checkpoint(self, step: int) -> "CheckpointPaths":
@@ -119,7 +119,7 @@ class CheckpointPaths:
 
     @property
     def step(self) -> int:
-        """The step that the folder is named for."""
+        """The step that the folder is named after."""
         return int(self.root.name.removeprefix("step-"))
 
     @property
@@ -141,7 +141,7 @@ class CheckpointPaths:
 
     @property
     def lock(self) -> Path:
-        """Held by those who certify the checkpoint, or by whoever removes it."""
+        """Held by the processes that certify the checkpoint, or by the one that removes it."""
         return self.root / "use.lock"
 
 
@@ -153,7 +153,7 @@ class CertificatePaths:
 
     @property
     def checkpoint(self) -> str:
-        """The name of its checkpoint's folder, by its own name."""
+        """The name of its checkpoint's folder, taken from its own name."""
         return self.root.name.partition("-eps-")[0]
 
     @property
@@ -180,7 +180,7 @@ class CertificatePaths:
 
 @dataclass(frozen=True)
 class CertifyLogPaths:
-    """What one certification process says of itself."""
+    """The files that one certification process writes about itself."""
 
     root: Path
 
@@ -199,7 +199,7 @@ class CertifyLogPaths:
 
     @property
     def request(self) -> Path:
-        """What it was asked for, written before it starts."""
+        """What it was asked to certify, written before it starts."""
         return self.root / "request.json"
 
     @property
@@ -209,13 +209,13 @@ class CertifyLogPaths:
 
 
 def certificate_name(checkpoint: str, eps: Fraction, means: str, first: int | None = None) -> str:
-    """The name of a certificate's folder; a different claim has a different one.
+    """The name of a certificate's folder; different claims have different names.
 
     Args:
         checkpoint: the name of the checkpoint's folder.
         eps: the exact radius in pixel units.
         means: "running" or "re-estimated".
-        first: how many of the first test images it is about; None: all of them.
+        first: the claim covers only this many of the first test images; None: all of them.
     """
     name = f"{checkpoint}-eps-{format_fraction(eps).replace('/', '_')}"
     name += "" if means == "running" else f"-{means}"

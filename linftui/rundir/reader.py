@@ -1,4 +1,4 @@
-"""Reading a run directory while it grows: bounded bites, nothing read twice, damage counted not fatal."""
+"""Reading a run directory while it grows: in bounded bites, nothing twice; damage is counted, not fatal."""
 
 import contextlib
 import os
@@ -20,45 +20,45 @@ T = TypeVar("T")
 CHUNK = 1 << 20
 MAX_LINE = 1 << 16
 MAX_RECORD = 1 << 24
-# A sparse file can be terabytes of holes that nobody wrote, and not every file system says rightly where they
-# are. So the length of a line is bounded; what a crash leaves is a hole of a few MiB at most.
+# A sparse file can hold terabytes of holes, and not every file system reports correctly where they are. So
+# the length of a line is bounded; a crash leaves a hole of a few MiB at most.
 MAX_SKIPPED = 1 << 26
 BITE = 1 << 14  # from the end of a file, where the newest lines are
 
 
 class LineFollower(Generic[T]):
-    """Decodes the lines appended to a file since the last look.
+    """Decodes the lines appended to a file since the last poll.
 
-    An unterminated last line is not there yet; a line that does not decode, or is longer than 64 KiB,
-    is counted in `bad_lines` and left out. A line of more than 64 MiB ends the following: the file is no log.
-    A file that was put in the place of the one followed, or is shorter than what was read of it, is read
-    from its beginning; `begun_anew` counts how often.
+    An unterminated last line does not count yet; a line that does not decode, or is longer than 64 KiB,
+    is counted in `bad_lines` and left out. A line of more than 64 MiB ends the following: the file is not a
+    log. A file that has replaced the one followed, or is shorter than what was read of it, is read from its
+    beginning; `restarts` counts how often.
     """
 
     def __init__(self, path: Path, decode: Callable[[bytes], T]) -> None:
         self._path = path
         self._decode = decode
         self._tail = b""
-        self._skipped = 0  # bytes of the line it is in, which is too long
-        self._file: tuple[int, int] | None = None  # which one it was at the last look: device and inode
+        self._skipped = 0  # bytes of the current line, which is too long
+        self._file: tuple[int, int] | None = None  # which file it was at the last poll: device and inode
         self.offset = 0
         self.bad_lines = 0
-        self.begun_anew = 0
+        self.restarts = 0
 
     def poll(self, max_bytes: int = CHUNK) -> list[T]:
         """The new records within the next `max_bytes` of the file; an empty list where there are none.
 
         Raises:
-            RunDirectoryError: the file cannot be read, or not any further.
+            RunDirectoryError: the file cannot be read, or cannot be read any further.
         """
         try:
             with open_regular(self._path) as file:
                 self._recognise(os.fstat(file.fileno()))
                 if self._skipped > MAX_SKIPPED:
                     raise RunDirectoryError(
-                        f"{self._path}: cannot be read on: one of its lines is longer than "
+                        f"{self._path}: cannot be read any further: one of its lines is longer than "
                         f"{MAX_SKIPPED >> 20} MiB",
-                        "move the file away: a resume begins another",
+                        "move the file away: a resume starts a new one",
                     )
                 file.seek(self.offset)
                 data = file.read(max_bytes)
@@ -78,15 +78,15 @@ class LineFollower(Generic[T]):
         return [record for line in lines if line for record in self._record(line)]
 
     def _recognise(self, status: os.stat_result) -> None:
-        """Goes back to the beginning where this is not the file that was read so far."""
+        """Goes back to the beginning where this is not the file read so far."""
         file = (status.st_dev, status.st_ino)
         if self.offset and (file != self._file or status.st_size < self.offset):
             self._tail, self._skipped, self.offset, self.bad_lines = b"", 0, 0, 0
-            self.begun_anew += 1
+            self.restarts += 1
         self._file = file
 
     def drain(self) -> Iterator[T]:
-        """All that is new, in as many bites as it takes, of which no more than one is held."""
+        """Everything new, in as many bites as it takes, one held at a time."""
         before = -1
         while before != self.offset:
             before = self.offset
@@ -171,9 +171,9 @@ def last_metrics(
 ) -> tuple[TrainRecord | None, EvalRecord | None]:
     """The newest training record and its newest evaluation on the test set, read from the file's end.
 
-    Reads at most about `limit` bytes, so that a listing of many long runs stays quick. With `furthest` the
-    record of the highest step is taken, not the last one: a finished run stands at its end, even if an
-    attempt that was given up has written after it.
+    Reads at most about `limit` bytes, so that a listing of many long runs stays quick. With `furthest` it is
+    the record of the highest step, not the last one: a finished run is at its end, even if an abandoned
+    attempt wrote after that.
     """
     train: TrainRecord | None = None
     evaluations: list[EvalRecord] = []
@@ -203,7 +203,7 @@ def _newest_first(path: Path, limit: int) -> Iterator[Metric]:
 
 
 def _lines_from_the_end(file: BufferedReader, limit: int) -> Iterator[bytes]:
-    """The whole lines within `limit` bytes of the end, the last first; a torn last one is not there yet."""
+    """The whole lines within `limit` bytes of the end, the last first; a torn last one does not count yet."""
     end = file.seek(0, os.SEEK_END)
     floor, terminated, later = max(0, end - limit), False, b""
     while end > floor:
@@ -229,7 +229,7 @@ def read_record(path: Path, kind: type[T]) -> T | None:
     """A small record file, or None where it is absent. Raises RunDirectoryError where it is damaged."""
     try:
         with open_regular(path) as file:
-            # Asked for exactly, since a read sets aside as much memory as it is asked for.
+            # Exactly that much, since a read allocates as much memory as it is asked for.
             data = file.read(min(os.fstat(file.fileno()).st_size, MAX_RECORD))
         record: T = decoder(kind)(data)
         return record
@@ -243,7 +243,7 @@ def read_record(path: Path, kind: type[T]) -> T | None:
 
 
 def all_checkpoints(paths: RunPaths) -> list[CheckpointPaths]:
-    """The run's checkpoint folders, by step, half-written ones among them."""
+    """The run's checkpoint folders, by step, half-written ones included."""
     named = [path for path in paths.checkpoints.glob("step-*") if CHECKPOINT_NAME.fullmatch(path.name)]
     found = [CheckpointPaths(path) for path in named if not path.is_symlink()]
     return sorted(found, key=lambda checkpoint: checkpoint.step)

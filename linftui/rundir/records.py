@@ -1,13 +1,12 @@
 """What the files of a run directory hold: typed records, each with its format's version `v`.
 
 JSON has no infinities, so a non-finite number is written as a string ("inf", "-inf", "nan"), and so is an
-integer beyond 2^53, such as a long seed, which many a JSON reader would round; decoding turns both back. A
-reader takes older versions, ignores fields it does not know, and leaves alone a record whose version is newer
-than its own.
+integer beyond 2^53, such as a long seed, which many JSON readers would round; decoding turns both back. A
+reader accepts older versions, ignores fields it does not know, and rejects a record of a newer version.
 
-A field that is added has a default, which is what it meant before. The version grows where an older reader
-would misread what is written from then on. Version 2: figures of a training record that only some objectives
-have may be missing, and a certification has a request.
+A new field has a default: the meaning of its absence in older records. The version grows when an older reader
+would misread new records. Version 2: figures of a training record that only some objectives have may be
+missing, and a certification has a request.
 """
 
 import math
@@ -22,13 +21,13 @@ from linftui.text import GREATEST_COUNT
 
 VERSION = 2
 
-STOP_DEADLINE_S = 120.0  # patience with a stop, unless whoever asks has more or less
+STOP_DEADLINE_S = 120.0  # how long a stop may take, unless the request says otherwise
 
-# JSON knows no bounds, and a stranger's record may hold an integer of 300 digits: ours have those of recipes.
+# JSON sets no bounds, and a stranger's record may hold an integer of 300 digits: these are recipes' bounds.
 Int = Annotated[int, Meta(ge=-GREATEST_COUNT, le=GREATEST_COUNT)]
 Count = Annotated[int, Meta(ge=0, le=GREATEST_COUNT)]
 Seed = Annotated[int, Meta(ge=0, le=GREATEST_SEED)]
-# A record that says more than 1 of it, or NaN, counts as one that cannot be read.
+# A record with a share above 1, or NaN, counts as unreadable.
 Share = Annotated[float, Meta(ge=0, le=1)]
 Means = Literal["running", "re-estimated"]  # which running means a net is evaluated with
 
@@ -40,10 +39,10 @@ class Record(Struct, frozen=True, kw_only=True):
 
 
 class TrainRecord(Record, frozen=True, kw_only=True, tag_field="kind", tag="train"):
-    """Means over the training steps since the record before; schedules as they were at the last of them.
+    """Means over the training steps since the previous record; schedules as at the last of them.
 
     `certified_at_p` is the share of training images whose margin at the *current p* exceeds what eps_test
-    asks for (`_train_eps`: eps_train). It compares with published logs and is not a certificate.
+    asks for (`_train_eps`: eps_train). It is comparable with published logs and is not a certificate.
     """
 
     # Figures that have fields of their own, by their names in objectives; others go into `figures`.
@@ -69,7 +68,7 @@ class TrainRecord(Record, frozen=True, kw_only=True, tag_field="kind", tag="trai
     scalar: float | None = None  # the learnable scale of the cross-entropy's logits
     lr: float | None = None
     images_per_s: float | None = None
-    figures: dict[str, float] = {}  # that only the run's own objective has, by name
+    figures: dict[str, float] = {}  # those that only this objective has, by name
 
 
 class EvalRecord(Record, frozen=True, kw_only=True, tag_field="kind", tag="eval"):
@@ -89,7 +88,7 @@ class EvalRecord(Record, frozen=True, kw_only=True, tag_field="kind", tag="eval"
 
     @property
     def counts(self) -> bool:
-        """Whether it is of the test set, by the run's own network: what a run is told by."""
+        """Whether it is the run's result: on the test set, with the running means."""
         return self.split == "test" and self.means == "running"
 
 
@@ -116,11 +115,11 @@ class HostRecord(Struct, frozen=True, kw_only=True):
     name: str
     boot_id: str
     pid_namespace: str
-    machine: str = ""  # its id, which stays the same when it is started again
+    machine: str = ""  # its id, which survives a reboot
 
 
 class ProcessRecord(Struct, frozen=True, kw_only=True):
-    """A process that can be told from a later one of the same pid."""
+    """A process, described so that a later one with the same pid is not mistaken for it."""
 
     role: str  # "supervisor", "rank-0", ...
     pid: Int
@@ -138,7 +137,7 @@ class StateRecord(Record, frozen=True, kw_only=True):
     devices: list[str]
     threads: Int
     time: float
-    nonce: str = ""  # this attempt's alone: a later run of the same name has another
+    nonce: str = ""  # unique to this attempt: a later run of the same name has another
     folder: str = ""  # `liveness.folder_identity` of the run directory: a copy of it has another
     hosts: dict[str, HostRecord] = {}  # of members on another host than the supervisor, by role
 
@@ -156,7 +155,7 @@ class MemberRecord(Record, frozen=True, kw_only=True):
 
 
 class StartRecord(Record, frozen=True, kw_only=True):
-    """A supervisor's answer to whoever started it: its attempt, or why there is none."""
+    """A supervisor's answer to the process that started it: its attempt, or why there is none."""
 
     attempt: Int | None = None
     message: str = ""
@@ -176,7 +175,7 @@ class ExitRecord(Record, frozen=True, kw_only=True):
 
 
 class ErrorRecord(Record, frozen=True, kw_only=True):
-    """What a rank says of its own failure (error-<rank>.json)."""
+    """Why a rank failed, as it reports itself (error-<rank>.json)."""
 
     error: str  # class name
     message: str
@@ -186,7 +185,7 @@ class ErrorRecord(Record, frozen=True, kw_only=True):
 
 
 class RankReport(Record, frozen=True, kw_only=True):
-    """What a rank tells its supervisor through a pipe: that it lives, how far it is, or why it fails."""
+    """What a rank reports to its supervisor through a pipe: that it is alive, has begun, or why it failed."""
 
     rank: Int
     begun: bool = False  # its first step is done
@@ -194,14 +193,14 @@ class RankReport(Record, frozen=True, kw_only=True):
 
 
 class GpuProcess(Struct, frozen=True, kw_only=True):
-    """A process that holds memory of a GPU; the driver's pids may be of another namespace than ours."""
+    """A process that holds GPU memory; the driver's pids may belong to another namespace than ours."""
 
     pid: Int
     memory: Int | None  # bytes
 
 
 class Gpu(Struct, frozen=True, kw_only=True):
-    """A GPU at one moment, in PCI order, which is the order of `--devices 0,3`. None: it did not say."""
+    """A GPU at one moment, in PCI order, which is the order of `--devices 0,3`. None: not reported."""
 
     index: Int
     uuid: str
@@ -221,22 +220,22 @@ class DeviceRecord(Record, frozen=True, kw_only=True):
 
     attempt: Int
     time: float
-    cpu: float  # share of the usable cores in use since the record before, in [0, 1]
+    cpu: float  # share of the usable cores in use since the previous record, in [0, 1]
     memory_used: Int  # bytes, of the whole machine
     memory_total: Int
-    run_cpu: float  # cores that the run's own processes used since the record before
+    run_cpu: float  # cores that the run's own processes used since the previous record
     run_memory: Int  # bytes that they hold
     gpus: list[Gpu]  # the run's own
     gpu_problem: str = ""  # why none are reported
 
 
 class StopRequest(Record, frozen=True, kw_only=True):
-    """Somebody wants an attempt to stop (control/stop-<attempt>.json)."""
+    """A request that an attempt stop (control/stop-<attempt>.json)."""
 
     attempt: Int
     time: float
     by: str
-    deadline_s: float = STOP_DEADLINE_S  # the attempt is ended, saved or not, so long after this was seen
+    deadline_s: float = STOP_DEADLINE_S  # from when this is seen until the attempt is ended, saved or not
 
 
 class MetaRecord(Record, frozen=True, kw_only=True):
@@ -271,7 +270,7 @@ class WindowSums(Struct, frozen=True, kw_only=True):
     correct: float = 0.0
     certified: float = 0.0
     certified_train_eps: float = 0.0
-    figures: dict[str, float] = {}  # that only the run's own objective has
+    figures: dict[str, float] = {}  # those that only this objective has
 
 
 class BestRecord(Struct, frozen=True, kw_only=True):
@@ -282,7 +281,7 @@ class BestRecord(Struct, frozen=True, kw_only=True):
 
 
 class TrainerRecord(Record, frozen=True, kw_only=True):
-    """Everything of a checkpoint that is not a tensor (trainer.json).
+    """Everything in a checkpoint that is not a tensor (trainer.json).
 
     Data order and augmentation are functions of (seed, epoch, step, sample), so the position and the seed
     are the whole state of randomness.
@@ -314,20 +313,20 @@ class SampleRecord(Struct, frozen=True, kw_only=True):
 
 
 class CertifyRequest(Record, frozen=True, kw_only=True):
-    """What somebody asks to have certified (request.json, written before the process that does it starts)."""
+    """What is to be certified (request.json, written before the certification starts)."""
 
     eps: list[str]  # exact radii in pixel units, such as "8/255"
     checkpoint: str = "latest"  # or "best", or a step
     means: Means = "running"
-    limit: Count | None = None  # the first so many test images; None: all of them
+    limit: Count | None = None  # how many of the first test images; None: all of them
 
 
 class CertifyTask(Record, frozen=True, kw_only=True):
     """The certificates that one certification process makes, in order (task.json)."""
 
     certificates: list[str]  # folder names under certificates/
-    drafts: list[str]  # where each is made, before it is whole
-    done: Int  # so many are whole; the next is being made
+    drafts: list[str]  # where each is made, until it is complete
+    done: Int  # how many are complete; the next is being made
     warnings: list[str] = []  # about damaged checkpoints passed over, and pictures that could not be drawn
     stopped: bool = False  # it was asked to stop, and did
 
@@ -364,7 +363,7 @@ class CertificateSummary(Record, frozen=True, kw_only=True):
 
 
 class ClassCount(Struct, frozen=True, kw_only=True):
-    """Counts for the images of one class."""
+    """Counts of the images of one class."""
 
     label: Int
     n: Count
@@ -375,7 +374,8 @@ class ClassCount(Struct, frozen=True, kw_only=True):
 def jsonable(value: Any) -> Any:
     """The value as plain JSON types.
 
-    A number that not every reader of JSON takes exactly is a string; a file name that is no text has "?".
+    A number that some JSON readers would round becomes a string; bytes of a file name that are not text
+    become "?".
     """
     if isinstance(value, float):
         return value if math.isfinite(value) else str(value)
@@ -408,7 +408,7 @@ def _known(decode: Callable[[bytes], Any], data: bytes) -> Any:
         try:
             record = decode(data)
         except msgspec.ValidationError:
-            _refuse_newer(_decode_version(data).v)  # a field that is another one by then is not the reason
+            _refuse_newer(_decode_version(data).v)  # the version is the reason, not a field that changed
             raise
     except RecursionError:
         raise msgspec.DecodeError("nested too deeply for a record") from None

@@ -1,4 +1,4 @@
-"""What a run is doing, derived from evidence each time it is asked; nobody has to remember it."""
+"""What a run is doing, derived from evidence each time it is asked for, and stored nowhere."""
 
 import os
 from typing import Literal
@@ -32,18 +32,18 @@ def derive_state(
     Args:
         state: what the current attempt's supervisor last wrote; None: never started.
         exit: how an attempt ended; it counts only if it is the current one.
-        stop_requested: whether somebody asked the current attempt to stop.
-        life: whether processes of the current attempt live, `run_life`.
+        stop_requested: whether the current attempt was asked to stop.
+        life: whether processes of the current attempt are alive, see `run_life`.
         copied: whether the folder is a copy of the one that the attempt runs in.
     """
     if exit is not None and (state is None or exit.attempt == state.attempt):
-        return exit.outcome  # also where somebody has deleted a damaged state.json
+        return exit.outcome  # also where a damaged state.json was deleted
     if state is None:
         return "pending"
     if life == "gone":
-        return "crashed"  # without a last word
+        return "crashed"  # without having written how it ended
     if copied:
-        return "stopped"  # the original goes on, or may; nobody works on its copy
+        return "stopped"  # the original may go on, but no process works on its copy
     if life == "lost":
         return "lost"
     return "stopping" if stop_requested else state.phase
@@ -52,7 +52,7 @@ def derive_state(
 def run_state(paths: RunPaths) -> State:
     """`derive_state` for a run directory as it is now."""
     state = read_record(paths.state, StateRecord)
-    # Looked at before exit.json is read: a run that ends in between has said so, and has not crashed.
+    # Checked before exit.json is read: a run that ends in between has written it, and has not crashed.
     alive: Life = "gone" if state is None else run_life(paths, state)
     return derive_state(
         state,
@@ -64,10 +64,10 @@ def run_state(paths: RunPaths) -> State:
 
 
 def run_life(paths: RunPaths, state: StateRecord) -> Life:
-    """Whether the current attempt's processes live: a supervisor alone does not count for long.
+    """Whether the current attempt's processes are alive: a supervisor alone does not count for long.
 
-    It says how the attempt ended as soon as the ranks are gone. One that does not can write nothing, or is
-    frozen, and no longer touches state.json.
+    It writes how the attempt ended as soon as the ranks are gone. A supervisor that does not is frozen or
+    cannot write, and no longer touches state.json.
     """
     silent_s = seconds_silent([paths.state, paths.metrics, paths.events])
     members = [(state.host_of(member), member) for member in state.members]

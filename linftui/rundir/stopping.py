@@ -9,7 +9,7 @@ from linftui.rundir.paths import RunPaths
 from linftui.rundir.reader import read_record
 from linftui.rundir.records import EventRecord, ExitRecord, StateRecord, StopRequest
 
-# What schedulers such as Slurm send before a job's time is over: it asks to save and stop, as a person does.
+# Schedulers such as Slurm send these before a job's time is up: they mean "save and stop", as a person would.
 WARNING_SIGNALS = (signal.SIGUSR1, signal.SIGUSR2)
 
 
@@ -22,13 +22,13 @@ class StopStages:
     requested: float
     deadline_s: float
     seen: float | None  # the ranks have noticed
-    saved_step: int | None  # the checkpoint that a resume goes on from
+    saved_step: int | None  # the checkpoint that a resume continues from
     exited: float | None
-    killed: bool  # somebody asked a second time
+    killed: bool  # a second request was made
 
 
 def stop_stages(paths: RunPaths, events: Sequence[EventRecord]) -> StopStages | None:
-    """How far the stop of the current attempt has come, given the run's events; None: nobody asked for one.
+    """How far the stop of the current attempt has come, given the run's events; None: none was requested.
 
     Raises:
         RunDirectoryError: a record is damaged.

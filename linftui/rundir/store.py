@@ -34,7 +34,7 @@ PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 @dataclass(frozen=True)
 class RunSummary:
-    """A run at a glance: what `linftui ls` shows a line of, and `linftui show --json` prints."""
+    """A run at a glance: one line of `linftui ls`, and what `linftui show --json` prints."""
 
     id: str
     state: State | None  # None: the directory is damaged, and `problem` says how
@@ -57,16 +57,16 @@ class RunSummary:
 
 
 class RunStore:
-    """The runs in one folder, `./runs` unless told otherwise."""
+    """The runs in one folder, `./runs` unless another is named."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
 
     def require(self, *, new: bool = False) -> None:
-        """Makes sure that there is a folder of runs; a `new` one need not exist, nor need the default.
+        """Makes sure that there is a folder of runs; a `new` one, or the default, need not exist.
 
         Raises:
-            UsageError: there is none, or it is no folder.
+            UsageError: there is none, or it is not a folder.
             RunDirectoryError: it cannot be listed.
         """
         try:
@@ -83,7 +83,7 @@ class RunStore:
 
     @contextlib.contextmanager
     def creating(self, recipe_name: str, name: str | None = None) -> Iterator[tuple[RunPaths, RunPaths]]:
-        """A new run directory, whole or not at all: it gets its name once the block has written it.
+        """A new run directory, complete or not at all: it gets its name once the block has written it.
 
         The block receives the run as it will be, and the hidden folder in which to write it.
 
@@ -104,14 +104,14 @@ class RunStore:
                 self.root.mkdir(parents=True, exist_ok=True)
                 for folder in (draft.root, draft.checkpoints, draft.certificates, draft.control):
                     folder.mkdir()
-                # There from the beginning, so that no full disk keeps a run from being removed.
+                # Made with the run, so that a full disk never keeps it from being removed.
                 open_lock(draft.lock).close()
             except OSError as error:
                 raise cannot_write(self.root, error) from error
             yield paths, draft
             try:
                 draft.root.rename(paths.root)
-            except OSError as error:  # somebody was faster
+            except OSError as error:  # another process was faster
                 self.named(paths.id)
                 raise cannot_write(paths.root, error) from error
         except BaseException:
@@ -136,10 +136,10 @@ class RunStore:
         return paths
 
     def find(self, name: str) -> RunPaths:
-        """The run of that id, of that unique beginning of an id, at that path, or the `latest`.
+        """The run with that id, or that unique beginning of an id, or at that path, or the `latest`.
 
         Raises:
-            RunNotFoundError: there is none, or several begin like that.
+            RunNotFoundError: there is none, or several ids begin that way.
             UsageError: there is no folder of runs.
             RunDirectoryError: its folders lead elsewhere, or the folder of runs cannot be listed.
         """
@@ -161,9 +161,9 @@ class RunStore:
         raise RunNotFoundError(f"no run {name!r} in {self.root}", hint)
 
     def find_exactly(self, name: str) -> RunPaths:
-        """The run of just that id, or at that path: for what cannot be undone.
+        """The run with exactly that id, or at that path: for what cannot be undone.
 
-        A beginning, or `latest`, may stand for another run by now than the one that is meant.
+        The beginning of an id, or `latest`, may by now stand for another run than the one meant.
 
         Raises:
             RunNotFoundError: there is none.
@@ -188,7 +188,7 @@ class RunStore:
         return _checked(RunPaths(self.root / name)) if name in (run.id for run in self.runs()) else None
 
     def runs(self) -> list[RunPaths]:
-        """All run directories, in no order; what is no run directory, or is hidden, is passed over."""
+        """All run directories, in no particular order; anything else, or hidden, is skipped."""
         try:
             found = [path for path in self.root.iterdir() if not path.name.startswith(".")]
         except OSError:
@@ -201,15 +201,15 @@ class RunStore:
 
 
 def hidden_beside(paths: RunPaths, why: str) -> Path:
-    """A free name for a run's folder while it is no run: still being made ("new"), or about to go ("gone").
+    """A free name for a run's folder while it is not a run: being made ("new"), or being removed ("gone").
 
-    A process that is killed in between leaves it behind, where it takes no run's name.
+    A process that is killed meanwhile leaves it behind under this name, which no run can have.
     """
     return paths.root.with_name(f".{paths.id}.{secrets.token_hex(4)}.{why}")
 
 
 def _checked(paths: RunPaths) -> RunPaths:
-    """A stranger's run must not make us write or delete outside of it."""
+    """The run, unless it would make us write or delete outside of it, as a stranger's might."""
     for folder in (paths.checkpoints, paths.certificates, paths.control, paths.logs(1).parent):
         if folder.is_symlink():
             raise RunDirectoryError(f"{folder} is a link; a run keeps its files in its own folder")
@@ -234,7 +234,7 @@ def read_recipe(paths: RunPaths) -> Recipe:
 
 
 def read_resolved(paths: RunPaths) -> "LoadedRecipe":
-    """The same, as it stands in resolved.yaml."""
+    """The recipe with the text it was read from, resolved.yaml. Raises likewise."""
     from linftui.recipe.load import MAX_BYTES, parse_recipe  # YAML, which a listing of runs can do without
 
     try:

@@ -1,9 +1,9 @@
 """Writing a run directory so that a kill at any moment loses nothing that was committed.
 
 Small files are replaced whole (temporary name, fsync, rename, directory fsync). Logs of records are only
-ever appended to, one write a line, by one writer; a line is committed once its newline is in the file.
-A training process first checks, at every step, record and checkpoint, that its attempt is still the current
-one, and that the folder is still the one it was begun in.
+ever appended to, one write per line, by one writer; a line is committed once its newline is in the file.
+Before every step, record and checkpoint, a training process checks that its attempt is still the current one,
+and that the folder is still the one where it began.
 """
 
 import contextlib
@@ -22,7 +22,7 @@ from linftui.user_folders import current_folder_is_gone
 
 
 def write_atomic(path: Path, data: bytes) -> None:
-    """Replaces the file whole, durably; at no moment does a reader see a part of it.
+    """Replaces the file whole, durably; a reader never sees a part of it.
 
     Raises:
         RunDirectoryError: the disk is full or the folder cannot be written.
@@ -82,16 +82,16 @@ def _write_all(descriptor: int, data: bytes) -> None:
 
 
 class ReservedRecord:
-    """Room for one record, taken while there is some: it can be written when the disk is full.
+    """Room for one record, reserved in advance, so that it can be written when the disk is full.
 
     Args:
         path: where the record goes.
 
     Raises:
-        RunDirectoryError: there is no room even now.
+        RunDirectoryError: there is no room already.
     """
 
-    ROOM = 4096  # bytes; what a record needs beyond that is written as any other
+    ROOM = 4096  # bytes; what a record needs beyond that is written like any other data
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -107,7 +107,7 @@ class ReservedRecord:
             raise cannot_write(path, error) from error
 
     def write(self, record: Struct) -> None:
-        """Puts the record in its place. Raises RunDirectoryError."""
+        """Writes the record to its place. Raises RunDirectoryError."""
         data = encode(record) + b"\n"
         try:
             descriptor = os.open(self._room, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
@@ -119,7 +119,7 @@ class ReservedRecord:
                 os.close(descriptor)
             os.replace(self._room, self._path)
             fsync_directory(self._path.parent)
-        except OSError:  # it was used or removed, or this file system writes nothing in place
+        except OSError:  # it was used or removed, or this file system cannot write in place
             write_atomic(self._path, data)
         else:
             return
@@ -132,7 +132,7 @@ class ReservedRecord:
 
 
 class LineAppender:
-    """Appends whole lines to a file it alone writes; mends the tail that a killed writer left torn."""
+    """Appends whole lines to a file that nothing else writes; ends a line that a killed writer left torn."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -145,7 +145,7 @@ class LineAppender:
             raise cannot_write(path, error) from error
 
     def append(self, line: bytes) -> None:
-        """Commits one line (given without its newline). Raises RunDirectoryError, for a full disk say."""
+        """Commits one line (given without its newline). Raises RunDirectoryError, on a full disk for one."""
         data = (b"\n" if self._torn else b"") + line + b"\n"
         try:
             self._torn = True  # until all of it is written
@@ -155,10 +155,10 @@ class LineAppender:
             raise cannot_write(self._path, error) from error
 
     def sync(self) -> None:
-        """Makes all lines so far survive a machine that goes down, not only a process that does."""
+        """Makes all lines so far survive a crash of the machine, not only of the process."""
         try:
             os.fsync(self._descriptor)
-        except OSError as error:  # some file systems find out only now that they are full
+        except OSError as error:  # some file systems notice only now that they are full
             raise cannot_write(self._path, error) from error
 
     def close(self) -> None:

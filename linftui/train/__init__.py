@@ -1,1 +1,1 @@
-"""Training: the objective, the loop, the evaluation beside it, and checkpoints it can go on from."""
+"""Training: the objective, the loop, the evaluations, and checkpoints to resume from."""

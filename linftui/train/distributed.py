@@ -1,7 +1,7 @@
-"""Several ranks as one: who this rank is, its part of a batch, and what all ranks must agree on.
+"""Several ranks as one: which rank this is, its part of a batch, and what all ranks must agree on.
 
-Nothing here pads or repeats an image: a batch is cut into parts that may differ in size by one, sums go over
-all ranks, and whoever divides, divides by the whole batch.
+Nothing here pads or repeats an image: a batch is cut into parts whose sizes may differ by one, sums go over
+all ranks, and means divide by the size of the whole batch.
 """
 
 import contextlib
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from linftui.errors import RankLostError
 from linftui.nn.ranks import world_size
 
-# Ranks meet at every step; one that is not there for so long will not come any more.
+# Ranks meet at every step; one that stays away for this long will not come.
 PATIENCE = timedelta(minutes=10)
 
 
@@ -26,7 +26,7 @@ def process_group(rendezvous: Path | None, device: str) -> Iterator[torch.device
     """Joins the ranks that `torchrun` started, for as long as the context lasts.
 
     Args:
-        rendezvous: a folder of this attempt's own, where the ranks find each other; None: there is one rank.
+        rendezvous: this attempt's folder, where the ranks find each other; None: there is one rank.
         device: "cpu" or "cuda".
 
     Yields:
@@ -41,9 +41,9 @@ def process_group(rendezvous: Path | None, device: str) -> Iterator[torch.device
     ranks = int(os.environ["WORLD_SIZE"])
     try:
         dist.init_process_group(
-            # Flags are agreed on with gloo on either device: to ask the GPU would make each step wait.
+            # Flags go over gloo on either device: with the GPU each step would wait for them.
             "gloo" if own.type == "cpu" else "cpu:gloo,cuda:nccl",
-            # A file, because a store that listens would do so on every network this machine is in.
+            # A file, because a store that listens would listen on every network of this machine.
             store=dist.FileStore(str(rendezvous / "ranks"), ranks),  # type: ignore[attr-defined]
             rank=int(os.environ["RANK"]),
             world_size=ranks,
@@ -52,7 +52,7 @@ def process_group(rendezvous: Path | None, device: str) -> Iterator[torch.device
         yield own
     except RuntimeError as error:
         if _is_loss_of_a_rank(error):
-            raise RankLostError("the connection to another rank was lost", "its log tells more") from error
+            raise RankLostError("the connection to another rank was lost", "see its log") from error
         raise
     dist.destroy_process_group()  # not after an error: it would wait for ranks that are gone
 
@@ -63,7 +63,7 @@ def _is_loss_of_a_rank(error: RuntimeError) -> bool:
 
 
 def is_first() -> bool:
-    """Whether this is rank 0, which writes for all."""
+    """Whether this is rank 0, which writes for all ranks."""
     return world_size() == 1 or dist.get_rank() == 0
 
 
@@ -80,7 +80,7 @@ def summed(values: Tensor) -> Tensor:
 
 
 def any_rank(flag: bool) -> bool:
-    """Whether any rank says yes; all of them must ask at the same moment."""
+    """Whether the flag is set on any rank; all of them must call this at the same moment."""
     return flag if world_size() == 1 else bool(summed(torch.tensor(int(flag))))
 
 

@@ -1,7 +1,7 @@
 """Evaluation at p = inf: clean and certified accuracy of a whole split.
 
-The bounds are the certificate's own, so the figures on a run's curve are what `linftui certify` will say
-of the same weights.
+The bounds are the certificate's own, so the figures on a run's curve are those that `linftui certify` finds
+for the same weights.
 """
 
 from collections.abc import Callable
@@ -17,7 +17,7 @@ from linftui.train.distributed import own_part, summed
 
 
 @dataclass(frozen=True)
-class Evaluation:
+class EvaluationResult:
     """Accuracies are fractions of `n` images."""
 
     n: int
@@ -33,7 +33,7 @@ def evaluate(
     levels: int,
     batch_size: int,
     should_stop: Callable[[], bool],
-) -> Evaluation | None:
+) -> EvaluationResult | None:
     """Evaluates at p = inf with running means; None where it was asked to stop half way.
 
     Ranks share the work: each takes its part of every batch, and all get the same result.
@@ -43,8 +43,8 @@ def evaluate(
         split: images and labels, on the net's device.
         eps: certified radius in pixel units.
         levels: pixel = byte / levels.
-        batch_size: images a batch.
-        should_stop: asked before every batch; the same answer on every rank.
+        batch_size: images per batch.
+        should_stop: called before every batch; the same answer on every rank.
     """
     was_training = net.training
     net.eval()
@@ -55,10 +55,10 @@ def evaluate(
         ):
             if should_stop():
                 return None
-            said = verdicts(net, own_part(images), own_part(labels), eps, levels)
-            counts += torch.stack([said.correct.sum(), said.certified.sum()])
+            result = verdicts(net, own_part(images), own_part(labels), eps, levels)
+            counts += torch.stack([result.correct.sum(), result.certified.sum()])
     finally:
         net.train(was_training)
     n = len(split.labels)
     clean, certified = summed(counts).tolist()
-    return Evaluation(n, clean / n, certified / n)
+    return EvaluationResult(n, clean / n, certified / n)

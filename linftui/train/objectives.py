@@ -1,4 +1,4 @@
-"""Objectives: what a step minimises, and the figures that are counted beside it.
+"""Objectives: the loss that a step minimises, and the figures that are counted beside it.
 
 An objective is a function of the net, a batch and the moment. It asks the net itself for what it needs:
 logits at the current p, or bounds.
@@ -30,7 +30,7 @@ class Batch:
 
 @dataclass(frozen=True)
 class Result:
-    """What an objective says of one rank's part of a batch.
+    """What an objective computes for one rank's part of a batch.
 
     `loss` is this part's share of the batch's mean loss, so that the sum over ranks is the loss. `figures`
     are sums over this part's images, by name, without gradient: `correct`, `certified` and
@@ -42,7 +42,7 @@ class Result:
 
 
 class Objective(nn.Module, ABC):
-    """The base of every objective; its parameters are trained beside the net's, at a rate of their own.
+    """Base of every objective; its parameters are trained with the net's, at their own learning rate.
 
     Args:
         eps_test: the radius that will be certified, in pixel units.
@@ -64,9 +64,9 @@ class Objective(nn.Module, ABC):
     def figures(
         self, net: Net, logits: Float[Tensor, "n c"], labels: Int[Tensor, " n"], moment: Moment
     ) -> dict[str, Tensor]:
-        """Counts of right answers, and of margins above what eps_test and eps_train ask for.
+        """Counts of correct answers, and of margins above what eps_test and eps_train ask for.
 
-        At the current p, so that none of it is a certificate.
+        They hold at the current p, so none of them is a certificate.
         """
         prediction, strict = strict_prediction(logits)
         margin = margins(logits, labels)
@@ -84,7 +84,7 @@ class MixtureLoss(Objective):
     at 1 and scales only the cross-entropy's logits, never the margin.
 
     Source: "Boosting the Certified Robustness of L-infinity Distance Nets" (ICLR 2022), section 4. Margins
-    are measured behind the normalisation, so eps counts in normalised units: pixel eps / std.
+    are measured after the normalisation, so eps is in normalised units: pixel eps / std.
     """
 
     def __init__(self, eps_test: float) -> None:
@@ -106,7 +106,7 @@ class MixtureLoss(Objective):
     def of_logits(
         self, logits: Float[Tensor, "n c"], labels: Int[Tensor, " n"], radius: float, lam: float, size: int
     ) -> Float[Tensor, ""]:
-        """These images' share of the mean over `size` images, 0 if none; `radius` is normalised."""
+        """These images' share of the mean loss over `size` images, 0 for none; `radius` is normalised."""
         hinge = (1 - margins(logits, labels) / (2 * radius)).clamp(0, 1).sum()
         loss = hinge + lam * F.cross_entropy(self.scalar * logits, labels, reduction="sum")
         return loss / max(1, size)

@@ -12,7 +12,7 @@ from linftui.train.objectives import Batch, Objective
 
 
 class Step:
-    """Moves a net and its objective's own parameters; all ranks take each step together.
+    """Updates a net and its objective's own parameters; all ranks take each step together.
 
     Args:
         net, objective: on the device to train on.
@@ -28,7 +28,7 @@ class Step:
         )
 
     def __call__(self, batch: Batch, moment: Moment) -> dict[str, Tensor]:
-        """Takes one step; returns sums over this rank's images, `loss` first, which need not be ready yet."""
+        """Takes one step; returns sums over this rank's images, `loss` first, which may not be ready yet."""
         weights, own = self.optimizer.param_groups
         weights["lr"], own["lr"] = moment.lr, moment.objective_lr
         loss, figures = self._loss(batch, moment)
@@ -39,7 +39,7 @@ class Step:
 
 
 class LossNet(nn.Module):
-    """The net and its objective as one module, since gradients are gathered over the whole of it."""
+    """The net and its objective as one module, since the ranks average the gradients of one module."""
 
     def __init__(self, net: Net, objective: Objective) -> None:
         super().__init__()

@@ -1,8 +1,8 @@
 """The training loop, and what it writes to the run directory.
 
-A step takes what the schedules say at this moment, and a batch that depends on (seed, epoch, step, sample)
-only. Everything else here is bookkeeping at step boundaries: a record now and then, an evaluation and a
-checkpoint after an epoch, and a look at whether somebody wants it to stop.
+A step takes the schedules' values at this moment, and a batch that depends only on (seed, epoch, step,
+sample). Everything else here is bookkeeping at step boundaries: a record now and then, an evaluation and a
+checkpoint after an epoch, and a check whether to stop.
 """
 
 import time
@@ -52,17 +52,17 @@ Outcome = Literal["finished", "stopped"]
 
 
 class Trainer:
-    """One rank of one attempt at a run: built, perhaps put back to a checkpoint, then `fit`.
+    """One rank of one attempt at a run: built, perhaps restored from a checkpoint, then `fit`.
 
-    All ranks hold the same network and the same figures at every step boundary; rank 0 writes them down.
+    All ranks hold the same network and the same figures at every step boundary; rank 0 records them.
 
     Args:
-        resolved: what to do, as the run keeps it.
+        resolved: the run's resolved recipe.
         dataset: on the device to train on.
         paths: the run directory.
-        attempt: this attempt's number; the writer refuses once it is not the current one.
-        should_stop: whether this rank was asked to stop; asked at every step boundary and inside evaluations.
-        nonce: the attempt's own, as in state.json.
+        attempt: this attempt's number; the writer refuses to write once it is not the current one.
+        should_stop: whether this rank was asked to stop; called at step boundaries and inside evaluations.
+        nonce: unique to the attempt, as in state.json.
     """
 
     def __init__(
@@ -92,17 +92,17 @@ class Trainer:
         self.total_steps = self.steps_per_epoch * recipe.epochs
 
         self.step = 0
-        self.evaluated = True  # the evaluation that is due at this step was done
+        self.evaluated = True  # whether the evaluation that is due at this step was done
         self.saved: TrainerRecord | None = None
         self.best: BestRecord | None = None
         self.window = Window(self.device)
         self._recorded_at = time.monotonic()
         self._images_since_record = 0
-        self._told_shortage = False
+        self._reported_shortage = False
         self._kernels = ""
 
     def resume_from(self, checkpoint: LoadedCheckpoint) -> None:
-        """Goes back to just where the checkpoint was taken. Raises CheckpointError if it does not fit."""
+        """Goes back to exactly where the checkpoint was taken. Raises CheckpointError if it does not fit."""
         record = checkpoint.record
         if (record.seed, record.steps_per_epoch) != (self.recipe.seed, self.steps_per_epoch) or not (
             0 <= record.step <= self.total_steps
@@ -121,7 +121,7 @@ class Trainer:
         restore_optimizer(self.take_step.optimizer, self.names, tensors, record.step)
         self.step, self.evaluated, self.best = record.step, record.evaluated, record.best
         if self.best is not None and not self.paths.checkpoint(self.best.step).complete.exists():
-            self.best = None  # an attempt that went on from a later checkpoint has removed it
+            self.best = None  # an attempt that continued from a later checkpoint has removed it
         self.saved = record
         self.window.restore(record.window)
 
@@ -165,7 +165,7 @@ class Trainer:
             self._train_step(epoch, batch_indices(order, batch, self.recipe.batch_size))
 
     def _choose_kernels(self) -> None:
-        """For the epoch that begins, by what the kernels met in the last; a change is an event."""
+        """Chooses for the coming epoch, by what the kernels met in the last; a change is an event."""
         p = self.schedules.at(self.epoch).p
         kernels = kernels_at(p, self.device)
         if kernels != self._kernels:
@@ -193,7 +193,7 @@ class Trainer:
             self._record(moment)
 
     def _is_due(self, every_epochs: int) -> bool:
-        """Whether something done every so many epochs, and at the end, is due at this step."""
+        """Whether something that is done every `every_epochs` epochs, and at the end, is due at this step."""
         epoch, batch = divmod(self.step, self.steps_per_epoch)
         return batch == 0 and (epoch % every_epochs == 0 or self.step == self.total_steps)
 
@@ -238,14 +238,14 @@ class Trainer:
         )
 
     def _evaluate(self) -> None:
-        """Evaluates all that is due; leaves `evaluated` false where it was asked to stop half way."""
+        """Makes all evaluations that are due; `evaluated` stays false where it was asked to stop half way."""
         started = time.monotonic()
         self.evaluated = self._evaluate_split("test", self.dataset.test, "running")
         if self.evaluated and self.recipe.evaluation.reestimate_means:
             self.evaluated = self._evaluate_split("test", self.dataset.test, "re-estimated")
         if self.evaluated and self.dataset.holdout is not None:
             self.evaluated = self._evaluate_split("holdout", self.dataset.holdout, "running")
-        self._recorded_at += time.monotonic() - started  # the throughput is of training alone
+        self._recorded_at += time.monotonic() - started  # throughput counts training alone
 
     def _evaluate_split(
         self,
@@ -296,12 +296,12 @@ class Trainer:
         if self.writer is None:
             return
         self.writer.check_owner()
-        self.writer.sync()  # what the checkpoint builds on must not be lost if the machine goes down
+        self.writer.sync()  # a crash of the machine must not lose records that the checkpoint builds on
         record = self._position()
         if self.saved is not None and self.saved.step == self.step:
             if self.saved.evaluated != self.evaluated:
                 self.saved = amend_checkpoint(self.paths, record, self.saved)
-            return  # the tensors are those of this step already
+            return  # the saved tensors are already those of this step
         self._require_finite()
         optimizer = optimizer_tensors(self.take_step.optimizer, self.names)
         optimizer |= {name: value.detach() for name, value in self.learned.items()}
@@ -311,9 +311,9 @@ class Trainer:
         self.event("checkpoint", f"step {self.step:,}")
         self.writer.check_owner()
         prune_checkpoints(self.paths, self.recipe.checkpoint.keep, self.best.step if self.best else None)
-        if not self._told_shortage and (shortage := disk_shortage(self.paths)):
+        if not self._reported_shortage and (shortage := disk_shortage(self.paths)):
             self.event("warning", shortage)
-            self._told_shortage = True
+            self._reported_shortage = True
 
     def _position(self) -> TrainerRecord:
         return TrainerRecord(
@@ -331,7 +331,7 @@ class Trainer:
         )
 
     def event(self, event: EventName, message: str = "") -> None:
-        """Notes an event at this step."""
+        """Records an event at this step."""
         if self.writer is not None:
             self.writer.event(
                 EventRecord(

@@ -1,6 +1,6 @@
 """The window: sums of named figures over the steps since the last training record.
 
-They stay on the device, so that no step waits for one, and go into checkpoints, so that a resumed run
+They stay on the device, so that no step waits for them, and go into checkpoints, so that a resumed run
 averages over the same steps.
 """
 
@@ -29,7 +29,7 @@ class Window:
 
         Args:
             figures: this rank's sums over its part of the batch.
-            images: how many images the whole batch has.
+            images: the number of images in the whole batch.
         """
         if self._names != tuple(figures):  # at the first step, or the first after a resume
             known = self._values()
@@ -46,18 +46,18 @@ class Window:
         return bool(self._sums.isfinite().all())
 
     def clear(self) -> None:
-        """Begins again."""
+        """Starts a new window."""
         self._sums.zero_()
         self.images = 0
 
     def record(self) -> WindowSums:
-        """All of it, for a checkpoint."""
+        """The sums, for a checkpoint."""
         values = self._values()
         common = {name: values.pop(name, 0.0) for name in WindowSums.COMMON}
         return WindowSums(images=self.images, **common, figures=values)
 
     def restore(self, record: WindowSums) -> None:
-        """Goes back to what was recorded."""
+        """Takes the sums from a checkpoint."""
         self.images = record.images
         self._arrange({name: getattr(record, name) for name in WindowSums.COMMON} | record.figures)
 

@@ -1,1 +1,1 @@
-"""The two programs behind `python -m linftui.worker train|certify RUN ...`, which `linftui.launch` starts."""
+"""The two programs of `python -m linftui.worker train|certify RUN ...`, which `linftui.launch` starts."""

@@ -1,7 +1,7 @@
 """The process that trains or certifies: `python -m linftui.worker train|certify RUN ...`.
 
-It is started by `linftui.launch`, never by hand. It reads the run directory, leaves everything in it, and
-prints nothing but its log. Here is what both programs share: how they begin, and how they tell a failure.
+It is started by `linftui.launch`, never by hand. It reads and writes the run directory, and prints nothing
+but its log. This module holds what both programs share: how they begin, and how they report a failure.
 """
 
 import argparse
@@ -26,8 +26,8 @@ from linftui.worker.train import TrainProgram
 
 PROGRAMS: dict[str, type[WorkerProgram]] = {"train": TrainProgram, "certify": CertifyProgram}
 
-# A rank that waits for others who are gone cannot save any more, and a certification may be reading for long:
-# without whoever started it, either ends itself.
+# A rank that waits for ranks that are gone can no longer save, and a certification may be reading for long:
+# once its starter is gone, either ends itself.
 ORPHAN_PATIENCE_S = 20.0
 
 
@@ -45,7 +45,7 @@ def parse_arguments(arguments: list[str]) -> WorkerProgram:
 
 
 def main(arguments: list[str]) -> int:
-    """Runs one program and returns the exit code; 0 also where it was asked to stop and did."""
+    """Runs one program and returns the exit code, which is also 0 where it was asked to stop and did."""
     program = parse_arguments(arguments)
     ignore_warning_signals()  # until there is something to save
     reporter, failure = None, None
@@ -69,14 +69,14 @@ def main(arguments: list[str]) -> int:
             reporter.fail(record)
         if failure is not None:
             with contextlib.suppress(LinftuiError):
-                folder.check()  # what is there now may be another run
+                folder.check()  # another run may have taken its place
                 failure.write(record)
         log(traceback.format_exc())
         return record.exit_code
 
 
 def _prepare_torch(program: WorkerProgram) -> None:
-    import torch  # takes seconds, in which the supervisor knows already who we are
+    import torch  # takes seconds, during which the supervisor already knows who we are
 
     torch.set_num_threads(program.threads)
     if program.device != "cpu" and not torch.cuda.is_available():
@@ -84,12 +84,12 @@ def _prepare_torch(program: WorkerProgram) -> None:
 
 
 def _described(error: Exception, program: WorkerProgram) -> ErrorRecord:
-    told = error if isinstance(error, LinftuiError) else _unforeseen(error, program)
+    known = error if isinstance(error, LinftuiError) else _unforeseen(error, program)
     return ErrorRecord(
         error=type(error).__name__,
-        message=told.message,
-        hint=told.hint,
-        exit_code=told.exit_code,
+        message=known.message,
+        hint=known.hint,
+        exit_code=known.exit_code,
         time=time.time(),
     )
 
@@ -105,8 +105,8 @@ def _unforeseen(error: Exception, program: WorkerProgram) -> LinftuiError:
 
 if __name__ == "__main__":
     exit_code = main(sys.argv[1:])
-    with contextlib.suppress(OSError):  # a full disk changes nothing of how it ended
+    with contextlib.suppress(OSError):  # a full disk does not change how it ended
         sys.stdout.flush()
         sys.stderr.flush()
-    # All is written and synced by now; torch would take half a second to take itself apart.
+    # Everything is written and synced by now; torch would take half a second to shut down.
     os._exit(exit_code)

@@ -1,4 +1,4 @@
-"""Certifying one checkpoint at each radius asked for; torch is imported as late as in `worker.train`."""
+"""Certifying one checkpoint at each requested radius; torch is imported late, as in `worker.train`."""
 
 from argparse import ArgumentParser
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from pathlib import Path
 from msgspec import structs
 
 from linftui.errors import RunDirectoryError
-from linftui.processes.detaching import become_nobodys_child
+from linftui.processes.detaching import detach
 from linftui.processes.life_pipe import SupervisorPipe
 from linftui.processes.members import announce
 from linftui.processes.reports import Reporter
@@ -24,7 +24,7 @@ from linftui.worker.stop_flag import StopFlag
 
 @dataclass(frozen=True, kw_only=True)
 class CertifyProgram(WorkerProgram):
-    """Certifies what a request asks for; the file of the `request` lies among the certification's logs."""
+    """Certifies what a request asks for; the `request` file lies among the certification's logs."""
 
     request: Path
 
@@ -44,20 +44,20 @@ class CertifyProgram(WorkerProgram):
 
     @property
     def may_wait_forever(self) -> bool:
-        return True  # it may be reading for long
+        return True  # reading may take it long
 
     @property
     def with_less_memory(self) -> str:
-        # The network is as it is, and the batches are the certificate's own.
+        # The network and the batches are given.
         return "" if self.device == "cpu" else "choose --devices cpu"
 
     def announce(self) -> None:
-        """One that nobody supervises lives on its own first."""
-        say = partial(announce, self.logs.worker, "certify", self.run)
+        """Announces this process; one without a supervisor detaches from its starter first."""
+        announce_here = partial(announce, self.logs.worker, "certify", self.run)
         if self.supervisor_pipe is None:
-            become_nobodys_child(say)
+            detach(announce_here)
         else:
-            say()
+            announce_here()
 
     def work(self, pipe: SupervisorPipe | None, reporter: Reporter) -> None:
         temporary_folder()

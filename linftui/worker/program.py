@@ -1,4 +1,4 @@
-"""What the two programs of a worker have in common, as the frame in `__main__` sees them."""
+"""What the two programs of a worker have in common, as `__main__` uses them."""
 
 import contextlib
 from abc import ABC, abstractmethod
@@ -14,8 +14,8 @@ from linftui.processes.reports import Reporter
 class WorkerProgram(ABC):
     """A program with the options that `linftui.launch` gives it on its command line.
 
-    `device` is "cpu" or "cuda". The pipes are named as `LifePipe` and `RankReports` name them; without them
-    nobody supervises, or nobody listens.
+    `device` is "cpu" or "cuda". The pipes have the names that `LifePipe` and `RankReports` give them; None:
+    there is no supervisor, or no reader of reports.
     """
 
     run: Path
@@ -35,13 +35,13 @@ class WorkerProgram(ABC):
 
     @property
     def rank(self) -> int:
-        """Who reports."""
+        """The rank under which it reports."""
         return 0
 
     @property
     @abstractmethod
     def error_file(self) -> Path:
-        """Where it says why it failed."""
+        """Where it writes why it failed."""
 
     @property
     @abstractmethod
@@ -51,15 +51,15 @@ class WorkerProgram(ABC):
     @property
     @abstractmethod
     def with_less_memory(self) -> str:
-        """What to choose that would do with less memory; empty where there is no choice."""
+        """A hint at what needs less memory; empty where there is no choice."""
 
     @abstractmethod
     def announce(self) -> None:
-        """Says which process this is, unless its starter knows. Raises RunDirectoryError."""
+        """Records which process this is, unless its starter knows. Raises RunDirectoryError."""
 
     @abstractmethod
     def work(self, pipe: SupervisorPipe | None, reporter: Reporter) -> None:
-        """Does what it is for, to the end or until it is asked to stop. Raises any error."""
+        """Does the program's work, to the end or until it is asked to stop. Raises any error."""
 
 
 def log(text: str) -> None:

@@ -11,7 +11,7 @@ from linftui.rundir.stopping import WARNING_SIGNALS
 class StopFlag:
     """Whether it is time to stop: a request in the run directory, a signal, or the starter's death.
 
-    It is asked at every step, so that asking shows that the work goes on.
+    It is called at every step, so each call also reports that the work goes on.
     """
 
     def __init__(self, pipe: SupervisorPipe | None, request: Path | None, reporter: Reporter) -> None:

@@ -1,7 +1,7 @@
 """Training one rank of an attempt, from the beginning or from a checkpoint.
 
-torch, and what stands on it, is imported once the work begins: that takes seconds, in which the supervisor
-knows already who this is.
+torch, and everything that uses it, is imported only once the work begins: that takes seconds, during which
+the supervisor already knows this process.
 """
 
 import os
@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 class TrainProgram(WorkerProgram):
     """Trains as one rank of an attempt.
 
-    `checkpoint` is the step to go on from; None: the newest one, or the beginning. `rendezvous` is the folder
-    where several ranks meet; None: there is one rank.
+    `checkpoint` is the step to continue from; None: the newest one, or the beginning. `rendezvous` is the
+    folder where several ranks meet; None: there is one rank.
     """
 
     attempt: int
@@ -68,10 +68,10 @@ class TrainProgram(WorkerProgram):
         return "use a smaller batch_size, model.width or model.depth"
 
     def announce(self) -> None:
-        """One of several ranks also gets a log of its own; torchrun would mix them."""
+        """Announces one of several ranks, which also gets its own log: torchrun would mix them."""
         if self.rendezvous is None:
             return
-        # torchrun ends the others of a rank that died; they live on until it is clear whose fault it was.
+        # When a rank dies, torchrun terminates the others; they stay until it is clear which one failed.
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         paths = RunPaths(self.run)
         redirect_output(paths.rank_log(self.attempt, self.rank))
@@ -96,9 +96,9 @@ class TrainProgram(WorkerProgram):
         resolved = read_resolved(paths)
         dataset = build_dataset(resolved.recipe, device)
         trainer = Trainer(resolved, dataset, paths, self.attempt, should_stop, self.nonce)
-        if is_first():  # which the trainer has found to own the run
-            _note_machine(paths, self.nonce, backend_name(device))
-        for warning in _go_on(trainer, self.checkpoint):
+        if is_first():  # the trainer has checked that this attempt owns the run
+            _record_machine(paths, self.nonce, backend_name(device))
+        for warning in _restore(trainer, self.checkpoint):
             trainer.event("warning", warning)
         try:
             outcome = trainer.fit()
@@ -108,13 +108,13 @@ class TrainProgram(WorkerProgram):
         log(f"{outcome} at step {trainer.step:,}")
 
 
-def _go_on(trainer: "Trainer", wanted: str | None) -> list[str]:
-    """Puts the trainer back to the checkpoint asked for, or to the newest one if there is any.
+def _restore(trainer: "Trainer", wanted: str | None) -> list[str]:
+    """Restores the trainer from the requested checkpoint, or from the newest one if there is any.
 
-    A function of its own, so that the checkpoint's tensors are gone when the training begins.
+    A separate function, so that the checkpoint's tensors are freed before the training begins.
 
     Returns:
-        A sentence for each damaged checkpoint that was passed over.
+        A sentence for each damaged checkpoint that was skipped.
     """
     from linftui.checkpoint import find_checkpoint, load_latest
 
@@ -135,8 +135,8 @@ def _go_on(trainer: "Trainer", wanted: str | None) -> list[str]:
     return skipped
 
 
-def _note_machine(paths: RunPaths, nonce: str, kernel_backend: str) -> None:
-    """Has meta.json say what computes from now on: state.json may be lost, and others change a run's bits."""
+def _record_machine(paths: RunPaths, nonce: str, kernel_backend: str) -> None:
+    """Writes to meta.json what computes from now on: state.json may be lost, and the machine decides bits."""
     meta = structs.replace(read_meta(paths), kernel_backend=kernel_backend)
     state = read_record(paths.state, StateRecord)
     if state is not None and state.nonce == nonce:

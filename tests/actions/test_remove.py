@@ -170,7 +170,7 @@ def test_nobody_takes_a_run_at_any_moment_of_its_removal(
     with monkeypatch.context() as watched:
         at_each_change(watched, take)
         remove(copy)
-    gone = f"{copy.root} is no run any more: somebody has removed it"
+    gone = f"{copy.root} is no longer a run: it was removed"
     assert set(refusals) == {"copy is still running, or just being started", gone}
     assert len(refusals) == before + 2  # the folder itself, and the change of its name
     assert not copy.root.exists()

@@ -237,7 +237,7 @@ class TestWhole:
     def test_progress_can_be_watched_in_the_draft(
         self, subject: Subject, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(certifier, "RENEW_S", 0.0)
+        monkeypatch.setattr(certifier, "UPDATE_S", 0.0)
         seen = []
 
         def watching() -> bool:

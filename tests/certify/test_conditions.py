@@ -21,7 +21,7 @@ from linftui.errors import CertificationError
 from linftui.nn import AT_INFINITY, DistanceMLP, IntervalBounds, Moment
 from linftui.nn.boxes import pixel_box, to_pixels
 from linftui.nn.verdicts import Verdicts, strict_prediction
-from linftui.ops.cpu.library import FILE, load
+from linftui.ops.cpu.library import FILE, load_library
 from linftui.rundir.paths import RunPaths
 
 CPU = torch.device("cpu")
@@ -264,7 +264,7 @@ except CertificationError as error:
 @pytest.fixture(scope="module")
 def flushing(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A library with the CPU kernels in it, which changes the arithmetic of the thread that loads it."""
-    kernels, _ = load()
+    kernels, _ = load_library()
     if kernels is None or shutil.which("gcc") is None or platform.machine() != "x86_64":
         pytest.skip("needs the CPU kernels, gcc and an x86-64 processor")
     real = Path(kernels._name)

@@ -277,7 +277,7 @@ class TestInterruption:
         assert disk_shortage(paths) == ""
         usage = namedtuple("usage", "free")
         monkeypatch.setattr(checkpoint_module.shutil, "disk_usage", lambda path: usage(1000))
-        assert "make room" in disk_shortage(paths)
+        assert "free some space" in disk_shortage(paths)
 
 
 def cut(path: Path) -> None:
@@ -371,7 +371,7 @@ class TestStrangers:
         save(paths, 12)
         save(paths, 24)
         os.truncate(paths.checkpoint(24).root / file, 4 << 40)
-        with pytest.raises(CheckpointError, match=f"{file} has 4,398,046,511,104 bytes, which are too many"):
+        with pytest.raises(CheckpointError, match=f"{file} has 4,398,046,511,104 bytes, too many"):
             find_checkpoint(paths, "24", CPU, network)
         loaded, (sentence,) = find_checkpoint(paths, "latest", CPU, network)
         assert loaded.record.step == 12 and sentence.endswith("; the one before it is used")

@@ -119,7 +119,7 @@ class TestHalfWrittenCheckpoints:
             marker.unlink()
         assert fails(1, "certify", "tiny-run") == (
             "tiny-run has no checkpoint to load: checkpoint step-00000036 is incomplete: "
-            "it was not written to its end"
+            "it was not fully written"
         )
 
     def test_a_step_without_a_checkpoint_is_told_with_those_that_have_one(

@@ -327,7 +327,7 @@ def test_resume_passes_over_half_written_checkpoints_with_a_warning(
     (copied_run / "checkpoints/step-00000036/COMPLETE").unlink()
     done = linftui("resume", "tiny-run")
     assert (done.returncode, done.stderr) == (0, "")
-    warning = "warning: checkpoint step-00000036 is incomplete: it was not written to its end; "
+    warning = "warning: checkpoint step-00000036 is incomplete: it was not fully written; "
     assert f"{warning}the one before it is used\n" in done.stdout
     assert (copied_run / LAST).read_bytes() == (finished_run / LAST).read_bytes()
     resumed = [record for record in records(copied_run / "events.jsonl") if record["event"] == "resumed"]

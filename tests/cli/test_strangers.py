@@ -105,7 +105,7 @@ def test_terabytes_of_nothing_in_place_of_weights_are_damage(copied_run: Path, f
             os.truncate(folder / file, 4 << 40)
         assert fails(1, "certify", "tiny-run") == (
             "tiny-run has no checkpoint to load: checkpoint step-00000036 is damaged: "
-            f"{file} has 4,398,046,511,104 bytes, which are too many for the recipe's network"
+            f"{file} has 4,398,046,511,104 bytes, too many for the recipe's network"
         )
 
 
@@ -116,7 +116,7 @@ def test_terabytes_of_nothing_behind_the_metrics_end_no_command(
         os.truncate(copied_run / f"{name}.jsonl", 1 << 40)
     shown = linftui("show", "tiny-run")
     assert (shown.returncode, shown.stderr) == (0, "")
-    assert "metrics.jsonl: cannot be read on: one of its lines is longer than 64 MiB" in shown.stdout
+    assert "metrics.jsonl: cannot be read any further: one of its lines is longer than 64 MiB" in shown.stdout
     resumed = linftui("resume", "tiny-run", "--checkpoint", "24")
     [line] = resumed.stderr.splitlines()
     assert resumed.returncode == 1 and "longer than 64 MiB; move the file away" in line

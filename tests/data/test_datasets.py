@@ -23,7 +23,7 @@ from linftui.data.datasets import (
 )
 from linftui.data.download import DATASETS
 from linftui.errors import DataError
-from linftui.recipe.data import Data, Inputs, known_by
+from linftui.recipe.data import DataSection, Inputs, known_by
 
 REAL = Path(os.environ.get("LINFTUI_TEST_DATA", Path(__file__).parents[2].parent / "shared/data"))
 
@@ -72,8 +72,8 @@ class TestDigits:
         assert data.sha256 == "31acfd2dc7ed23f73f15f80f454b0433d88f55d0f510f2708f4a882d5f8d791c"
         name, images = known_by(data.sha256)
         assert (name, list(images)) == ("digits", data.test.indices.tolist())
-        assert set(Data.registry.kinds) == set(DATASETS)
-        assert Data.registry.kinds["digits"].facts.commonest_class == commonest_class(data)
+        assert set(DataSection.registry.kinds) == set(DATASETS)
+        assert DataSection.registry.kinds["digits"].facts.commonest_class == commonest_class(data)
 
     def test_pixels_go_to_16_and_normalise_to_about_zero_and_one(self) -> None:
         data = load_dataset("digits")
@@ -141,7 +141,7 @@ class TestMnist:
         assert mnist.sha256 == "2edad8764efab7a0d9f88935d1a5179814ed944ec7ab65377fea543b692f103a"
         name, images = known_by(mnist.sha256)
         assert (name, list(images)) == ("mnist", mnist.test.indices.tolist())
-        assert Data.registry.kinds["mnist"].facts.commonest_class == commonest_class(mnist)
+        assert DataSection.registry.kinds["mnist"].facts.commonest_class == commonest_class(mnist)
 
     def test_fashion_mnist_is_not_taken_for_mnist(self) -> None:
         with pytest.raises(DataError, match=r"train-images-idx3-ubyte\.gz .*has 26421880 bytes, not 9912422"):
@@ -170,7 +170,7 @@ class TestCifar10:
         assert data.sha256 == "c52ba1b2a0c0856836680a91a668694237309c99647f5b6338ab9f5253423b7f"
         name, images = known_by(data.sha256)
         assert (name, list(images)) == ("cifar10", data.test.indices.tolist())
-        assert Data.registry.kinds["cifar10"].facts.commonest_class == commonest_class(data)
+        assert DataSection.registry.kinds["cifar10"].facts.commonest_class == commonest_class(data)
 
     def test_a_flipped_byte_is_noticed(self, cifar10: Path, tmp_path: Path) -> None:
         for path in cifar10.rglob("*.bin"):

@@ -220,7 +220,7 @@ class TestClearForNextAttempt:
     @pytest.mark.parametrize("number", [999_999, 2**53])
     def test_a_number_that_no_attempt_has_is_refused(self, paths: RunPaths, number: int) -> None:
         write_state(paths, GONE, attempt=number)
-        with pytest.raises(RunDirectoryError, match=f"no attempt has the number {number + 1:,}"):
+        with pytest.raises(RunDirectoryError, match="attempt numbers end at 999,999"):
             clear_for_next_attempt(paths)
 
     def test_a_log_folder_of_an_impossible_attempt_does_not_count(self, paths: RunPaths) -> None:

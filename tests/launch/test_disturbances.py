@@ -71,14 +71,14 @@ class TestFolder:
         os.kill(new._members[0].pid, signal.SIGSTOP)
         os.kill(slow._members[0].pid, signal.SIGCONT)
         ended = finish(slow)
-        slow.heed_signal(signal.SIGTERM)  # too late, and meant for another run
+        slow.handle_signal(signal.SIGTERM)  # too late, and meant for another run
         own = {paths.metrics, paths.events, paths.devices, paths.state, paths.meta}
         assert own >= {
             path for path in paths.root.rglob("*") if path.is_file() and before.get(path) != path.read_bytes()
         }
         os.kill(new._members[0].pid, signal.SIGCONT)
         assert ended.outcome == "failed"
-        assert ended.message == f"{paths.root} is another folder now: the one before was moved or removed"
+        assert ended.message == f"{paths.root} is now another folder: the original was moved or removed"
         assert run_state(paths) in ("starting", "running")
         assert finish(new).outcome == "finished"
         seeds = {read_record(c.trainer, dict)["seed"] for c in complete_checkpoints(paths)}  # type: ignore[index]

@@ -92,7 +92,7 @@ def test_a_run_that_was_removed_while_its_lock_was_being_taken_is_not_taken(
 
     with monkeypatch.context() as slow:
         slow.setattr(fcntl, "flock", slowly)
-        with pytest.raises(RunStateError, match="is no run any more: somebody has removed it; linftui ls"):
+        with pytest.raises(RunStateError, match="is no longer a run: it was removed; linftui ls"):
             sole_supervisor(paths)
     if made_again:
         sole_supervisor(paths).close()
@@ -100,10 +100,10 @@ def test_a_run_that_was_removed_while_its_lock_was_being_taken_is_not_taken(
 
 def test_what_is_no_run_any_more_is_not_taken(paths: RunPaths) -> None:
     paths.meta.unlink()
-    with pytest.raises(RunStateError, match="is no run any more"):
+    with pytest.raises(RunStateError, match="is no longer a run"):
         sole_supervisor(paths)
     shutil.rmtree(paths.root)
-    with pytest.raises(RunStateError, match="is no run any more"):
+    with pytest.raises(RunStateError, match="is no longer a run"):
         sole_supervisor(paths)
     assert not paths.root.exists()
 
@@ -118,5 +118,5 @@ def test_a_file_system_without_locks_is_no_hindrance(
     monkeypatch.setattr(fcntl, "flock", unsupported)
     sole_supervisor(paths).close()
     paths.meta.unlink()
-    with pytest.raises(RunStateError, match="is no run any more"):
+    with pytest.raises(RunStateError, match="is no longer a run"):
         sole_supervisor(paths)

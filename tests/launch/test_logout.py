@@ -26,7 +26,7 @@ def loginctl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_system_that_ends_processes_at_logout_is_told_of(loginctl: Path) -> None:
     loginctl.write_text("yes\n")
     assert logout_warning() == (
-        "this system ends your processes when you log out; say once: loginctl enable-linger"
+        "this system ends your processes when you log out; run once: loginctl enable-linger"
     )
 
 

@@ -43,8 +43,8 @@ def test_a_torch_for_cpus_has_no_use_for_a_gpu(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(plan, "version", lambda package: "2.13.0+cpu")
     assert plan_devices("auto", machine(GPUS)).devices == ("cpu",)
     assert refusal("gpu:1", machine(GPUS)) == (
-        "--devices gpu:1 takes a GPU, and torch 2.13.0+cpu is built for CPUs alone; "
-        "install a torch for CUDA, or choose --devices cpu"
+        "--devices gpu:1 takes a GPU, and torch 2.13.0+cpu is built for CPUs only; "
+        "install a torch that is built for CUDA, or choose --devices cpu"
     )
 
 
@@ -86,7 +86,7 @@ def test_a_gpu_without_what_its_kernels_need_is_refused(
     monkeypatch.delitem(sys.modules, "cuda.core", raising=False)
     monkeypatch.setitem(sys.modules, missing, None)  # as where it is not installed
     assert refusal(spec, machine(GPUS)) == (
-        f"--devices {spec} takes a GPU, and what compiles kernels for it is not installed; "
+        f"--devices {spec} takes a GPU, and the compiler for its kernels is not installed; "
         "pip install 'linftui[cuda]', or choose --devices cpu"
     )
     assert plan_devices("cpu", machine(GPUS)).devices == ("cpu",)

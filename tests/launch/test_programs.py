@@ -7,7 +7,7 @@ import pytest
 
 from linftui.launch import programs
 from linftui.launch.plan import LaunchPlan
-from linftui.launch.programs import ask, search_path
+from linftui.launch.programs import output_of, search_path
 
 
 @pytest.fixture
@@ -27,11 +27,11 @@ def write_program(folder: Path, script: str) -> Path:
 
 
 def test_its_answer_comes_without_white_space_around_it(program: Path) -> None:
-    assert ask("oracle") == "an answer"
+    assert output_of("oracle") == "an answer"
     write_program(program.parent, 'printf "%s|" "$@"')
-    assert ask("oracle", "a b", "$(c)") == "a b|$(c)|"
+    assert output_of("oracle", "a b", "$(c)") == "a b|$(c)|"
     write_program(program.parent, r"printf 'caf\351'")
-    assert ask("oracle") == "caf\N{REPLACEMENT CHARACTER}"
+    assert output_of("oracle") == "caf\N{REPLACEMENT CHARACTER}"
 
 
 @pytest.mark.parametrize(
@@ -45,7 +45,7 @@ def test_it_is_not_looked_for_in_the_folder_one_stands_in(
     write_program(tmp_path / "here", "touch owned; echo owned")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PATH", folders.format(path="/usr/bin"))
-    assert ask("oracle") is None
+    assert output_of("oracle") is None
     assert not Path("/owned").exists() and not (tmp_path / "owned").exists()
 
 
@@ -76,16 +76,16 @@ def test_it_starts_in_the_root_folder_and_cannot_wait_for_input(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     write_program(program.parent, "pwd; cat; ls /proc/self/fd | wc -l")
-    place, descriptors = (ask("oracle") or "").split()
+    place, descriptors = (output_of("oracle") or "").split()
     assert place == "/" and int(descriptors) <= 5  # the three of every program, one of ls, one of sh
 
 
 def test_without_an_answer_there_is_none(program: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert ask("no-such-program") is None
+    assert output_of("no-such-program") is None
     write_program(program.parent, "echo half; exit 3")
-    assert ask("oracle") is None
+    assert output_of("oracle") is None
     program.write_text("#!/no/such/interpreter\n")
-    assert ask("oracle") is None
+    assert output_of("oracle") is None
     monkeypatch.setattr(programs, "PATIENCE_S", 0.2)
     write_program(program.parent, "echo half; exec sleep 60")
-    assert ask("oracle") is None
+    assert output_of("oracle") is None

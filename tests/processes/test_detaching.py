@@ -5,12 +5,12 @@ import sys
 import time
 from pathlib import Path
 
-FORK = "import os, sys, time; from linftui.processes.detaching import become_nobodys_child\n"
+FORK = "import os, sys, time; from linftui.processes.detaching import detach\n"
 
 
 def test_who_was_started_leaves_once_its_child_is_ready_and_the_child_goes_on(tmp_path: Path) -> None:
     program = FORK + "first = lambda: (time.sleep(0.3), open('ready', 'w').close())\n"
-    program += "started = os.getpid(); become_nobodys_child(first)\n"
+    program += "started = os.getpid(); detach(first)\n"
     program += "while os.getppid() == started: time.sleep(0.01)\n"
     program += "print(os.getpid() != started, flush=True)"
     with subprocess.Popen(
@@ -21,7 +21,7 @@ def test_who_was_started_leaves_once_its_child_is_ready_and_the_child_goes_on(tm
 
 
 def test_who_was_started_fails_where_its_child_does_once_that_has_told_why(tmp_path: Path) -> None:
-    program = FORK + "try: become_nobodys_child(lambda: 1 / 0)\n"
+    program = FORK + "try: detach(lambda: 1 / 0)\n"
     program += "except ZeroDivisionError: time.sleep(0.3); open('why', 'w').close()"
     process = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, timeout=60)
     assert process.returncode == 1 and (tmp_path / "why").exists()

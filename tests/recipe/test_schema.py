@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from linftui.errors import RecipeError
-from linftui.recipe.data import Data
+from linftui.recipe.data import DataSection
 from linftui.recipe.fraction import format_fraction, read_fraction
 from linftui.recipe.load import load_recipe, parse_recipe
 from linftui.recipe.objective import Lam
@@ -203,7 +203,7 @@ def test_what_a_recipe_counts_a_record_can_hold() -> None:
     assert greatest.pop("Recipe.seed") == 2**63 - 1  # a nanosecond clock's is 1.8e18
     assert len(greatest) >= 10 and max(greatest.values()) <= 2**53
     images = {"digits": 1437, "mnist": 60_000, "cifar10": 50_000}
-    assert set(images) == set(Data.registry.kinds)
+    assert set(images) == set(DataSection.registry.kinds)
     assert greatest["Recipe.epochs"] * max(images.values()) <= 2**53  # steps, one image each
 
 

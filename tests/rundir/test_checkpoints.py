@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from linftui.errors import CheckpointError, NoSuchCheckpointError, UsageError
-from linftui.rundir.checkpoints import choose, newest_readable
+from linftui.rundir.checkpoints import choose_checkpoint, newest_readable
 from linftui.rundir.paths import RunPaths
 from linftui.rundir.records import BestRecord, TrainerRecord, WindowSums
 from linftui.rundir.writer import write_record
@@ -33,7 +33,7 @@ def save(paths: RunPaths, step: int, attempt: int = 1, best: int | None = None) 
 
 
 def chosen(paths: RunPaths, which: str) -> int | None:
-    checkpoint = choose(paths, which)
+    checkpoint = choose_checkpoint(paths, which)
     return None if checkpoint is None else checkpoint.step
 
 
@@ -63,14 +63,14 @@ def test_the_best_is_the_one_that_the_latest_names(paths: RunPaths) -> None:
     assert chosen(paths, "best") == 24
     paths.checkpoint(24).complete.unlink()
     with pytest.raises(NoSuchCheckpointError, match="no complete checkpoint at step 24; it has: 12, 36"):
-        choose(paths, "best")
+        choose_checkpoint(paths, "best")
 
 
 def test_a_best_that_is_still_to_come_is_told_so(paths: RunPaths, tiny_recipe: Path) -> None:
     save(paths, 12)
     paths.resolved.write_text(tiny_recipe.read_text().replace("digits}", "digits, holdout: 100}"))
     with pytest.raises(NoSuchCheckpointError, match="its held-out images have not been evaluated yet$"):
-        choose(paths, "best")
+        choose_checkpoint(paths, "best")
 
 
 def test_one_to_go_on_from_is_the_newest_that_can_be_read(paths: RunPaths) -> None:
@@ -97,7 +97,7 @@ def test_what_is_not_there_is_told_with_what_is(paths: RunPaths, which: str, sai
     save(paths, 12)
     save(paths, 24)
     with pytest.raises(NoSuchCheckpointError) as refused:
-        choose(paths, which)
+        choose_checkpoint(paths, which)
     assert str(refused.value) == said and refused.value.exit_code == 2
     assert isinstance(refused.value, UsageError) and isinstance(refused.value, CheckpointError)
 
@@ -105,4 +105,4 @@ def test_what_is_not_there_is_told_with_what_is(paths: RunPaths, which: str, sai
 @pytest.mark.parametrize("which", ["", "-1", "1.5", "step-00000012", "٣", "9" * 5000, "12\n"])
 def test_other_words_stand_for_none(paths: RunPaths, which: str) -> None:
     with pytest.raises(NoSuchCheckpointError, match="is not latest, best or a step"):
-        choose(paths, which)
+        choose_checkpoint(paths, which)

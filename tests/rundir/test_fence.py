@@ -95,11 +95,11 @@ class TestHeldFolder:
         [
             (shutil.rmtree, "is gone: it was moved or removed meanwhile"),
             (lambda root: root.rename(root.with_name("moved")), "is gone: it was moved or removed"),
-            (lambda root: shutil.rmtree(root) or root.mkdir(), "is another folder now"),
-            (lambda root: root.rename(root.with_name("moved")) and root.mkdir(), "is another folder now"),
+            (lambda root: shutil.rmtree(root) or root.mkdir(), "is now another folder"),
+            (lambda root: root.rename(root.with_name("moved")) and root.mkdir(), "is now another folder"),
             (
                 lambda root: shutil.copytree(root.rename(root.with_name("moved")), root),
-                "is another folder now",
+                "is now another folder",
             ),
         ],
     )

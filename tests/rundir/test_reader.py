@@ -199,10 +199,10 @@ class TestLineFollower:
         (tmp_path / "new").write_bytes(lines([event(2), event(3), event(4)]))
         (tmp_path / "new").rename(path)
         assert follower.poll() == [event(2), event(3), event(4)]
-        assert (follower.begun_anew, follower.bad_lines) == (1, 0)
+        assert (follower.restarts, follower.bad_lines) == (1, 0)
         path.write_bytes(lines([event(5)]))  # the same file, and shorter
-        assert follower.poll() == [event(5)] and follower.begun_anew == 2
-        assert follower.poll() == [] and follower.begun_anew == 2
+        assert follower.poll() == [event(5)] and follower.restarts == 2
+        assert follower.poll() == [] and follower.restarts == 2
 
     def test_a_file_made_again_is_another_one_even_where_it_has_the_same_inode(self, tmp_path: Path) -> None:
         path = tmp_path / "log"
@@ -210,9 +210,9 @@ class TestLineFollower:
         follower = follow(path)
         assert follower.poll() == [event(1)]
         path.rename(tmp_path / "kept")
-        assert follower.poll() == [] and follower.begun_anew == 0
+        assert follower.poll() == [] and follower.restarts == 0
         (tmp_path / "kept").rename(path)
-        assert follower.poll() == [event(1)] and follower.begun_anew == 1
+        assert follower.poll() == [event(1)] and follower.restarts == 1
 
     def test_a_hole_that_a_crash_has_left_costs_one_line(self, tmp_path: Path) -> None:
         path = tmp_path / "log"
@@ -229,7 +229,7 @@ class TestLineFollower:
         path.write_bytes(lines([event(1)]))
         os.truncate(path, 1 << 40)
         follower, found = follow(path), list[EventRecord]()
-        with pytest.raises(RunDirectoryError, match="log: cannot be read on: .* longer than 64 MiB; move"):
+        with pytest.raises(RunDirectoryError, match="log: cannot be read any further: .*64 MiB; move"):
             for _ in range(MAX_SKIPPED // CHUNK + 9):
                 found += follower.poll()
         assert found == [event(1)] and follower.bad_lines == 1

@@ -23,7 +23,7 @@ def event(name: EventName, attempt: int = 2) -> EventRecord:
         ("crashed", 2, None, ["stopped"], "its supervisor was killed; step 1,234 was saved"),
         ("crashed", 2, None, ["stopped", "warning"], "its processes are gone and left no message"),
         ("crashed", 2, None, ["finished"],
-         "its supervisor was killed; the training came to its end, step 1,234"),
+         "its supervisor was killed; the training finished at step 1,234"),
         ("lost", 2, None, [],
          "its processes cannot be seen from here, and it has been silent for over 120 s"),
         ("stopped", 2, None, [], ""),

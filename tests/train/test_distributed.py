@@ -304,7 +304,7 @@ except Exception as error:
 """
     lost, gone = on_two_ranks(program, tmp_path)
     assert gone == "gone"
-    assert lost == ["RankLostError", "the connection to another rank was lost; its log tells more"]
+    assert lost == ["RankLostError", "the connection to another rank was lost; see its log"]
 
     program = """
 try:

@@ -10,7 +10,7 @@ import torch
 from linftui.data.datasets import Dataset, load_dataset
 from linftui.nn import AT_INFINITY, DistanceMLP
 from linftui.nn.boxes import pixel_box, to_pixels
-from linftui.train.evaluate import Evaluation, evaluate
+from linftui.train.evaluate import EvaluationResult, evaluate
 
 EPS = Fraction(1, 100)
 
@@ -48,7 +48,7 @@ def test_the_figures_are_those_of_a_loop_over_single_images(digits: Dataset, mod
             bounds.lower[0, label].item() > bounds.upper[0, j].item() for j in range(10) if j != label
         )
     assert 10 < certified < clean < 100
-    assert evaluate(model, test, EPS, 16, 100, never) == Evaluation(100, clean / 100, certified / 100)
+    assert evaluate(model, test, EPS, 16, 100, never) == EvaluationResult(100, clean / 100, certified / 100)
 
 
 @pytest.mark.parametrize("batch_size", [1, 7, 360, 1000])
@@ -83,4 +83,4 @@ def test_asked_to_stop_half_way_it_gives_no_figures(
 
 def test_a_diverged_net_is_right_on_nothing(digits: Dataset, model: DistanceMLP) -> None:
     model.last.weight.data[3, 5] = math.nan
-    assert evaluate(model, digits.test, EPS, 16, 100, never) == Evaluation(360, 0.0, 0.0)
+    assert evaluate(model, digits.test, EPS, 16, 100, never) == EvaluationResult(360, 0.0, 0.0)

@@ -30,7 +30,7 @@ from linftui.rundir.reader import RunReader, complete_checkpoints, latest_by_ste
 from linftui.rundir.records import EvalRecord, StateRecord, TrainerRecord, TrainRecord
 from linftui.rundir.writer import RunWriter, write_record
 from linftui.train import trainer as trainer_module
-from linftui.train.evaluate import Evaluation, evaluate
+from linftui.train.evaluate import EvaluationResult, evaluate
 from linftui.train.objectives import MixtureLoss
 from linftui.train.trainer import Trainer
 
@@ -285,7 +285,7 @@ class TestRecords:
             images = digits.test if record.split == "test" else digits.holdout
             assert images is not None
             result = evaluate(model, images, recipe.eps.test, 16, 7, never)
-            assert result == Evaluation(record.n, record.clean_accuracy, record.certified_accuracy)
+            assert result == EvaluationResult(record.n, record.clean_accuracy, record.certified_accuracy)
 
     @pytest.mark.parametrize(("every", "steps"), [(2, {8, 12}), (3, {12}), (100, {12})])
     def test_evaluations_and_checkpoints_come_every_so_many_epochs_and_at_the_end(
@@ -399,8 +399,8 @@ class TestBest:
         """Makes every evaluation report these certified accuracies, by split."""
         reports = {48: iter(test), 32: iter(holdout)}
 
-        def reported(model: object, images: Any, *rest: object) -> Evaluation:
-            return Evaluation(len(images), 1.0, next(reports[len(images)]))
+        def reported(model: object, images: Any, *rest: object) -> EvaluationResult:
+            return EvaluationResult(len(images), 1.0, next(reports[len(images)]))
 
         monkeypatch.setattr(trainer_module, "evaluate", reported)
 

@@ -103,7 +103,7 @@ def test_where_there_are_no_data_only_a_run_that_goes_on_promises_some(
     ("event", "said"),
     [
         ("stopped", "its supervisor was killed; step 1,234 was saved"),
-        ("finished", "its supervisor was killed; the training came to its end, step 1,234"),
+        ("finished", "its supervisor was killed; the training finished at step 1,234"),
         ("warning", "its processes are gone and left no message"),
     ],
 )

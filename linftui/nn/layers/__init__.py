@@ -1,8 +1,8 @@
-"""The layers of an l-infinity-distance net, one a file.
+"""The layers of an l-infinity-distance net, one per file.
 
-Each has a forward and an interval image (`bounds`) that performs the same float operations in the same order;
-together they are what a certificate is about. What changes from step to step, p first of all, is an argument
-of the forward, a `Moment`, and never a state.
+Each has a forward, and an interval image (`bounds`) that performs the same float operations in the same
+order; together they are what a certificate is about. Values that change from step to step, above all p, are
+an argument of the forward, a `Moment`, and never state.
 """
 
 from linftui.nn.layers.distance import NormDistLinear

@@ -1,4 +1,4 @@
-"""The layer that the nets are named for: its neurons are distances."""
+"""The layer that the nets are named after: its neurons are distances."""
 
 import torch
 from jaxtyping import Float
@@ -13,10 +13,10 @@ class NormDistLinear(nn.Module):
     """A fully connected layer of distance neurons: y[n, o] = ||x_n - w_o||_p (+ bias).
 
     Args:
-        n_in, n_out: sizes.
-        identity: where n_in <= n_out, w[i, i mod n_in] starts at -identity, which lets a deep net begin
-            as nearly the identity; 0 leaves the weights as drawn.
-        bias: adds a learnable bias, zero at first.
+        n_in, n_out: number of inputs and outputs.
+        identity: where n_in <= n_out, w[i, i mod n_in] starts at -identity, so that a deep net starts out
+            close to the identity; 0 leaves the weights as drawn.
+        bias: adds a learnable bias, initially zero.
         generator: draws the weights from N(0, 1).
 
     Source: section 3 of the ICML 2021 paper; the identity start is the published code's `identity_val`.

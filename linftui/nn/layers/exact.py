@@ -1,4 +1,4 @@
-"""Layers without rounding: the shape and the sign of what passes."""
+"""Layers without rounding: they change the shape or the sign of their input."""
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -20,7 +20,7 @@ class Flatten(nn.Module):
 
 
 class Negate(nn.Module):
-    """The other sign: a class is likely where its distance is small."""
+    """Changes the sign: a class is likely where its distance is small."""
 
     def forward(self, x: Float[Tensor, "n f"], moment: Moment) -> Float[Tensor, "n f"]:
         """-x."""

@@ -1,4 +1,4 @@
-"""Centring, which is all that may stand in for batch normalisation here."""
+"""Centring, the only part of batch normalisation that is allowed here."""
 
 import torch
 from jaxtyping import Float
@@ -12,10 +12,10 @@ from linftui.recipe.schedule import Moment
 class MeanShift(nn.Module):
     """Subtracts the batch mean in training (with its gradient), the running mean in evaluation.
 
-    The batch is that of all ranks together. One without an image leaves the running mean as it is. The mean
-    is computed in the running mean's dtype, whatever autocast has made of the batch.
+    The batch is that of all ranks together. An empty one leaves the running mean as it is. The mean is
+    computed in the running mean's dtype, whatever dtype autocast gave the batch.
 
-    No scale: scaling would break the Lipschitz bound that the whole construction rests on.
+    There is no scale: scaling would break the Lipschitz bound that the whole construction rests on.
 
     Args:
         features: size of the vectors.
@@ -43,6 +43,6 @@ class MeanShift(nn.Module):
 
     @torch.no_grad()
     def reestimate(self, x: Float[Tensor, "n f"]) -> Float[Tensor, "n f"]:
-        """Takes the mean of these rows for the running mean; x centred by it."""
+        """Makes the mean of these rows the running mean; returns x centred by it."""
         self.running_mean.copy_(x.mean(0))
         return x - self.running_mean

@@ -1,4 +1,4 @@
-"""Normalisation as part of the network, so that a certificate speaks of pixels."""
+"""Normalisation as part of the network, so that a certificate is about pixels."""
 
 import torch
 from jaxtyping import Float
@@ -12,7 +12,7 @@ class Normalize(nn.Module):
     """(x - mean) / std inside the model, with one scalar std, so that eps scales by 1 / std exactly once.
 
     Args:
-        mean: one number a channel.
+        mean: one number per channel.
         std: one positive number for all channels.
     """
 
@@ -22,7 +22,7 @@ class Normalize(nn.Module):
         self.mean: Tensor
         self.std: Tensor
         self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32)[:, None, None])
-        # A tensor: torch on CUDA turns division by a Python number into a product with its reciprocal.
+        # A tensor, since torch on CUDA turns division by a Python number into a product with its reciprocal.
         self.register_buffer("std", torch.tensor(std, dtype=torch.float32))
 
     def forward(self, x: Float[Tensor, "n c h w"], moment: Moment) -> Float[Tensor, "n c h w"]:
@@ -34,5 +34,5 @@ class Normalize(nn.Module):
         return box.minus(self.mean).divided_by(self.std)
 
     def radius(self, eps: float) -> float:
-        """A radius in pixel units as one in normalised units."""
+        """A radius in pixel units, converted to normalised units."""
         return eps / self._std

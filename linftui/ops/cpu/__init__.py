@@ -1,5 +1,5 @@
-"""The distance core on CPUs: C++ kernels with the vectors of the processor at hand.
+"""The distance core on CPUs: C++ kernels with the vector instructions of this processor.
 
 `kernels` has the functions of `linftui.ops.reference` for float32 tensors on a CPU, `library` finds and loads
-what was compiled at installation, `power` decides how a power is computed. The C++ itself is in `src`.
+the library compiled at installation, `powers` decides how a power is computed. The C++ itself is in `src`.
 """

@@ -1,8 +1,8 @@
 """The functions of `linftui.ops.reference` on float32 tensors of a CPU, by the compiled kernels.
 
 The kernels take finite numbers and distances that are not absurdly small. They notice anything else (a NaN,
-an infinity, a distance between 0 and 2^-100), and then the whole call is the definition's; so it is at a
-finite p beyond `GREATEST_P`, and where memory for the kernels' own use runs out.
+an infinity, a distance between 0 and 2^-100), and then the definition computes the whole call. It also does
+at a finite p beyond `GREATEST_P`, and where memory for the kernels' own use runs out.
 """
 
 import math
@@ -17,7 +17,7 @@ from linftui.ops.cpu.powers import GREATEST_P, drop_below, near, power
 
 
 class CpuKernels:
-    """One variant of the library behind the definition's signatures; shapes as there.
+    """One variant of the library, with the definition's signatures and shapes.
 
     Args:
         library: the variant.
@@ -28,7 +28,7 @@ class CpuKernels:
         self._functions = library.functions
 
     def _call(self, name: str, *arguments: Any, x: Tensor, weight: Tensor) -> bool:
-        """Calls a kernel; false where the input is not for it. Tensors go as pointers."""
+        """Calls a kernel; false where it does not take the input. Tensors are passed as pointers."""
         plain = [a.data_ptr() if isinstance(a, Tensor) else a for a in arguments]
         sizes = (x.shape[0], weight.shape[0], x.shape[1])
         return not self._functions[name](*plain, *sizes, torch.get_num_threads())

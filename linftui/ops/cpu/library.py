@@ -1,7 +1,7 @@
 """Finding and loading the compiled kernels: one shared library with a variant for each processor family.
 
-It is compiled at installation where there is a C++ compiler; where there is none the package works without
-it. The library must be loaded after torch: both then share torch's OpenMP threads. Do not fork afterwards.
+It is compiled at installation if there is a C++ compiler; otherwise the package works without it. The library
+must be loaded after torch, so that both share torch's OpenMP threads. Do not fork afterwards.
 """
 
 import ctypes
@@ -12,7 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import torch  # noqa: F401  (its OpenMP must be there first)
+import torch  # noqa: F401  (its OpenMP must be loaded first)
 
 import linftui
 from linftui.errors import UsageError
@@ -39,7 +39,7 @@ class PowerFit(ctypes.Structure):
 
     @staticmethod
     def of(power: Power, near: float) -> "PowerFit":
-        """The same for the kernels."""
+        """A power in the kernels' form."""
         kind = ("logarithmic", "whole", "squared").index(power.kind)
         coefficients = (c_float * 7)(*power.coefficients)
         degree = len(power.coefficients) - 1
@@ -59,7 +59,7 @@ _SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
 
 
 class Library:
-    """The functions of one variant. A function of an operation returns 1 for inputs that are not for it.
+    """The functions of one variant. An operation returns 1 for inputs that it does not take.
 
     Args:
         loaded: the shared library.
@@ -76,13 +76,13 @@ class Library:
 
     @property
     def name(self) -> str:
-        """As told to people: cpu-avx512."""
+        """The name that people see, such as "cpu-avx512"."""
         return f"cpu-{self.variant}"
 
 
 @lru_cache(maxsize=1)
-def load() -> tuple[ctypes.CDLL | None, str]:
-    """The shared library; or None, and why there is none."""
+def load_library() -> tuple[ctypes.CDLL | None, str]:
+    """The shared library, or None and the reason why there is none."""
     # An editable installation has two folders: the sources, and where compiled files go.
     files = [Path(folder) / "ops" / "cpu" / FILE for folder in linftui.__path__]
     file = next((file for file in files if file.is_file()), None)
@@ -90,14 +90,14 @@ def load() -> tuple[ctypes.CDLL | None, str]:
         return None, "linftui was installed without its compiled CPU kernels"
     try:
         return ctypes.CDLL(str(file)), ""
-    except OSError as error:  # compiled for a newer C library, say
+    except OSError as error:  # such as one compiled for a newer C library
         return None, f"linftui cannot load its compiled CPU kernels ({error})"
 
 
 @lru_cache(maxsize=1)
 def variants() -> dict[str, Library]:
-    """What this machine can run of what was compiled, the fastest first; empty without a library."""
-    loaded, _ = load()
+    """The compiled variants that this machine can run, the fastest first; empty without a library."""
+    loaded, _ = load_library()
     if loaded is None:
         return {}
     return {
@@ -121,6 +121,6 @@ def library() -> Library | None:
     if forced not in found:
         raise UsageError(
             f"{FORCE} is {forced}, which " + ("cannot run here" if forced in VARIANTS else "is not known"),
-            f"known are {', '.join(VARIANTS)}; here can run {', '.join(found) or 'none'}",
+            f"known: {', '.join(VARIANTS)}; can run here: {', '.join(found) or 'none'}",
         )
     return found[forced]

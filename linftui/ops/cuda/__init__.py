@@ -1,6 +1,6 @@
 """The distance core on NVIDIA GPUs: the functions of `ops/reference.py` for float32 CUDA tensors.
 
-Importing it costs neither CUDA nor a compiler: both wait for the first launch.
+Importing it loads neither CUDA nor a compiler: both wait for the first launch.
 """
 
 from linftui.ops.cuda.backward import inf_dist_backward, norm_dist_backward

@@ -8,13 +8,13 @@ from torch import Tensor
 
 from linftui.ops.cuda import catalogue
 from linftui.ops.cuda.catalogue import BACKWARD_ROWS, GROUP, THREADS, Kernel
-from linftui.ops.cuda.choice import Method, choose, splits
+from linftui.ops.cuda.choice import Method, choose_method, splits
 from linftui.ops.cuda.launcher import Argument, Launcher, launcher_of
 from linftui.ops.cuda.powers import Exponent, numbers_for
 from linftui.ops.cuda.survivors import survivors_of
 
 _WARPS_A_MULTIPROCESSOR = 16
-_OVERHEAD = 20  # steps' worth of time that reading x and writing its gradient takes
+_OVERHEAD = 20  # the time to read x and write its gradient, in steps
 
 
 def norm_dist_backward(
@@ -35,7 +35,7 @@ def norm_dist_backward(
     work = _Backward(x, weight)
     number, form, numbers = numbers_for(p, x.device)
     rate = survivors_of(x.device).rates[1]
-    if (method or choose(number, True, rate)) == "pruned":
+    if (method or choose_method(number, True, rate)) == "pruned":
         thresholds = work.packed(1)
         floor = x.new_empty(1)
         work.pack("thresholds", y, grad, numbers, grad.abs().amax(), thresholds, floor)
@@ -65,7 +65,7 @@ class _Backward:
         self.groups = math.ceil(self.m / GROUP)
 
     def packed(self, numbers: int) -> Tensor:
-        """Room for so many numbers of every output, in the kernels' layout."""
+        """Room for this many numbers per output, in the kernels' layout."""
         return self.x.new_empty(self.groups, self.padded_n, numbers * GROUP)
 
     def pack(self, what: str, *arguments: Tensor) -> None:
@@ -95,7 +95,7 @@ def inf_dist_backward(
     weight: Float[Tensor, "m k"],
     argmax: Int[Tensor, "n m"],
 ) -> tuple[Float[Tensor, "n k"], Float[Tensor, "m k"]]:
-    """As in ops/reference.py; each row's additions go by output, in order."""
+    """As in ops/reference.py; each row adds up its outputs in order."""
     grad, x, weight, argmax = (tensor.contiguous() for tensor in (grad, x, weight, argmax))
     to_x, to_weight = torch.zeros_like(x), torch.zeros_like(weight)
     if argmax.numel():

@@ -1,7 +1,7 @@
-"""Every kernel there is: its source, entry, compile-time choices, threads and shared memory.
+"""Every kernel: its source, entry, compile-time choices, threads and shared memory.
 
 One list serves the launches, the tests that compile everything for every architecture, and the benchmark, so
-that no kernel can be launched that was not checked.
+that every kernel that can be launched has been checked.
 """
 
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 THREADS = 256
 SLAB = 16  # coordinates in shared memory at a time (tiles.cuh)
 GROUP = 4  # outputs m that the backward takes at a time (columns.cuh)
-BACKWARD_ROWS = 32  # rows n a thread of the backward owns (columns.cuh)
+BACKWARD_ROWS = 32  # rows n that a thread of the backward owns (columns.cuh)
 WINDOW = 8192  # columns that scatter.cu holds at a time
 _FOLD_STAGE, _TILE_STAGE = 256 * 20, 192 * 20  # floats of a slab of rows, padded
 WHOLE_POWERS = range(1, 9)
@@ -18,7 +18,7 @@ WHOLE_POWERS = range(1, 9)
 
 @dataclass(frozen=True)
 class Kernel:
-    """One entry of one source under some defines; what is compiled, cached and launched."""
+    """One entry of one source under some defines: the unit that is compiled, cached and launched."""
 
     source: str
     entry: str
@@ -33,8 +33,8 @@ class Kernel:
 
 
 @dataclass(frozen=True)
-class Form:
-    """How r^p is computed: a whole power, or special functions with or without a polynomial beside them."""
+class PowerForm:
+    """How r^p is computed: as a whole power, or by special functions, with or without a polynomial."""
 
     power: int = 0
     degree: int = 0
@@ -61,7 +61,7 @@ def fold(aligned: bool, bounds: bool) -> Kernel:
     return Kernel("fold.cu", "fold_maxima", THREADS, 2 * _FOLD_STAGE * 4, (*_rows(aligned), *defines))
 
 
-def power(aligned: bool, form: Form) -> Kernel:
+def power(aligned: bool, form: PowerForm) -> Kernel:
     """Sums of powers of every difference."""
     return Kernel("power.cu", "sum_powers", THREADS, 2 * _TILE_STAGE * 4, (*_rows(aligned), *form.defines))
 
@@ -88,7 +88,7 @@ def pack(what: str) -> Kernel:
     return Kernel("pack.cu", f"pack_{what}")
 
 
-def gradient(form: Form, warps: int) -> Kernel:
+def gradient(form: PowerForm, warps: int) -> Kernel:
     """Both gradients over every element."""
     rows = warps * BACKWARD_ROWS
     shared = (2 * rows * 8 + 2 * warps * GROUP * 32) * 4
@@ -112,12 +112,12 @@ def _rows(aligned: bool) -> tuple[tuple[str, int], ...]:
     return (("ROWS_ALIGNED", int(aligned)),)
 
 
-# What powers.py may ask for: see `form_of` there.
+# The forms that powers.py may ask for: see `form_of` there.
 FORMS = (
-    *(Form(power=p) for p in WHOLE_POWERS),
-    Form(),
-    Form(degree=9, squarings=1),
-    *(Form(degree=6, squarings=s) for s in (3, 4, 5)),
+    *(PowerForm(power=p) for p in WHOLE_POWERS),
+    PowerForm(),
+    PowerForm(degree=9, squarings=1),
+    *(PowerForm(degree=6, squarings=s) for s in (3, 4, 5)),
 )
 
 

@@ -1,8 +1,8 @@
 """Which kernel runs: by p, by size, and by how many elements were seen to survive pruning.
 
-LINFTUI_CUDA_METHOD=dense or =pruned overrides the choice above p = 8: nothing then depends on what was
-measured. Costs are in issue slots an element, read off the disassembly (docs/benchmarks.md); only their order
-matters.
+LINFTUI_CUDA_METHOD=dense or =pruned overrides the choice above p = 8, so that nothing depends on
+measurements. Costs are in issue slots per element, read off the disassembly (docs/benchmarks.md); only their
+order matters.
 """
 
 import os
@@ -16,22 +16,22 @@ from linftui.ops.cuda.powers import form_of
 Method = Literal["dense", "pruned"]
 OVERRIDE = "LINFTUI_CUDA_METHOD"
 
-LEAST_PRUNED = 8.0  # below, nearly everything survives, and the backward's thresholds leave float32
+LEAST_PRUNED = 8.0  # below, nearly everything survives, and the backward's thresholds exceed float32's range
 # Without a measurement: where pruning wins on Gaussian data.
 PRUNED_FORWARD_FROM = 40.0
 PRUNED_BACKWARD_FROM = 75.0
-_JOIN = 2.0  # pieces' worth of time to write and read one more partial result of a tile
-_LANES_WAIT = 3.0  # a warp works off flags as long as its fullest lane: mean + 3 standard deviations
+_JOIN = 2.0  # the time to write and read one more partial result of a tile, in pieces
+_LANES_WAIT = 3.0  # a warp takes as long as its fullest lane: mean + 3 standard deviations
 
 
 @dataclass(frozen=True)
 class Cost:
-    """Slots an element of a dense kernel; those of a pruned one, as its loop and its flags.
+    """The cost of a dense kernel, and of a pruned one, which has a loop and flags.
 
     Attributes:
-        dense, loop: slots an element.
-        flag: slots to work off one flag.
-        groups: groups of four elements that a lane flags before it works them off.
+        dense, loop: slots per element.
+        flag: slots to process one flag.
+        groups: groups of four elements that a lane flags before it processes them.
     """
 
     dense: float
@@ -45,12 +45,12 @@ BACKWARD = Cost(dense=12.7, loop=3.5, flag=130.0, groups=32)
 
 
 def pruned_slots(cost: Cost, rate: float) -> float:
-    """What pruning costs an element where `rate` of the groups are flagged."""
+    """Slots per element of a pruned kernel where `rate` of the groups are flagged."""
     flags = cost.groups * rate
     return cost.loop + min(cost.groups, flags + _LANES_WAIT * sqrt(flags)) * cost.flag / (4 * cost.groups)
 
 
-def choose(p: float, backward: bool, rate: float | None = None) -> Method:
+def choose_method(p: float, backward: bool, rate: float | None = None) -> Method:
     """The method at p < inf; `rate` is the share of flagged groups that was last measured near this p."""
     forced = os.environ.get(OVERRIDE)
     if forced and forced not in get_args(Method):
@@ -71,21 +71,21 @@ def describe(p: float, rates: tuple[float | None, float | None] = (None, None)) 
         return "forward: argmax; backward: scatter"
     parts = []
     for name, backward, rate in (("forward", False, rates[0]), ("backward", True, rates[1])):
-        method = choose(p, backward, rate)
+        method = choose_method(p, backward, rate)
         parts.append(f"{name}: {method if method == 'pruned' else form_of(p).name}")
     return "; ".join(parts)
 
 
 def splits(tiles: int, pieces: int, capacity: int, overhead: int) -> int:
-    """Into how many parts to split the long axis, so that the last wave of blocks is nearly full.
+    """The number of parts to split the long axis into, so that the last wave of blocks is nearly full.
 
-    128 x 128 tiles of a 512 x 5120 output are 160 blocks, on 264 places one wave in which 40% stay idle.
+    128 x 128 tiles of a 512 x 5120 output are 160 blocks: on 264 places, one wave in which 40% stay idle.
 
     Args:
         tiles: blocks without a split.
-        pieces: slabs or steps that each of them walks over.
-        capacity: blocks the device runs at once.
-        overhead: what a block costs besides, in pieces.
+        pieces: slabs or steps that each block walks over.
+        capacity: blocks that the device runs at once.
+        overhead: the fixed cost of a block, in pieces.
     """
 
     def time(parts: int) -> float:

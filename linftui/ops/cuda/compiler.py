@@ -1,8 +1,8 @@
 """From CUDA C++ to machine code for one architecture, with NVRTC, once: the result is kept on disk.
 
 The user needs no toolkit and no header, only the `cuda` extra and a driver. Several ranks may start at once:
-each compiles what it misses and renames a finished file into place, so nobody ever reads half of one. The
-folder is the user's own (a cubin is a program); a damaged file is built again.
+each compiles what is missing and renames a finished file into place, so no rank ever reads half a file. The
+folder must belong to the user alone (a cubin is a program); a damaged file is compiled again.
 """
 
 import hashlib
@@ -27,7 +27,7 @@ _HINT = "pip install 'linftui[cuda]' with an NVIDIA driver for CUDA 13, or choos
 
 
 def cuda_module(name: str) -> Any:
-    """A module of the `cuda` extra, or one sentence about what to do without it."""
+    """A module of the `cuda` extra. Raises DeviceError with a hint where it is missing."""
     try:
         return importlib.import_module(name)
     except (ImportError, RuntimeError) as error:
@@ -35,13 +35,13 @@ def cuda_module(name: str) -> Any:
 
 
 def nvrtc_version() -> tuple[int, int]:
-    """Version of the compiler library; the `cuda` extra brings it."""
+    """Version of the compiler library, which the `cuda` extra installs."""
     try:
         status, major, minor = cuda_module("cuda.bindings.nvrtc").nvrtcVersion()
     except RuntimeError as error:  # the bindings are there, the library is not
         raise DeviceError(f"the CUDA kernels cannot be compiled ({error})", _HINT) from error
     if int(status) != 0:
-        raise DeviceError(f"the CUDA compiler library does not answer ({status})", _HINT)
+        raise DeviceError(f"the CUDA compiler library does not respond ({status})", _HINT)
     return major, minor
 
 
@@ -50,9 +50,9 @@ def driver_version() -> tuple[int, int]:
     try:
         status, version = cuda_module("cuda.bindings.driver").cuDriverGetVersion()
     except RuntimeError as error:  # there is no driver
-        raise DeviceError(f"the NVIDIA driver does not answer ({error})", _HINT) from error
+        raise DeviceError(f"the NVIDIA driver does not respond ({error})", _HINT) from error
     if int(status) != 0:
-        raise DeviceError(f"the NVIDIA driver does not answer ({status})", _HINT)
+        raise DeviceError(f"the NVIDIA driver does not respond ({status})", _HINT)
     return version // 1000, version % 1000 // 10
 
 
@@ -79,9 +79,9 @@ def compile_kernel(kernel: Kernel, arch: str) -> tuple[bytes, str]:
 
 
 def cubin(kernel: Kernel, arch: str) -> bytes:
-    """The same from the cache, compiled and kept if it is not there or damaged.
+    """The machine code from the cache; it is compiled and kept if it is missing there, or damaged.
 
-    Where nothing can be kept (no home, a full disk) every process compiles for itself, after a warning.
+    Where nothing can be kept (no home, a full disk), every process compiles for itself, after a warning.
     """
     try:
         folder = kernels_folder()
@@ -108,7 +108,7 @@ def cubin(kernel: Kernel, arch: str) -> bytes:
 
 
 def _keep(path: Path, content: bytes) -> None:
-    """Whole or not at all, whoever else writes it."""
+    """Writes the file whole or not at all, whatever other processes write."""
     with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
         try:
             file.write(content)
@@ -141,7 +141,7 @@ def _key(kernel: Kernel, arch: str) -> str:
 
 @cache
 def _sources_digest() -> str:
-    digest = hashlib.sha256(Path(__file__).read_bytes())  # the options are in here
+    digest = hashlib.sha256(Path(__file__).read_bytes())  # the options are in this file
     for path in sorted(SOURCES.iterdir()):
         digest.update(path.name.encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()

@@ -1,7 +1,7 @@
-"""The forward operations on CUDA tensors: workspaces, grids, and which kernels run one after the other.
+"""The forward operations on CUDA tensors: workspaces, grids, and the sequence of kernels.
 
-Every forward is a kernel over all elements, perhaps split along K into blocks that each leave a partial
-result, and a last step (finish.cu) that joins the splits in order and mends what needs care. Nothing depends
+Every forward is a kernel over all elements, perhaps split along K into blocks that each write a partial
+result, and a last step (finish.cu) that joins the splits in order and handles special cases. Nothing depends
 on timing.
 """
 
@@ -14,13 +14,13 @@ from torch import Tensor
 
 from linftui.ops.cuda import catalogue
 from linftui.ops.cuda.catalogue import SLAB, THREADS
-from linftui.ops.cuda.choice import Method, choose, splits
+from linftui.ops.cuda.choice import Method, choose_method, splits
 from linftui.ops.cuda.launcher import Launcher, launcher_of
 from linftui.ops.cuda.powers import Exponent, numbers_for
 from linftui.ops.cuda.survivors import survivors_of
 
 _BLOCKS_A_MULTIPROCESSOR = 2
-_OVERHEAD = 4  # slabs' worth of time that starting and ending a block takes
+_OVERHEAD = 4  # the time to start and end a block, in slabs
 _SEED_SLABS = 16
 
 
@@ -31,7 +31,7 @@ class _Pass:
     launcher: Launcher
     grid: tuple[int, int, int]
     splits: int
-    slabs: int  # a split
+    slabs: int  # per split
     n: int
     m: int
     k: int
@@ -75,10 +75,10 @@ def norm_dist_forward(
         return x.new_zeros(x.shape[0], weight.shape[0])
     if not isinstance(p, Exponent) and math.isinf(p):
         return _maxima(x, weight, finished=True)
-    launcher_of(x.device)  # before anything is made that must not be part of a captured graph
+    launcher_of(x.device)  # now, so that what it allocates does not become part of a captured graph
     number, form, numbers = numbers_for(p, x.device)
     rate = survivors_of(x.device).rates[0]
-    if (method or choose(number, False, rate)) == "pruned":
+    if (method or choose_method(number, False, rate)) == "pruned":
         return _pruned(x, weight, numbers)
     largest = None if form.power else _maxima(x, weight, finished=False)
     work = _pass(x, weight, 128, 64)
@@ -93,7 +93,7 @@ def norm_dist_forward(
 
 
 def _maxima(x: Tensor, weight: Tensor, finished: bool) -> Tensor:
-    """Distances at p = inf. Unfinished: NaN also stands where a row holds an infinity."""
+    """Distances at p = inf. Unfinished, they are NaN also where a row holds an infinity."""
     work = _pass(x, weight, 128, 128)
     partial = work.partial(x)
     kernel = catalogue.fold(rows_aligned(x, weight), bounds=False)
@@ -106,7 +106,7 @@ def _maxima(x: Tensor, weight: Tensor, finished: bool) -> Tensor:
 
 
 def _seed(x: Tensor, weight: Tensor) -> Tensor:
-    """The largest difference over the first coordinates: what pruning starts from."""
+    """The largest difference over the first coordinates, which pruning starts from."""
     work = _pass(x, weight, 128, 128)
     seed = x.new_empty(work.n, work.m)
     kernel = catalogue.fold(rows_aligned(x, weight), bounds=False)

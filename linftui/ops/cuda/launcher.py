@@ -1,6 +1,6 @@
-"""Kernels on torch's current stream of one device.
+"""Launching kernels on torch's current stream of one device.
 
-A launcher is the one door from Python to a kernel; the tests put another behind it, which runs the same
+A launcher is the only way from Python to a kernel; the tests substitute another one, which runs the same
 sources on the CPU.
 """
 
@@ -19,7 +19,7 @@ from linftui.ops.cuda.survivors import survivors_of
 Argument = Tensor | int | None
 Grid = tuple[int, int, int]
 _LEGACY_STREAM = 1  # CU_STREAM_LEGACY
-_OLDEST = 8, 0  # Ampere: the kernels copy to shared memory without waiting
+_OLDEST = 8, 0  # Ampere: the kernels copy to shared memory asynchronously
 
 
 @runtime_checkable
@@ -44,8 +44,8 @@ class CudaLauncher:
 
     def __call__(self, kernel: Kernel, grid: Grid, *arguments: Argument) -> None:
         with torch.cuda.device(self._device):
-            # The guard does nothing on the device that is current already, and a new thread, autograd's too,
-            # may have no context yet.
+            # The guard does nothing where the device is already current, and a new thread, such as one of
+            # autograd's, may have no context yet.
             self._core.Device(self._device.index).set_current()
             loaded = self._kernels.get(kernel) or self._kernels.setdefault(kernel, self._load(kernel))
             config = self._core.LaunchConfig(grid=grid, block=kernel.threads, shmem_size=kernel.shared_bytes)
@@ -57,7 +57,7 @@ class CudaLauncher:
             raise RuntimeError(f"{kernel.name} is compiled at its first use: run it once before a capture")
         driver = cuda_module("cuda.bindings.driver")
         loaded = self._core.ObjectCode.from_cubin(cubin(kernel, self._arch)).get_kernel(kernel.entry)
-        if kernel.shared_bytes > 48 * 1024:  # more than every kernel may have must be asked for
+        if kernel.shared_bytes > 48 * 1024:  # beyond the default limit, which must be raised
             (status,) = driver.cuKernelSetAttribute(
                 driver.CUfunction_attribute.CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES,
                 kernel.shared_bytes,
@@ -74,13 +74,13 @@ class CudaLauncher:
 
 
 def _stream_handle(device: torch.device) -> int:
-    """torch's current stream; the default one by the number it has as a handle, not as a null pointer."""
+    """torch's current stream; the default one is 1 as a handle, not a null pointer."""
     handle: int = torch.cuda.current_stream(device).cuda_stream
     return handle or _LEGACY_STREAM
 
 
 def _plain(argument: Argument) -> Any:
-    """A pointer as an int, an int as 32 bits, nothing as a null pointer."""
+    """A tensor's pointer as an int, an int as 32 bits, None as a null pointer."""
     if isinstance(argument, Tensor):
         return argument.data_ptr()
     if isinstance(argument, int):
@@ -104,10 +104,10 @@ def backend_name(device: torch.device) -> str:
 
 
 def architecture(device: torch.device) -> str:
-    """What to compile for: "sm_90".
+    """The architecture to compile for, such as "sm_90".
 
     Raises:
-        DeviceError: the GPU or its driver is too old for the kernels, or what compiles them is missing.
+        DeviceError: the GPU or its driver is too old for the kernels, or their compiler is missing.
     """
     capability = torch.cuda.get_device_capability(device)
     if capability < _OLDEST:
@@ -119,7 +119,7 @@ def architecture(device: torch.device) -> str:
     theirs, ours = driver_version(), nvrtc_version()[0]
     if theirs[0] < ours:
         raise DeviceError(
-            f"the NVIDIA driver is for CUDA {theirs[0]}.{theirs[1]}, the kernels are compiled by CUDA {ours}",
+            f"the NVIDIA driver is for CUDA {theirs[0]}.{theirs[1]}, the kernels need one for CUDA {ours}",
             "update the driver, or choose --devices cpu",
         )
     return f"sm_{''.join(map(str, capability))}"

@@ -1,4 +1,4 @@
-"""p on the device: the few numbers the kernels read, and the polynomial that stands in for a power.
+"""p on the device: the few numbers that the kernels read, and the polynomial that replaces a power.
 
 The special-function units give 16 results a clock where the ordinary ones give 128, so half of the powers are
 computed as r^p = P(1 - r)^(2^k): P is a polynomial of low degree, fitted here in float64 to r^c with
@@ -13,26 +13,26 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from linftui.ops.cuda.catalogue import WHOLE_POWERS, Form
+from linftui.ops.cuda.catalogue import WHOLE_POWERS, PowerForm
 
 _BLOCK = 16  # floats for one exponent: itself, then up to ten coefficients (powers.cuh)
 _LENGTH = 2 + 2 * _BLOCK
 _NODES = 96
 
 
-def form_of(p: float) -> Form:
-    """How powers are computed at this p; constant over ranges of p, so that graphs live long.
+def form_of(p: float) -> PowerForm:
+    """How powers are computed at this p; constant over ranges of p, so that a captured graph lasts.
 
-    c = p / 2^k stays in [4, 8) below 16 and in [2, 4) above, where the stated degrees reach float32's own
-    rounding. Below 8 the derivative of r^c at 0 is too rough for a polynomial; from 128 on pruning wins.
+    c = p / 2^k stays in [4, 8) below 16 and in [2, 4) above, where these degrees are as exact as float32.
+    Below 8 the derivative of r^c at 0 is not smooth enough for a polynomial; from 128 on pruning is faster.
     """
     if p in WHOLE_POWERS:
-        return Form(power=int(p))
+        return PowerForm(power=int(p))
     if p < 8 or p >= 128:
-        return Form()
+        return PowerForm()
     if p < 16:
-        return Form(degree=9, squarings=1)
-    return Form(degree=6, squarings=int(math.log2(p)) - 1)
+        return PowerForm(degree=9, squarings=1)
+    return PowerForm(degree=6, squarings=int(math.log2(p)) - 1)
 
 
 class Exponent:
@@ -49,7 +49,7 @@ class Exponent:
         self.numbers = _on(device, numbers_of(p, self.form))
 
     def update(self, p: float) -> None:
-        """Another p in place, for graphs captured with this object; its form must be the same."""
+        """Replaces p in place, for graphs captured with this object; the form must stay the same."""
         if form_of(p) != self.form:
             raise ValueError(f"p = {p} needs {form_of(p).name}, this graph has {self.form.name}")
         self.p = p
@@ -60,33 +60,33 @@ class Exponent:
 def exponent_of(p: float, device: torch.device, stream: int) -> Exponent:
     """The exponent of a plain number, kept for the other layers and the backward of a step.
 
-    One a stream: its numbers are copied to the device, and freed, in that stream's order.
+    There is one per stream: its numbers are copied to the device, and freed, in that stream's order.
     """
     return Exponent(p, device)
 
 
 def _on(device: torch.device, numbers: list[float]) -> Tensor:
-    """Without waiting for the device: p changes every step while a net trains."""
+    """The numbers on the device, without waiting for it: p changes at every step of a training."""
     here = torch.tensor(numbers, dtype=torch.float32)
     return here.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else here
 
 
-def numbers_of(p: float, form: Form) -> list[float]:
+def numbers_of(p: float, form: PowerForm) -> list[float]:
     """p, 1 / p, the block of p (forward) and that of p - 1 (backward)."""
     numbers = [p, 1 / p] + [0.0] * (_LENGTH - 2)
     for start, exponent in ((2, p), (2 + _BLOCK, p - 1)):
         numbers[start] = exponent
         if form.degree:
-            coefficients = fit(exponent / 2**form.squarings, form)
+            coefficients = fit_polynomial(exponent / 2**form.squarings, form)
             numbers[start + 1 : start + 2 + form.degree] = coefficients.tolist()
     return numbers
 
 
-def fit(c: float, form: Form) -> np.ndarray:
+def fit_polynomial(c: float, form: PowerForm) -> np.ndarray:
     """Coefficients, lowest first, of P with P(1 - r)^(2^k) ~ r^(c 2^k) on [0, 1].
 
-    Iteratively reweighted least squares towards the smallest of the largest errors, each error measured by
-    what the k squarings make of it: the power must be right to 2^-23 of itself or to 2^-36 (of the largest).
+    Iteratively reweighted least squares that minimise the largest error. An error is measured after the k
+    squarings: the power must be right to 2^-23 of itself or to 2^-36 (of the largest).
     """
     z = (1 - np.cos(np.linspace(0, np.pi, _NODES))) / 2
     r = 1 - z
@@ -112,17 +112,17 @@ def fit(c: float, form: Form) -> np.ndarray:
 
 
 def allowed_error(r: np.ndarray, p: float) -> np.ndarray:
-    """What a power r^p may be off by: float32's rounding of it, or what K = 5120 of them cannot add up to."""
+    """The error that a power r^p may have: float32's rounding, or too little for K = 5120 of them to show."""
     return 2.0**-23 * r**p + 2.0**-36
 
 
-def numbers_for(p: "float | Exponent", device: torch.device) -> tuple[float, Form, Tensor]:
-    """The number, form and device numbers of p given either way."""
+def numbers_for(p: "float | Exponent", device: torch.device) -> tuple[float, PowerForm, Tensor]:
+    """The number, form and device numbers of p, given either way."""
     if not isinstance(p, Exponent):
         stream = 0
         if device.type == "cuda":
             if torch.cuda.is_current_stream_capturing():
-                raise RuntimeError("a graph that is captured needs p as an Exponent: it follows its updates")
+                raise RuntimeError("a captured graph needs p as an Exponent, whose updates it follows")
             stream = torch.cuda.current_stream(device).cuda_stream
         p = exponent_of(p, device, stream)
     return p.p, p.form, p.numbers

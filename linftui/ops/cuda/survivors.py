@@ -1,6 +1,6 @@
-"""How many elements survived pruning, counted on the device and read when somebody wants to know.
+"""How many elements survived pruning: counted on the device, and read on request.
 
-The counters cost two integer additions a warp and no synchronisation; reading them waits for the device, so
+The counters cost two integer additions per warp and no synchronisation; reading them waits for the device, so
 it is done between epochs, not between steps.
 """
 
@@ -8,8 +8,8 @@ from functools import cache
 
 import torch
 
-# p grows while a net trains, and fewer survive: without news (a dense kernel counts nothing) the share is
-# taken to fall so much a reading, until pruning is tried again.
+# p grows while a net trains, and fewer elements survive. Without new counts (a dense kernel counts nothing)
+# the share is assumed to fall by this factor per reading, until pruning is tried again.
 _FALL = 0.95
 
 
@@ -18,7 +18,7 @@ class Survivors:
 
     Attributes:
         counts: [2, 2] int64 on the device: groups flagged and groups tested, of the forward and the backward.
-        rates: share of groups flagged when last read; None as long as nothing was pruned.
+        rates: shares of groups flagged when last read; None until something was pruned.
     """
 
     def __init__(self, device: torch.device) -> None:

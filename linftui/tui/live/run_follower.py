@@ -83,7 +83,7 @@ class RunFollower:
     def poll(self) -> RunNews | None:
         """What is new, or None where nothing is."""
         news = self._poll()
-        if self._metrics.begun_anew or self._events.begun_anew or self._devices.begun_anew:
+        if self._metrics.restarts or self._events.restarts or self._devices.restarts:
             self._begin()
             news = self._poll()
         return news

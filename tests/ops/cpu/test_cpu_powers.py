@@ -27,7 +27,7 @@ def test_a_fit_is_right_wherever_its_power_counts(q: float) -> None:
 
 
 def test_a_fit_that_measures_badly_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    good = module.fit(37.3)
+    good = module.fit_power(37.3)
     bad = Power(good.q, good.kind, good.squarings, good.z_max, (1.001, *good.coefficients[1:]))
     monkeypatch.setattr(module, "fit", lambda q: bad)
     assert power.__wrapped__(37.3).kind == "logarithmic"
@@ -35,7 +35,7 @@ def test_a_fit_that_measures_badly_is_not_used(monkeypatch: pytest.MonkeyPatch) 
 
 def test_the_error_is_that_of_float32() -> None:
     """Of (1 + e)^q there is no less than q e, however good the polynomial."""
-    assert module.error(module.fit(9999.0))[1] > 1e-5
+    assert module.measured_error(module.fit_power(9999.0))[1] > 1e-5
 
 
 def test_what_is_dropped_is_below_1e_13_or_a_power_of_the_gradient() -> None:

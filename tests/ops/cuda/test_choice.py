@@ -7,22 +7,31 @@ import pytest
 import torch
 
 from linftui.errors import DeviceError
-from linftui.ops.cuda.catalogue import FORMS, Form
-from linftui.ops.cuda.choice import BACKWARD, FORWARD, OVERRIDE, Cost, choose, describe, pruned_slots, splits
-from linftui.ops.cuda.powers import Exponent, allowed_error, fit, form_of, numbers_of
+from linftui.ops.cuda.catalogue import FORMS, PowerForm
+from linftui.ops.cuda.choice import (
+    BACKWARD,
+    FORWARD,
+    OVERRIDE,
+    Cost,
+    choose_method,
+    describe,
+    pruned_slots,
+    splits,
+)
+from linftui.ops.cuda.powers import Exponent, allowed_error, fit_polynomial, form_of, numbers_of
 from linftui.ops.cuda.survivors import Survivors
 
 
-class TestForm:
+class TestPowerForm:
     def test_every_p_has_a_form_that_is_compiled(self) -> None:
         for p in [*np.geomspace(1, 1e4, 2000).tolist(), *map(float, range(1, 200))]:
             assert form_of(p) in FORMS, p
 
     def test_what_the_paper_passes_through(self) -> None:
         assert form_of(8.0).power == 8
-        assert form_of(8.001) == Form(degree=9, squarings=1)
+        assert form_of(8.001) == PowerForm(degree=9, squarings=1)
         assert [form_of(p).squarings for p in (16.0, 31.9, 32.0, 63.9, 64.0, 127.9)] == [3, 3, 4, 4, 5, 5]
-        assert form_of(128.0) == form_of(1.5) == Form()
+        assert form_of(128.0) == form_of(1.5) == PowerForm()
 
 
 class TestPolynomial:
@@ -32,7 +41,7 @@ class TestPolynomial:
         """Between the nodes of the fit too. The backward just above p = 8 errs most, by 7e-7."""
         form = form_of(p)
         exponent = p - less
-        coefficients = fit(exponent / 2**form.squarings, form)
+        coefficients = fit_polynomial(exponent / 2**form.squarings, form)
         r = np.linspace(0, 1, 20_001)
         powers = np.polynomial.polynomial.polyval(1 - r, coefficients) ** (2**form.squarings)
         assert (np.abs(powers - r**exponent) / allowed_error(r, exponent)).max() <= (12 if less else 4)
@@ -54,25 +63,28 @@ class TestPolynomial:
 
 class TestChoice:
     def test_without_a_measurement_p_decides(self) -> None:
-        assert choose(20.0, False) == choose(20.0, True) == choose(60.0, True) == "dense"
-        assert choose(60.0, False) == choose(100.0, True) == "pruned"
+        assert choose_method(20.0, False) == choose_method(20.0, True) == choose_method(60.0, True) == "dense"
+        assert choose_method(60.0, False) == choose_method(100.0, True) == "pruned"
 
     def test_a_measurement_overrules_it(self) -> None:
-        assert choose(1000.0, False, 0.5) == "dense" and choose(20.0, False, 1e-4) == "pruned"
-        assert choose(1000.0, True, 0.5) == "dense" and choose(20.0, True, 1e-4) == "pruned"
-        assert choose(8.0, False, 0.0) == "dense"  # whole powers are cheap
+        assert choose_method(1000.0, False, 0.5) == "dense" and choose_method(20.0, False, 1e-4) == "pruned"
+        assert choose_method(1000.0, True, 0.5) == "dense" and choose_method(20.0, True, 1e-4) == "pruned"
+        assert choose_method(8.0, False, 0.0) == "dense"  # whole powers are cheap
 
     def test_below_8_nothing_is_pruned(self) -> None:
-        assert choose(2.5, False, 1e-6) == choose(7.9, True, 1e-6) == "dense"
+        assert choose_method(2.5, False, 1e-6) == choose_method(7.9, True, 1e-6) == "dense"
 
     def test_the_environment_overrules_all_but_whole_powers(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(OVERRIDE, "dense")
-        assert choose(1000.0, False) == choose(1000.0, True, 1e-4) == "dense"
+        assert choose_method(1000.0, False) == choose_method(1000.0, True, 1e-4) == "dense"
         monkeypatch.setenv(OVERRIDE, "pruned")
-        assert choose(20.0, False) == choose(20.0, True, 0.5) == "pruned" and choose(8.0, False) == "dense"
+        assert (
+            choose_method(20.0, False) == choose_method(20.0, True, 0.5) == "pruned"
+            and choose_method(8.0, False) == "dense"
+        )
         monkeypatch.setenv(OVERRIDE, "fast")
         with pytest.raises(DeviceError, match="LINFTUI_CUDA_METHOD must be dense or pruned, got 'fast'"):
-            choose(20.0, False)
+            choose_method(20.0, False)
 
     @pytest.mark.parametrize("cost", [FORWARD, BACKWARD])
     def test_pruning_costs_more_the_more_survives(self, cost: Cost) -> None:
@@ -100,8 +112,8 @@ class TestSurvivors:
         survivors = Survivors(torch.device("cpu"))
         survivors.counts += torch.tensor([[3, 10], [0, 0]])
         rates = [survivors.read() for _ in range(80)]
-        assert [choose(1000.0, False, rate) for rate, _ in rates[:2]] == ["dense", "dense"]
-        assert choose(1000.0, False, rates[-1][0]) == "pruned"
+        assert [choose_method(1000.0, False, rate) for rate, _ in rates[:2]] == ["dense", "dense"]
+        assert choose_method(1000.0, False, rates[-1][0]) == "pruned"
         assert all(backward is None for _, backward in rates)
 
 

@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 
 from linftui.ops.cuda import catalogue
-from linftui.ops.cuda.catalogue import Form, Kernel, every_kernel
+from linftui.ops.cuda.catalogue import Kernel, PowerForm, every_kernel
 from linftui.ops.cuda.compiler import compile_kernel
 
 nvrtc = pytest.importorskip("cuda.bindings.nvrtc", reason="no NVRTC here: pip install 'linftui[cuda]'")
 pytest.importorskip("cuda.core", reason="no cuda-core here: pip install 'linftui[cuda]'")
 
 KERNELS = list(every_kernel())
-EIGHT, ROOTS = Form(power=8), Form(degree=6, squarings=3)
+EIGHT, ROOTS = PowerForm(power=8), PowerForm(degree=6, squarings=3)
 # One of each source, in the paper's sizes; the others differ in a constant.
 FEW = [
     catalogue.fold(True, False), catalogue.fold(True, True), catalogue.argmax(True),

@@ -172,14 +172,14 @@ class TestGpuThatCannotBeUsed:
         monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "NVIDIA X")
 
     def test_no_driver_at_all(self) -> None:
-        assert "the NVIDIA driver does not answer" in told(self.DEVICE) and "--devices cpu" in told(
+        assert "the NVIDIA driver does not respond" in told(self.DEVICE) and "--devices cpu" in told(
             self.DEVICE
         )
 
     def test_a_driver_that_is_too_old(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(driver, "cuDriverGetVersion", lambda: (0, 12080))
         assert told(self.DEVICE) == (
-            "the NVIDIA driver is for CUDA 12.8, the kernels are compiled by CUDA 13; "
+            "the NVIDIA driver is for CUDA 12.8, the kernels need one for CUDA 13; "
             "update the driver, or choose --devices cpu"
         )
 

@@ -39,7 +39,7 @@ def test_the_shared_memory_of_a_tile_holds_both_of_its_stages(source: str) -> No
     outputs = tile["OUTPUTS_Y"] * tile["OUTPUTS_X"] * TILES["THREADS"]
     beside = {"power.cu": 0, "argmax.cu": outputs, "scan.cu": 2 * outputs}[source]
     kernel = {
-        "power.cu": catalogue.power(True, catalogue.Form()),
+        "power.cu": catalogue.power(True, catalogue.PowerForm()),
         "argmax.cu": catalogue.argmax(True),
         "scan.cu": catalogue.scan(True),
     }[source]

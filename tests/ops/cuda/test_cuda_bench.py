@@ -120,7 +120,7 @@ def test_a_rival_is_a_file_with_a_forward(tmp_path: Path) -> None:
     (tmp_path / "empty.py").write_text("")
     (tmp_path / "broken.py").write_text("1 / 0")
     for name, sentence in (
-        ("nothing.py", "is no Python file"),
+        ("nothing.py", "is not a Python file"),
         ("empty.py", "has no forward"),
         ("broken.py", r"cannot be imported \(ZeroDivisionError: division by zero\)"),
     ):

@@ -9,14 +9,14 @@ from types import MappingProxyType
 from msgspec import structs
 
 from linftui.errors import LinftuiError, RankLostError, RunDirectoryError
-from linftui.launch.ending import code_seen_by_torchrun, how_it_ended, its_log, where_to_look
+from linftui.launch.process_ending import code_seen_by_torchrun, how_it_ended, its_log, where_to_look
 from linftui.processes.reports import SILENT_S
 from linftui.rundir.paths import RunPaths
 from linftui.rundir.reader import RunReader, complete_checkpoints, read_record
 from linftui.rundir.records import ErrorRecord, ExitRecord, MetaRecord, TrainerRecord
 
 
-def verdict(
+def attempt_outcome(
     paths: RunPaths,
     attempt: int,
     ranks: int,
@@ -27,25 +27,25 @@ def verdict(
     starved: bool = False,
     reported: Mapping[int, ErrorRecord] = MappingProxyType({}),
 ) -> ExitRecord:
-    """Judges an attempt whose processes have all ended.
+    """How an attempt ended whose processes have all exited.
 
     Args:
         paths: the run directory.
-        attempt: which attempt.
+        attempt: the attempt's number.
         ranks: how many ranks it had.
         code: the exit code of the only rank, or of torchrun; negative: the signal that ended it.
         lost: the rank of several that was seen to be gone before the others.
-        hung: the rank that showed no life any more, and was ended for that.
-        starved: the kernel has ended a process for want of memory while the attempt went on.
-        reported: failures that ranks reported to the supervisor; they may have no file, on a full disk say.
+        hung: the rank that stopped showing life, and was ended for that.
+        starved: whether the kernel killed a process to free memory while the attempt went on.
+        reported: failures that ranks reported to the supervisor; on a full disk they have no file.
     """
     judge = partial(_judged, paths, attempt, ranks, code, lost, hung, starved, reported)
     try:
         return judge(_last_event(paths, attempt))
-    except RunDirectoryError as error:  # replaced by a link, say; how it ended can be told without it
+    except RunDirectoryError as error:  # the file may be a link; the exit code is enough
         ended = judge("finished" if code == 0 and _is_at_its_end(paths, attempt) else None)
-        said = f"judged by its exit code, since {error.message}"
-        return structs.replace(ended, message="; ".join(filter(None, (ended.message, said))))
+        caveat = f"judged by its exit code, since {error.message}"
+        return structs.replace(ended, message="; ".join(filter(None, (ended.message, caveat))))
 
 
 def _judged(
@@ -59,14 +59,14 @@ def _judged(
     reported: Mapping[int, ErrorRecord],
     last: str | None,
 ) -> ExitRecord:
-    """The verdict, with the attempt's last event."""
+    """The outcome, given the attempt's last event."""
     ended = ExitRecord(attempt=attempt, outcome="crashed", code=code, time=time.time())
     if code == 0 or last in ("finished", "stopped"):
         return structs.replace(ended, outcome="finished" if last == "finished" else "stopped")
     if paths.kill_request(attempt).exists():
         return structs.replace(ended, outcome="stopped", message="ended without saving")
     errors = {**_errors(paths, attempt, ranks), **reported}
-    # The first failure is the cause; one that only reports a lost connection points at another rank.
+    # The first failure is the cause; a rank that only reports a lost connection points at another one.
     causes = [error for error in errors.values() if error.error != RankLostError.__name__]
     if causes:
         cause = min(causes, key=lambda error: error.time)
@@ -92,27 +92,27 @@ def _judged(
 
 
 def _silent(errors: dict[int, ErrorRecord], ranks: int, lost: int | None) -> int | None:
-    """The rank whose silence is the cause, if there is one: it was seen gone, or others say they lost it."""
+    """The rank whose silence is the cause, if any: it was seen to be gone, or others reported losing it."""
     if lost is not None and lost not in errors:
         return lost
     return next((rank for rank in range(ranks) if rank not in errors), None) if errors else None
 
 
 def _errors(paths: RunPaths, attempt: int, ranks: int) -> dict[int, ErrorRecord]:
-    """What the ranks said of their failures."""
-    said = {}
+    """What the ranks reported of their failures."""
+    reported = {}
     for rank in range(ranks):
         try:
             error = read_record(paths.error(attempt, rank), ErrorRecord)
         except LinftuiError:
             continue  # damaged, so it counts as silent
         if error is not None:
-            said[rank] = error
-    return said
+            reported[rank] = error
+    return reported
 
 
 def _is_at_its_end(paths: RunPaths, attempt: int) -> bool:
-    """Whether the attempt has saved the last step, and done all that is due there."""
+    """Whether the attempt has saved the last step and done everything that is due there."""
     try:
         meta = read_record(paths.meta, MetaRecord)
         saved = [read_record(found.trainer, TrainerRecord) for found in complete_checkpoints(paths)[-1:]]

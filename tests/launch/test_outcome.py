@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from msgspec import structs
 
-from linftui.launch.verdict import verdict
+from linftui.launch.outcome import attempt_outcome
 from linftui.rundir.paths import RunPaths
 from linftui.rundir.reader import read_record
 from linftui.rundir.records import (
@@ -44,7 +44,7 @@ def happens(paths: RunPaths, event: EventName, attempt: int = 1) -> None:
 
 
 def judged(paths: RunPaths, *, ranks: int, code: int, **seen: Any) -> tuple[str, int, str]:
-    ended = verdict(paths, 1, ranks, code, **seen)
+    ended = attempt_outcome(paths, 1, ranks, code, **seen)
     assert ended.attempt == 1
     return ended.outcome, ended.code, ended.message
 
@@ -79,7 +79,7 @@ def test_the_first_failure_is_the_cause(paths: RunPaths) -> None:
     says(paths, 0, ("TrainingError", "because the first had failed"), time=20.0)
     says(paths, 1, ("DataError", "the first to fail"), time=10.0, exit_code=2)
     assert judged(paths, ranks=2, code=1) == ("failed", 2, "the first to fail")
-    assert verdict(paths, 1, 2, 1).hint == "a hint"
+    assert attempt_outcome(paths, 1, 2, 1).hint == "a hint"
 
 
 def test_a_lost_connection_is_not_the_cause_even_if_it_was_told_first(paths: RunPaths) -> None:
@@ -94,7 +94,7 @@ def test_if_the_others_only_lost_a_connection_the_silent_one_is_the_cause(
 ) -> None:
     for rank in {0, 1, 2} - {silent}:
         says(paths, rank, LOST, time=10.0)
-    ended = verdict(paths, 1, 3, 1)
+    ended = attempt_outcome(paths, 1, 3, 1)
     assert ended.outcome == "crashed"
     assert ended.message == f"rank {silent} died and left no message"
     assert ended.hint == f"its log is {paths.rank_log(1, silent)}"
@@ -140,7 +140,7 @@ def test_what_torchrun_has_seen_of_a_silent_rank_is_told(paths: RunPaths, code: 
 )
 def test_the_last_line_of_the_log_may_be_the_cause(paths: RunPaths, text: str, last: str) -> None:
     paths.torchrun_log(1).write_text(text)
-    hint = verdict(paths, 1, 2, 1).hint
+    hint = attempt_outcome(paths, 1, 2, 1).hint
     assert hint == f"its log is {paths.torchrun_log(1)}, which ends with: {last}"
 
 
@@ -184,7 +184,7 @@ def test_if_all_lost_a_connection_nobody_is_said_to_have_died(paths: RunPaths) -
 def test_where_nobody_says_anything_it_is_the_started_process(
     paths: RunPaths, ranks: int, code: int, message: str, log: str
 ) -> None:
-    ended = verdict(paths, 1, ranks, code)
+    ended = attempt_outcome(paths, 1, ranks, code)
     assert (ended.outcome, ended.code, ended.message) == ("crashed", code, message)
     assert ended.hint == f"its log is {paths.logs(1) / log}"
 
@@ -228,5 +228,5 @@ def test_a_damaged_error_file_counts_as_silence(paths: RunPaths) -> None:
 
 def test_the_verdict_is_a_record_that_can_be_kept(paths: RunPaths) -> None:
     says(paths, 0, ("RunDirectoryError", "no space left \udcff"), time=1.0)
-    write_record(paths.exit, verdict(paths, 1, 1, 1))
-    assert isinstance(verdict(paths, 1, 1, 1), ExitRecord) and paths.exit.stat().st_size
+    write_record(paths.exit, attempt_outcome(paths, 1, 1, 1))
+    assert isinstance(attempt_outcome(paths, 1, 1, 1), ExitRecord) and paths.exit.stat().st_size

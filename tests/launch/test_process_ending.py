@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from linftui.launch.ending import how_it_ended
+from linftui.launch.process_ending import how_it_ended
 
 # What real programs leave as their last words, under `ulimit -v` mostly.
 LAST_WORDS = {
@@ -52,7 +52,7 @@ def test_without_them_the_exit_code_is_told(log: Path, code: int, starved: bool,
 
 
 def test_a_limit_of_computing_time_is_named(tmp_path: Path) -> None:
-    program = "from linftui.launch.ending import how_it_ended; from pathlib import Path; "
+    program = "from linftui.launch.process_ending import how_it_ended; from pathlib import Path; "
     program += "print(how_it_ended(-9, Path('none'), starved=False))"
     done = subprocess.run(
         ["sh", "-c", 'ulimit -t 100; exec "$0" -c "$1"', sys.executable, program],

@@ -1,4 +1,4 @@
-"""How a process ended that told nobody why: by its exit code, its log, and what the kernel did meanwhile."""
+"""How a process ended that did not say why: by its exit code, its log, and what the kernel did meanwhile."""
 
 import re
 import resource
@@ -12,14 +12,14 @@ MOST_QUOTED = 200  # of a log's last line
 
 
 def how_it_ended(code: int | None, log: Path, *, starved: bool) -> str:
-    """What became of a process, as words that follow its name.
+    """How a process ended, in words that follow its name.
 
     Args:
-        code: its exit code; negative: the signal that ended it; None: nobody knows.
+        code: its exit code; negative: the signal that ended it; None: unknown.
         log: where its output went.
-        starved: whether the kernel has ended a process for want of memory since this one was started.
+        starved: whether the kernel has killed a process to free memory since this one was started.
     """
-    if words := memory.words_in(log):
+    if words := memory.shortage_in(log):
         return f"ran out of memory: {words}"
     if code is None:
         return "was killed because memory ran out" if starved else "died and left no message"
@@ -44,9 +44,9 @@ def _signal(number: int) -> str:
 
 
 def code_seen_by_torchrun(log: Path, rank: int) -> int | None:
-    """The exit code of a rank that torchrun has seen fail first, from torchrun's log."""
-    told = re.findall(rf"failed \(exitcode: (-?\d+)\) local_rank: {rank} ", "\n".join(last_lines(log)))
-    return int(told[-1]) if told else None
+    """The exit code of the rank that torchrun saw fail first, from torchrun's log."""
+    codes = re.findall(rf"failed \(exitcode: (-?\d+)\) local_rank: {rank} ", "\n".join(last_lines(log)))
+    return int(codes[-1]) if codes else None
 
 
 def its_log(path: Path) -> str:
@@ -58,5 +58,5 @@ def its_log(path: Path) -> str:
 
 
 def where_to_look(place: str) -> str:
-    """A hint: where more is told, and what may have been too little for a process that could not say so."""
+    """A hint: where to read more, and the memory limit that a process may have hit without a message."""
     return "; ".join(filter(None, (place, memory.limit())))
