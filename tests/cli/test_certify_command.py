@@ -13,7 +13,7 @@ from typing import Any
 
 import psutil
 import pytest
-from cli_processes import start
+from support.cli_processes import start
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 

@@ -11,8 +11,8 @@ import threading
 from pathlib import Path
 
 import pytest
-from attempts import PLAN, SLOW, finish, members, slowly, step_of, wait_for
-from poor_file_systems import mounted
+from support.attempts import PLAN, SLOW, finish, members, slowly, step_of, wait_for
+from support.poor_file_systems import mounted
 
 from linftui.actions.remove import remove
 from linftui.errors import RunStateError

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 from msgspec import structs
-from person import Person, end
-from textual_inside import failure
+from support.person import Person, end
+from support.textual_inside import failure
 
 from linftui.actions import resume
 from linftui.actions.recipes import KnownRecipe
