@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from poor_file_systems import mounted
+from support.poor_file_systems import mounted
 
 # Some services that run tests say so in the environment, and linftui then opens no dashboard.
 os.environ.pop("CI", None)
@@ -28,6 +28,12 @@ objective:
   lam: {start: 0.1, end: 0.001}
 log: {every_steps: 5}
 """
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """What the tests can be told beside pytest's own options."""
+    parser.addoption("--update-pictures", action="store_true", help="write the dashboard's pictures again")
+
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 

@@ -21,7 +21,7 @@ from linftui.rundir.records import DeviceRecord, Gpu, GpuProcess, decoder, encod
 GIB = 1 << 30
 ALL_ONES = (1 << 64) - 1
 
-STAND_IN = Path(__file__).with_name("nvml_stand_in.c")
+STAND_IN = Path(__file__).parent / "support" / "nvml_stand_in.c"
 
 # What the programs below say to the stand-in and to us.
 PRELUDE = """

@@ -45,10 +45,10 @@ def test_they_are_shown_with_all_that_is_known_of_them(past: Path, linftui: Comm
 
 def test_the_hash_of_their_recipes_holds(past: Path) -> None:
     """Every checkpoint names it, and belongs to another recipe once it is another."""
-    for folder in past.iterdir():
-        if folder.is_dir():
-            paths = RunPaths(folder)
-            assert read_resolved(paths).hash == read_meta(paths).recipe_hash
+    runs = [RunPaths(folder) for folder in past.iterdir() if folder.is_dir()]
+    assert runs
+    for paths in runs:
+        assert read_resolved(paths).hash == read_meta(paths).recipe_hash
 
 
 @pytest.mark.slow

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from stand_ins import pretend_to_work_for
+from support.stand_ins import pretend_to_work_for
 
 from linftui.rundir.paths import RunPaths
 

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from forgeries import edit
-from stand_ins import revive
+from support.forgeries import edit
+from support.stand_ins import revive
 
 from linftui.actions import certify, remove, resume, stop, train
 from linftui.devices import snapshot

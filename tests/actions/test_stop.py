@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from stand_ins import revive
+from support.stand_ins import revive
 
 from linftui.actions.stop import stop, wait_until_stopped
 from linftui.errors import RunStateError

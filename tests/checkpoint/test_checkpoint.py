@@ -17,7 +17,7 @@ import pytest
 import torch
 from checkpoints import CPU, ODD, names, record_of, save
 from msgspec import structs
-from poor_file_systems import overlaid
+from support.poor_file_systems import overlaid
 from torch import Tensor
 
 from linftui import checkpoint as checkpoint_module

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from cli_processes import pid_of
+from support.cli_processes import pid_of
 
 from linftui.errors import LinftuiError
 from linftui.processes.members import announced_ranks

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from cli_processes import start
+from support.cli_processes import start
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 

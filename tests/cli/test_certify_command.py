@@ -13,7 +13,7 @@ from typing import Any
 
 import psutil
 import pytest
-from cli_processes import start
+from support.cli_processes import start
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -79,6 +79,7 @@ class TestJson:
     def test_its_figures_are_those_of_the_summary_and_of_the_samples(
         self, folder: Path, certified: subprocess.CompletedProcess[str]
     ) -> None:
+        assert certified.stdout
         for line in json_lines(certified.stdout):
             certificate = folder / line.pop("path")
             files = {file.name for file in certificate.iterdir()}
@@ -107,6 +108,7 @@ class TestJson:
         self, linftui: Command, folder: Path, certified: subprocess.CompletedProcess[str]
     ) -> None:
         shown = linftui("show", "whole", cwd=folder).stdout
+        assert certified.stdout
         for line in json_lines(certified.stdout):
             assert f"{Path(line['path']).name}: certified {line['certified_accuracy']:.4f}" in shown
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from cli_processes import Terminal, is_alive, pid_of, start, wait_until
+from support.cli_processes import Terminal, is_alive, pid_of, start, wait_until
 
 from linftui.cores import usable_cores
 

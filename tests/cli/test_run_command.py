@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cli_processes import Terminal, is_alive, pid_of, start, wait_until
+from support.cli_processes import Terminal, is_alive, pid_of, start, wait_until
 
 from linftui.cli.follow import follow
 from linftui.errors import RunDirectoryError

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from forgeries import FORGERIES, NAME, Forge, edit, summary
+from support.forgeries import FORGERIES, NAME, Forge, edit, summary
 
 from linftui.cli.follow import Progress, follow
 from linftui.cli.runs import show

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 from mirrors import CONTENT, HALF, Mirror, leftovers, remote, sha256
-from poor_file_systems import poor_environment
+from support.poor_file_systems import poor_environment
 
 from linftui.data import download
 from linftui.data.download import DataFile, RemoteFile, Source, ensure, status

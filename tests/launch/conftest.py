@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from attempts import PLAN, SLOW, TWO, slowly
-from stand_ins import empty_run, pretend_to_work_for
+from support.attempts import PLAN, SLOW, TWO, slowly
+from support.stand_ins import empty_run, pretend_to_work_for
 
 from linftui.cores import usable_cores
 from linftui.launch.supervisor import Supervisor

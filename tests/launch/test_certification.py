@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 from msgspec import structs
-from stand_ins import pretend_to_work_for
+from support.stand_ins import pretend_to_work_for
 
 from linftui.errors import LinftuiError, RunStateError, UsageError
 from linftui.launch.certification import (

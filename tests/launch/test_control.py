@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import pytest
 from msgspec import structs
-from stand_ins import ELSEWHERE, GONE, announce, described, is_spared, pretend_to_work_for
+from support.stand_ins import ELSEWHERE, GONE, announce, described, is_spared, pretend_to_work_for
 
 from linftui.errors import RunDirectoryError, RunStateError
 from linftui.launch.control import clear_for_next_attempt, stop_run

@@ -11,10 +11,11 @@ import threading
 from pathlib import Path
 
 import pytest
-from attempts import PLAN, SLOW, finish, members, slowly, step_of, wait_for
-from poor_file_systems import mounted
+from support.attempts import PLAN, SLOW, finish, members, slowly, step_of, wait_for
+from support.poor_file_systems import mounted
 
 from linftui.actions.remove import remove
+from linftui.errors import RunStateError
 from linftui.launch.control import stop_run
 from linftui.launch.prepare import create_run
 from linftui.launch.supervisor import Supervisor
@@ -114,7 +115,7 @@ class TestFolder:
         copy = RunPaths(shutil.copytree(slow.paths.root, tmp_path / "copy"))
         assert (run_state(slow.paths), run_state(copy)) == ("running", "stopped")
         for _ in range(2):
-            with pytest.raises(Exception, match="copy is stopped: there is nothing to stop"):
+            with pytest.raises(RunStateError, match="copy is stopped: there is nothing to stop"):
                 stop_run(copy, "me")
         assert finish(Supervisor(copy, PLAN)).outcome == "finished"  # while the original trains
         os.kill(rank.pid, signal.SIGCONT)

@@ -4,8 +4,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from attempts import finish
 from msgspec import structs
+from support.attempts import finish
 
 from linftui.errors import WorkerError
 from linftui.launch.plan import LaunchPlan

@@ -15,8 +15,8 @@ from pathlib import Path
 import psutil
 import pytest
 import torch
-from attempts import PATIENCE_S, PLAN, SLOW, finish, members, step_of, wait_for, watch
 from msgspec import structs
+from support.attempts import PATIENCE_S, PLAN, SLOW, finish, members, step_of, wait_for, watch
 
 from linftui.checkpoint import load_latest
 from linftui.errors import RunStateError

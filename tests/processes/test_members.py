@@ -6,7 +6,7 @@ import sys
 
 import pytest
 from msgspec import structs
-from stand_ins import ELSEWHERE, GONE, announce, described
+from support.stand_ins import ELSEWHERE, GONE, announce, described
 
 from linftui.errors import RunDirectoryError
 from linftui.processes.members import announced_ranks

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from msgspec import structs
-from stand_ins import GONE, described, is_spared
+from support.stand_ins import GONE, described, is_spared
 
 from linftui.errors import RunStateError
 from linftui.processes.signalling import ask_for_stack, end_members, send_signal

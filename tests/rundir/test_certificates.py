@@ -11,7 +11,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import pytest
-from forgeries import FORGERIES, NAME, Forge, edit, said, samples, summary, weights
+from support.forgeries import FORGERIES, NAME, Forge, edit, said, samples, summary, weights
 
 from linftui.rundir import certificates
 from linftui.rundir.certificates import UNFINISHED, Certificates

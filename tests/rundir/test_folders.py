@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from poor_file_systems import mounted, overlaid, poor_environment
+from support.poor_file_systems import mounted, overlaid, poor_environment
 
 from linftui.rundir import folders
 from linftui.rundir.folders import finish_replacements, replace_folder

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from poor_file_systems import mounted, poor_environment
+from support.poor_file_systems import mounted, poor_environment
 
 from linftui.errors import RunDirectoryError
 from linftui.rundir.records import EventRecord, encode

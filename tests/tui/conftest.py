@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from person import Person, Script
+from support.person import Person, Script
 
 from linftui.rundir.paths import RunPaths
 from linftui.rundir.store import RunStore

@@ -1,6 +1,6 @@
 """A run that a person has opened on the dashboard, for tests."""
 
-from person import Person
+from support.person import Person
 
 from linftui.rundir.paths import RunPaths
 from linftui.rundir.reader import read_all

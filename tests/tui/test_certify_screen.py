@@ -7,8 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from forgeries import NAME, edit
-from person import Person
+from support.forgeries import NAME, edit
+from support.person import Person
 from textual.widgets import Input
 
 from linftui.actions import certify

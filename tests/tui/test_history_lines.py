@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 from msgspec import structs
-from person import append
-from stand_ins import revive
+from support.person import append
+from support.stand_ins import revive
 
 from linftui.rundir.paths import RunPaths
 from linftui.rundir.reader import read_all

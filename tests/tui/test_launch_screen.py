@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from person import Person
+from support.person import Person
 from textual.events import Key
 from textual.screen import Screen
 from textual.widgets import Input

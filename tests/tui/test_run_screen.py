@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from msgspec import structs
 from opened_run import opened, screen_of, train_record
-from person import Person, append
-from stand_ins import revive
+from support.person import Person, append
+from support.stand_ins import revive
 from textual.content import Content
 
 from linftui.rundir.paths import RunPaths

@@ -9,8 +9,8 @@ from typing import Literal
 import pytest
 from msgspec import structs
 from opened_run import opened, screen_of, train_record
-from person import Person, append
-from stand_ins import revive
+from support.person import Person, append
+from support.stand_ins import revive
 
 from linftui.rundir.paths import RunPaths
 from linftui.rundir.reader import read_all, read_record

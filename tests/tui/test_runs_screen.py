@@ -9,8 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from person import Person
-from stand_ins import revive
+from support.person import Person
+from support.stand_ins import revive
 from textual.events import Key
 from textual.widget import Widget
 from textual.widgets import Input

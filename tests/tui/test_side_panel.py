@@ -5,8 +5,8 @@ import time
 from pathlib import Path
 
 import pytest
-from forgeries import edit
-from person import append
+from support.forgeries import edit
+from support.person import append
 
 from linftui.rundir.paths import RunPaths
 from linftui.rundir.records import EventRecord
@@ -30,7 +30,7 @@ def lines(runs: Path) -> list[str]:
     warning = EventRecord(attempt=1, step=1, time=0.0, event="warning", message="word " * 20 + "end")
     append(paths.events, warning)
     panel = SidePanel()
-    panel.show(look(paths), read_facts(paths))
+    panel.show(look(paths), read_facts(paths), time.time())
     lines = panel.make_lines(WIDTH, 200)
     assert [line.plain for line in panel.make_lines(WIDTH, 30)] == [
         *(line.plain for line in lines[:29]), "… the run's recipe has every value"
@@ -59,7 +59,7 @@ def test_a_run_that_says_the_future_is_as_old_as_its_file(runs: Path, written_s_
     edit(paths.meta, created=time.time() + 1e6)
     os.utime(paths.meta, (time.time() - written_s_ago,) * 2)
     panel = SidePanel()
-    panel.show(look(paths), read_facts(paths))
+    panel.show(look(paths), read_facts(paths), time.time())
     [line] = [line.plain for line in panel.make_lines(60, 200) if line.plain.startswith("started")]
     assert line.split(maxsplit=1)[1].startswith(told)
 

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from person import end
+from support.person import end
 
 from linftui.rundir.paths import RunPaths
 from linftui.rundir.reader import complete_checkpoints, last_metrics, read_record

@@ -7,13 +7,13 @@ from functools import cache
 
 import pytest
 from dashboard_classes import dashboard_classes
+from support.textual_inside import failure, screen_text
 from textual import on
 from textual.app import App, ComposeResult
 from textual.message_pump import MessagePump
 from textual.notifications import Notify
 from textual.widgets import Static
 from textual.widgets._toast import Toast
-from textual_inside import failure, screen_text
 
 from linftui.tui.textual_private import make_room_for
 

@@ -128,7 +128,7 @@ class RunsScreen(CommandScreen):
 
     def facts_changed(self) -> None:
         """Shows what is known of the run under the cursor."""
-        self.query_one(SidePanel).show(self.row, self.host.facts)
+        self.query_one(SidePanel).show(self.row, self.host.facts, self.host.now())
 
     def machine_changed(self) -> None:
         """Shows the devices and who holds them, and runs by the numbers of their GPUs."""

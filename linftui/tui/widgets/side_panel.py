@@ -25,12 +25,13 @@ class SidePanel(Lines):
         super().__init__(id=id)
         self._row: RunRow | None = None
         self._facts: RunFacts | None = None
+        self._now = 0.0
 
-    def show(self, row: RunRow | None, facts: RunFacts | None) -> None:
-        """Takes the run under the cursor, and what is known of it: not yet anything, perhaps."""
+    def show(self, row: RunRow | None, facts: RunFacts | None, now: float) -> None:
+        """Takes the run under the cursor, what is known of it (not yet anything, perhaps), and the time."""
         if facts is not None and (row is None or facts.paths != row.paths):
             facts = None
-        self._row, self._facts = row, facts
+        self._row, self._facts, self._now = row, facts, now
         self.redraw()
 
     def make_lines(self, width: int, height: int) -> list[Content]:
@@ -39,7 +40,7 @@ class SidePanel(Lines):
             return []
         lines = [*_title(self._row, width), Content.empty(), *self._problem(width), *self._figures()]
         if self._facts is not None:
-            lines += [Content.empty(), *_made_from(self._facts, self._row.summary.created, width)]
+            lines += [Content.empty(), *_made_from(self._facts, self._row.summary.created, self._now, width)]
             if height and len(lines) > height:
                 return [*lines[: height - 1], Content.styled("… the run's recipe has every value", "$faint")]
             lines.append(Content.empty())
@@ -105,14 +106,14 @@ def _title(row: RunRow, width: int) -> list[Content]:
     ]
 
 
-def _made_from(facts: RunFacts, created: float | None, width: int) -> list[Content]:
+def _made_from(facts: RunFacts, created: float | None, now: float, width: int) -> list[Content]:
     lines = []
     if (meta := facts.meta) is not None:
         lines += whole_fact("recipe", clean(meta.recipe), clean(meta.recipe_source), width)
         lines.append(fact("seed", str(meta.seed)))
         for place, override in enumerate(meta.overrides):
             lines += whole_fact("changed" if place == 0 else "", clean(override), "", width)
-        ago = "-" if created is None else f"{age(created)} ago"
+        ago = "-" if created is None else f"{age(created, now)} ago"
         lines += whole_fact("started", ago, clean(meta.host), width)
     if (recipe := facts.recipe) is not None:
         eps = recipe.eps

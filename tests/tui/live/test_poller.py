@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
-from person import append
+from support.person import append
 
 from linftui.rundir.paths import RunPaths
 from linftui.rundir.reader import read_all

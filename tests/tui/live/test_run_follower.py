@@ -7,8 +7,8 @@ import time
 from pathlib import Path
 
 import pytest
-from forgeries import FORGERIES, NAME, Forge, edit
 from msgspec import structs
+from support.forgeries import FORGERIES, NAME, Forge, edit
 
 from linftui.launch.certification import certifications
 from linftui.rundir import certificates

@@ -9,11 +9,11 @@ from typing import Any
 
 from textual.events import Key
 from textual.pilot import Pilot
-from textual_inside import failure, screen_text
 
 from linftui.rundir.paths import RunPaths
 from linftui.rundir.records import encode
 from linftui.tui.app import Dashboard
+from support.textual_inside import failure, screen_text
 
 PATIENCE_S = 60.0
 
