@@ -8,7 +8,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, cast
 
 from linftui.actions.data import fetch_for
-from linftui.actions.telling import Tell, unsaid
+from linftui.actions.telling import Report, silent
 from linftui.actions.why_not import why_not
 from linftui.devices import DeviceSnapshot
 from linftui.errors import CertificationError, CheckpointError, LinftuiError, UsageError
@@ -88,7 +88,7 @@ def check(
     return CertifyPlan(paths, request, launch)
 
 
-def begin(plan: CertifyPlan, tell: Tell = unsaid, progress: "Progress | None" = None) -> None:
+def begin(plan: CertifyPlan, report: Report = silent, progress: "Progress | None" = None) -> None:
     """Begins a certification that lives on its own; returns once it has loaded the network.
 
     Arguments as for `train.begin`.
@@ -96,7 +96,7 @@ def begin(plan: CertifyPlan, tell: Tell = unsaid, progress: "Progress | None" = 
     Raises:
         LinftuiError: it cannot be begun, or what it has loaded cannot be certified.
     """
-    _prepare(plan, tell, progress)
+    _prepare(plan, report, progress)
     logs = begin_certification(plan.paths, plan.launch, plan.request)
     while (own := _progress(plan.paths, logs)) is not None and own.state == "running":
         if own.certificates:
@@ -106,15 +106,15 @@ def begin(plan: CertifyPlan, tell: Tell = unsaid, progress: "Progress | None" = 
         raise CertificationError(own.error)
 
 
-def attend(plan: CertifyPlan, tell: Tell = unsaid, progress: "Progress | None" = None) -> Certification:
+def attend(plan: CertifyPlan, report: Report = silent, progress: "Progress | None" = None) -> Certification:
     """Begins a certification that ends with us; otherwise as `begin`."""
-    _prepare(plan, tell, progress)
+    _prepare(plan, report, progress)
     return Certification(plan.paths, plan.launch, plan.request)
 
 
-def _prepare(plan: CertifyPlan, tell: Tell, progress: "Progress | None") -> None:
-    fetch_for(read_recipe(plan.paths).data, tell, progress)
-    tell(f"certifying {plan.paths.id}")
+def _prepare(plan: CertifyPlan, report: Report, progress: "Progress | None") -> None:
+    fetch_for(read_recipe(plan.paths).data, report, progress)
+    report(f"certifying {plan.paths.id}")
     _refuse_what_goes_on(plan.paths, plan.request)  # somebody may have begun it meanwhile
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from linftui.actions.data import fetch_for
-from linftui.actions.telling import Tell, unsaid
+from linftui.actions.telling import Report, silent
 from linftui.actions.why_not import why_not
 from linftui.errors import CheckpointError, DeviceError, RunStateError
 from linftui.launch.begin import begin_attempt, plan_resume
@@ -76,7 +76,7 @@ def _newest_step(paths: RunPaths) -> int | None:
     return None
 
 
-def begin(plan: ResumePlan, tell: Tell = unsaid, progress: "Progress | None" = None) -> int:
+def begin(plan: ResumePlan, report: Report = silent, progress: "Progress | None" = None) -> int:
     """Begins the next attempt, which lives on its own, and returns its number.
 
     Arguments as for `train.begin`.
@@ -85,6 +85,6 @@ def begin(plan: ResumePlan, tell: Tell = unsaid, progress: "Progress | None" = N
         LinftuiError: it cannot be begun.
     """
     paths = plan.request.paths
-    tell(f"resuming {paths.id}")
-    fetch_for(plan.recipe.data, tell, progress)
+    report(f"resuming {paths.id}")
+    fetch_for(plan.recipe.data, report, progress)
     return begin_attempt(paths, plan.launch, plan.request.checkpoint)

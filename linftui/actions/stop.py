@@ -2,7 +2,7 @@
 
 import time
 
-from linftui.actions.telling import Tell
+from linftui.actions.telling import Report
 from linftui.actions.why_not import why_not
 from linftui.errors import RunStateError, WorkerError
 from linftui.launch.control import outlived_by_supervisor, stop_run
@@ -36,14 +36,14 @@ def stop(paths: RunPaths, by: str, deadline_s: float = STOP_DEADLINE_S, *, insis
     return stop_run(paths, by, deadline_s, at_once=insist and state == "stopping")
 
 
-def wait_until_stopped(paths: RunPaths, by: str, deadline_s: float, tell: Tell) -> State:
+def wait_until_stopped(paths: RunPaths, by: str, deadline_s: float, report: Report) -> State:
     """Waits for the end of a run that was asked to stop, and ends it where its supervisor does not.
 
     Args:
         paths: the run directory.
         by: who asks, for those who read it.
         deadline_s: the deadline of the stop.
-        tell: told each stage once it is reached, and how the run ended.
+        report: told each stage once it is reached, and how the run ended.
 
     Returns:
         The state that the run is in then.
@@ -62,7 +62,7 @@ def wait_until_stopped(paths: RunPaths, by: str, deadline_s: float, tell: Tell) 
                 raise WorkerError(
                     f"{paths.id}: it cannot be ended from here", "look for its processes with ps"
                 )
-            tell("its supervisor does not answer, asked to end at once")
+            report("its supervisor does not answer, asked to end at once")
             stop(paths, by, insist=True)
             give_up, insisted = time.monotonic() + SUPERVISOR_LATE_S, True
         for event in reader.each_event():
@@ -70,11 +70,11 @@ def wait_until_stopped(paths: RunPaths, by: str, deadline_s: float, tell: Tell) 
                 first.setdefault(event.event, event)
         for stage in _reached(paths, list(first.values())):
             if stage not in told:
-                tell(stage)
+                report(stage)
                 told.add(stage)
         if state not in GOING_ON:
             why = read_why_it_ended(paths, state, None if current is None else current.attempt)
-            tell(f"{state}{why and f', {why}'}")
+            report(f"{state}{why and f', {why}'}")
             return state
         time.sleep(POLL_S)
 

@@ -1,4 +1,4 @@
-"""How far a deed is, for whoever shows it: in a few words, or a download in bytes."""
+"""How far a task is, for whoever shows it: in a few words, or a download in bytes."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -6,18 +6,18 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from linftui.data.download import Progress
 
-Tell = Callable[[str], None]
+Report = Callable[[str], None]
 
 
-def unsaid(text: str) -> None:
+def silent(text: str) -> None:
     """Tells nobody."""
 
 
-def in_words(tell: Tell) -> "Progress":
+def in_words(report: Report) -> "Progress":
     """The progress of downloads, told in words."""
 
     def show(name: str, done: int, total: int | None) -> None:
         of = f" of {total / 2**20:.0f}" if total else ""
-        tell(f"downloading {name}: {done / 2**20:.0f}{of} MiB")
+        report(f"downloading {name}: {done / 2**20:.0f}{of} MiB")
 
     return show

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from linftui.actions.data import fetch_for
-from linftui.actions.telling import Tell, unsaid
+from linftui.actions.telling import Report, silent
 from linftui.devices import DeviceSnapshot
 from linftui.launch.begin import begin_run
 from linftui.launch.logout import logout_warning
@@ -50,20 +50,20 @@ def check(store: RunStore, request: TrainRequest, machine: DeviceSnapshot) -> Tr
 
 
 def begin(
-    store: RunStore, plan: TrainPlan, tell: Tell = unsaid, progress: "Progress | None" = None
+    store: RunStore, plan: TrainPlan, report: Report = silent, progress: "Progress | None" = None
 ) -> RunPaths:
     """Begins a run that lives on its own, its data set fetched first.
 
     Args:
         store: the folder of runs.
         plan: what `check` found.
-        tell: told what is done.
-        progress: told how far a download is; None: `tell` is, in words.
+        report: told what is done.
+        progress: told how far a download is; None: `report` is, in words.
 
     Raises:
         LinftuiError: it cannot be begun; nothing of it is left.
     """
     recipe = plan.loaded.recipe
-    fetch_for(recipe.data, tell, progress)
-    tell(f"starting {recipe.name}")
+    fetch_for(recipe.data, report, progress)
+    report(f"starting {recipe.name}")
     return begin_run(store, plan.loaded, plan.launch, plan.request.name)

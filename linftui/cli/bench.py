@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 import typer
 
 from linftui.cli.options import AsJson
-from linftui.cli.render import columns, print_json
+from linftui.cli.render import aligned, print_json
 from linftui.cores import usable_cores
 from linftui.user_folders import leave_folder_that_is_gone
 
@@ -100,7 +100,7 @@ def _ops_on_cpu(shapes: list[tuple[int, int, int]], repeats: int, as_json: bool)
         for figure in figures
     ]
     print(machine)
-    print(columns(rows))
+    print(aligned(rows))
 
 
 def _say(text: str) -> None:
@@ -148,4 +148,4 @@ def dashboard(
         for figure in figures
     ]
     print(machine)
-    print(columns(rows))
+    print(aligned(rows))

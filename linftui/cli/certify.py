@@ -8,7 +8,7 @@ import typer
 
 from linftui.cli import completion
 from linftui.cli.options import AsJson, Devices, RunNames, RunsDir, Threads
-from linftui.cli.render import certificate_json, certificate_text, columns, fail, print_json, warn
+from linftui.cli.render import aligned, certificate_json, certificate_text, fail, print_json, warn
 from linftui.cli.screen import has_bars
 from linftui.launch.certification import Certification
 from linftui.rundir.certificates import Certificates, images_of
@@ -168,5 +168,5 @@ def _show(certificate: CertificatePaths, summary: CertificateSummary, as_json: b
         [f"  {c.label}", f"{c.n:,}", share(c.clean / c.n), share(c.certified / c.n)]
         for c in summary.per_class
     ]
-    print(columns(rows))
+    print(aligned(rows))
     print(clean(f"  {certificate.root}"))

@@ -45,10 +45,10 @@ def stop(
             code = max(code, error.exit_code)
             continue
         asked.append(paths)
-        _tell(paths, "asked to end at once" if ended else "stop requested")
+        _report(paths, "asked to end at once" if ended else "stop requested")
     for paths in [] if no_wait else asked:
         try:
-            state = wait_until_stopped(paths, BY, deadline, partial(_tell, paths))
+            state = wait_until_stopped(paths, BY, deadline, partial(_report, paths))
         except LinftuiError as error:  # the others are waited for all the same
             fail(str(error))
             code = max(code, error.exit_code)
@@ -57,7 +57,7 @@ def stop(
     return code
 
 
-def _tell(paths: RunPaths, stage: str) -> None:
+def _report(paths: RunPaths, stage: str) -> None:
     print(clean(f"{paths.id}: {stage}"), flush=True)
 
 
@@ -77,7 +77,7 @@ def logs(
 
     With --follow, stderr tells meanwhile what happens in the run: a healthy rank writes next to nothing.
     """
-    from linftui.cli.meanwhile import Meanwhile
+    from linftui.cli.meanwhile import EventReporter
     from linftui.rundir.reader import read_record
     from linftui.rundir.records import StateRecord
     from linftui.rundir.state import ACTIVE, run_state
@@ -88,22 +88,22 @@ def logs(
     chosen = attempt or (state.attempt if state else 1)
     log = _log_file(paths, chosen, rank)
     offset, decoder = 0, codecs.getincrementaldecoder("utf-8")(errors="replace")
-    meanwhile: Meanwhile | None = None
+    reporter: EventReporter | None = None
     while True:
         current = read_record(paths.state, StateRecord)
         over = run_state(paths) not in ACTIVE or (current is not None and current.attempt != chosen)
-        if meanwhile is not None:
-            meanwhile.tell_events()
-        if data := _bite(log, offset):
+        if reporter is not None:
+            reporter.report_events()
+        if data := _read_from(log, offset):
             offset += len(data)
             print(_harmless(decoder.decode(data)), end="", flush=True)
         elif over or not follow:
             break
         else:
-            meanwhile = meanwhile or Meanwhile(paths, chosen, log)
+            reporter = reporter or EventReporter(paths, chosen, log)
             time.sleep(POLL_S)
-    if meanwhile is not None:
-        meanwhile.tell_ending()
+    if reporter is not None:
+        reporter.report_ending()
     if not log.exists():
         there = sorted(path.name for path in paths.logs(chosen).glob("*.log"))
         raise UsageError(
@@ -121,7 +121,7 @@ def _log_file(paths: RunPaths, attempt: int, rank: str) -> Path:
     return paths.rank_log(attempt, int(rank))
 
 
-def _bite(log: Path, offset: int) -> bytes:
+def _read_from(log: Path, offset: int) -> bytes:
     """What a log holds from `offset` on, at most so much at once; nothing where it is not written yet."""
     from linftui.files import open_regular
 

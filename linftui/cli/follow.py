@@ -25,7 +25,7 @@ QUIET_S = 10.0  # between evaluations, one hears of new records about this often
 STOPPED = 143  # as if ended by SIGTERM: what should follow a finished run must not
 
 
-class Progress:
+class AttemptProgress:
     """What is known of a run's newest attempt."""
 
     def __init__(self, paths: RunPaths, attempt: int) -> None:
@@ -112,7 +112,7 @@ def follow(paths: RunPaths, attempt: int, *, as_json: bool = False) -> int:
 
 
 def _follow(paths: RunPaths, attempt: int, warned: list[int], *, quiet: bool) -> State:
-    progress = Progress(paths, attempt)
+    progress = AttemptProgress(paths, attempt)
     if not quiet:
         _say(f"run {paths.root} attempt {attempt}")
     said = time.monotonic()

@@ -14,19 +14,19 @@ from linftui.rundir.records import EventRecord, StateRecord
 from linftui.rundir.state import run_state
 
 
-class Meanwhile:
+class EventReporter:
     """Tells which log is followed, then the attempt's events from its newest on, and how it ended."""
 
     def __init__(self, paths: RunPaths, attempt: int, log: Path) -> None:
         self._paths, self._attempt, self._reader = paths, attempt, RunReader(paths)
         note(f"following {log} until attempt {attempt} ends; the run's events are printed here meanwhile")
-        self._tell(deque(self._events(), maxlen=1))
+        self._report(deque(self._events(), maxlen=1))
 
-    def tell_events(self) -> None:
+    def report_events(self) -> None:
         """Tells those that are new."""
-        self._tell(self._events())
+        self._report(self._events())
 
-    def tell_ending(self) -> None:
+    def report_ending(self) -> None:
         """Tells how the attempt ended, and why; what is damaged by then tells nothing."""
         with contextlib.suppress(LinftuiError):
             state = run_state(self._paths)
@@ -44,6 +44,6 @@ class Meanwhile:
                     yield event
 
     @staticmethod
-    def _tell(events: Iterable[EventRecord]) -> None:
+    def _report(events: Iterable[EventRecord]) -> None:
         for event in events:
             note(f"{event.event}: {event.message}")

@@ -80,7 +80,7 @@ def certificate_json(summary: "CertificateSummary", path: Path) -> dict[str, Any
     }
 
 
-def columns(rows: list[list[str]]) -> str:
+def aligned(rows: list[list[str]]) -> str:
     """Rows of cells as aligned lines; the first row is the head."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from linftui.cli.options import AsJson, RunName, RunsDir
-from linftui.cli.render import certificate_text, columns, print_json, radius, summary_json
+from linftui.cli.render import aligned, certificate_text, print_json, radius, summary_json
 from linftui.rundir.paths import DEFAULT_ROOT, RunPaths
 from linftui.text import age, clean, count, number, share
 
@@ -40,7 +40,7 @@ def ls(runs_dir: RunsDir = DEFAULT_ROOT, as_json: AsJson = False) -> None:
         ]
         for run in runs
     ]
-    print(columns(rows))
+    print(aligned(rows))
 
 
 def show(run: RunName, runs_dir: RunsDir = DEFAULT_ROOT, as_json: AsJson = False) -> None:

@@ -53,7 +53,7 @@ LOOK_AT_TERMINAL_S = 2.0  # whether it is still there
 TOASTS = 2  # so many at once: more would hide a small terminal
 
 
-class Learned(Message):
+class PollerNews(Message):
     """What the poller found, on its way to the app's own thread."""
 
     def __init__(self, message: PollerMessage) -> None:
@@ -62,7 +62,7 @@ class Learned(Message):
 
     def can_replace(self, message: Message) -> bool:
         """In a flood only the newest of a kind counts, but for records, which are told once."""
-        if not isinstance(message, Learned) or isinstance(self.message, RunGrew):
+        if not isinstance(message, PollerNews) or isinstance(self.message, RunGrew):
             return False
         return type(message.message) is type(self.message)
 
@@ -89,7 +89,7 @@ class Dashboard(Keyed, BackgroundApp):
         self.complete = False
         self.facts: RunFacts | None = None
         self.machine: DeviceSnapshot | None = None
-        self.poller = Poller(store, lambda message: self.post_safely(Learned(message)))
+        self.poller = Poller(store, lambda message: self.post_safely(PollerNews(message)))
         self._first = first
         self.register_theme(THEME)
         self.theme = THEME.name
@@ -141,8 +141,8 @@ class Dashboard(Keyed, BackgroundApp):
 
     # What the poller found
 
-    @on(Learned)
-    def _learned(self, learned: Learned) -> None:
+    @on(PollerNews)
+    def _poller_news(self, learned: PollerNews) -> None:
         match learned.message:
             case RunsListed(rows, complete):
                 self.rows, self.complete = rows, complete
@@ -170,7 +170,7 @@ class Dashboard(Keyed, BackgroundApp):
         for screen in self.in_sight():
             screen.status_changed()
 
-    def deed_done(self) -> None:
+    def task_done(self) -> None:
         """Something was done to a run, perhaps."""
         self.poller.look_closely()
 
@@ -178,7 +178,7 @@ class Dashboard(Keyed, BackgroundApp):
         """What went wrong, over whatever is shown."""
         self.push_screen(ProblemScreen(error.message, error.hint))
 
-    def tell(self, text: str) -> None:
+    def toast(self, text: str) -> None:
         """A sentence in a corner, for some seconds."""
         self.notify(clean(text), timeout=5, markup=False)
 
@@ -241,7 +241,7 @@ class Dashboard(Keyed, BackgroundApp):
     def suspend_to_shell(self) -> None:
         """Suspends the dashboard as a job of its shell; without such a shell nobody could go on with it."""
         if self.is_headless or self.is_web or os.getpgrp() == os.getsid(0):
-            self.tell("there is no shell here to bring the dashboard back")
+            self.toast("there is no shell here to bring the dashboard back")
         else:
             with self.suspend():  # the terminal is the shell's before anybody is stopped
                 os.killpg(0, signal.SIGTSTP)  # what has started the dashboard too: the shell waits for that

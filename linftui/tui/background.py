@@ -1,4 +1,4 @@
-"""What the dashboard does in the background: threads that do deeds and answer questions, while keys go on."""
+"""What the dashboard does in the background: threads that do tasks and answer questions, while keys go on."""
 
 import contextlib
 import threading
@@ -9,14 +9,14 @@ from typing import TypeVar
 from textual.app import App
 from textual.message import Message
 
-from linftui.actions.telling import Tell
+from linftui.actions.telling import Report
 from linftui.errors import LinftuiError
 from linftui.memory import shortage
 
 T = TypeVar("T")
 
 
-class Worked(Message):
+class TaskFinished(Message):
     """Something done in the background is finished; `finish` shows the result."""
 
     def __init__(self, finish: Callable[[], None]) -> None:
@@ -24,26 +24,26 @@ class Worked(Message):
         self.finish = finish
 
 
-class Told(Message):
-    """A deed says how far it is."""
+class TaskProgress(Message):
+    """A task says how far it is."""
 
-    def __init__(self, deed: str, text: str) -> None:
+    def __init__(self, task: str, text: str) -> None:
         super().__init__()
-        self.deed, self.text = deed, text
+        self.task, self.text = task, text
 
     def can_replace(self, message: Message) -> bool:
         """Only the newest counts."""
-        return isinstance(message, Told) and message.deed == self.deed
+        return isinstance(message, TaskProgress) and message.task == self.task
 
 
 class BackgroundApp(App[None]):
-    """An app with deeds under way; a subclass says how they are shown."""
+    """An app with tasks under way; a subclass says how they are shown."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._under_way: dict[str, str] = {}  # deeds, the latest last, and how far each says it is
+        self._under_way: dict[str, str] = {}  # tasks, the latest last, and how far each says it is
 
-    def tell(self, text: str) -> None:
+    def toast(self, text: str) -> None:
         """Shows a sentence for some seconds."""
         raise NotImplementedError
 
@@ -55,40 +55,40 @@ class BackgroundApp(App[None]):
         """Shows what `status` is now."""
         raise NotImplementedError
 
-    def deed_done(self) -> None:
-        """Looks at what a deed may have changed."""
+    def task_done(self) -> None:
+        """Looks at what a task may have changed."""
         raise NotImplementedError
 
     @property
     def status(self) -> str:
-        """How far the latest deed is that says so."""
+        """How far the latest task is that says so."""
         return next((text for text in reversed(self._under_way.values()) if text), "")
 
     def do(
         self,
-        deed: str,
-        work: Callable[[Tell], T],
+        task: str,
+        work: Callable[[Report], T],
         then: Callable[[T], None],
         failed: Callable[[LinftuiError], None] | None = None,
     ) -> None:
-        """Does to a run what a person asked for; `deed` says what in a few words.
+        """Does to a run what a person asked for; `task` says what in a few words.
 
-        The same deed is refused while it is under way: a key that is pressed twice does it once.
+        The same task is refused while it is under way: a key that is pressed twice does it once.
         """
-        if deed in self._under_way:
-            self.tell(f"{deed} already")
+        if task in self._under_way:
+            self.toast(f"{task} already")
             return
 
-        def through(finish: Callable[[], None]) -> None:
-            self._say(deed, None)
-            self.deed_done()
+        def settle(finish: Callable[[], None]) -> None:
+            self._say(task, None)
+            self.task_done()
             finish()
 
-        def tell(text: str) -> None:
-            self.post_safely(Told(deed, text))
+        def report(text: str) -> None:
+            self.post_safely(TaskProgress(task, text))
 
-        self._say(deed, "")
-        self._in_thread(lambda: work(tell), then, failed or self.show_problem, through)
+        self._say(task, "")
+        self._in_thread(lambda: work(report), then, failed or self.show_problem, settle)
 
     def find_out(
         self,
@@ -115,11 +115,11 @@ class BackgroundApp(App[None]):
         work: Callable[[], T],
         then: Callable[[T], None],
         failed: Callable[[LinftuiError], None],
-        through: Callable[[Callable[[], None]], None],
+        settle: Callable[[Callable[[], None]], None],
     ) -> None:
         """Does `work` in a thread, which does not keep the dashboard from being left.
 
-        Here again `through` is called with what is to follow: `then` with the result, `failed` with an error.
+        Here again `settle` is called with what is to follow: `then` with the result, `failed` with an error.
         """
 
         def run() -> None:
@@ -130,23 +130,23 @@ class BackgroundApp(App[None]):
                 finish = partial(failed, error)
             except Exception as error:  # runs go on whatever happens here, and so may whoever watches them
                 finish = partial(failed, _unforeseen(error))
-            self.post_safely(Worked(partial(through, finish)))
+            self.post_safely(TaskFinished(partial(settle, finish)))
 
         threading.Thread(target=run, name="linftui-work", daemon=True).start()
 
-    def _say(self, deed: str, text: str | None) -> None:
+    def _say(self, task: str, text: str | None) -> None:
         """Notes how far something is; None: it is finished."""
         if text is None:
-            del self._under_way[deed]
+            del self._under_way[task]
         else:
-            self._under_way[deed] = text
+            self._under_way[task] = text
         self.status_changed()
 
-    def on_told(self, message: Told) -> None:
-        """Shows how far a deed is."""
-        self._say(message.deed, message.text)
+    def on_task_progress(self, message: TaskProgress) -> None:
+        """Shows how far a task is."""
+        self._say(message.task, message.text)
 
-    def on_worked(self, message: Worked) -> None:
+    def on_task_finished(self, message: TaskFinished) -> None:
         """Goes on with what follows, in the app's own thread, unless its screens are being taken apart."""
         if self.is_running:
             message.finish()

@@ -12,8 +12,8 @@ from textual.binding import Binding, BindingType
 
 from linftui.tui import commands
 from linftui.tui.places import (
+    ActsOnRun,
     Answerable,
-    AtARun,
     Certify,
     ChartView,
     Choices,
@@ -57,7 +57,7 @@ class Command(Generic[V]):
 
 
 ANYWHERE: tuple[Place, ...] = ("runs", "run", "text")
-FAR = 1_000_000  # rows, beyond any table
+PAST_THE_END = 1_000_000  # rows, beyond any table
 
 COMMANDS: tuple[Command[Any], ...] = (
     # All runs, and one
@@ -74,15 +74,15 @@ COMMANDS: tuple[Command[Any], ...] = (
         "Show only runs whose id, recipe or state holds the text; !text shows the others.", ("runs",),
         {"slash": lambda runs: runs.begin_filter()},
     ),
-    Command[AtARun](
+    Command[ActsOnRun](
         "stop", "S", "stop", "Ask the run to save a checkpoint and stop; asked again, end it at once.",
         ("runs", "run"), {"S": lambda screen: commands.ask_stop(screen.host, screen.row)},
     ),
-    Command[AtARun](
+    Command[ActsOnRun](
         "resume", "U", "resume", "Go on from the newest checkpoint, as a new attempt.", ("runs", "run"),
         {"U": lambda screen: commands.ask_resume(screen.host, screen.row)},
     ),
-    Command[AtARun](
+    Command[ActsOnRun](
         "certify", "C", "certify",
         "Prove on the test set what the network is worth; past certificates are listed there.",
         ("runs", "run"),
@@ -136,8 +136,8 @@ COMMANDS: tuple[Command[Any], ...] = (
             "down,j": lambda table: table.move_cursor(1),
             "pageup": lambda table: table.turn_page(-1),
             "pagedown": lambda table: table.turn_page(1),
-            "home,g": lambda table: table.move_cursor(-FAR),
-            "end,G": lambda table: table.move_cursor(FAR),
+            "home,g": lambda table: table.move_cursor(-PAST_THE_END),
+            "end,G": lambda table: table.move_cursor(PAST_THE_END),
         },
         "never",
     ),

@@ -1,14 +1,14 @@
-"""What a person can ask of a run, from whichever screen: why it cannot be done, the question, the deed."""
+"""What a person can ask of a run, from whichever screen: why it cannot be done, the question, the task."""
 
 from linftui.actions import certify as certifying
 from linftui.actions import resume, train
 from linftui.actions.stop import stop
-from linftui.actions.telling import Tell
+from linftui.actions.telling import Report
 from linftui.actions.why_not import why_not as reason
 from linftui.devices import snapshot
 from linftui.rundir.paths import RunPaths
 from linftui.rundir.records import CertifyRequest
-from linftui.tui.host import Form, Host
+from linftui.tui.host import Host, OpenForm
 from linftui.tui.live.run_follower import Standing
 from linftui.tui.live.run_list import RunRow
 
@@ -48,7 +48,7 @@ def ask_stop(host: Host, row: RunRow | None) -> None:
         host.do(
             f"{'ending' if at_once else 'stopping'} {row.summary.id}",
             lambda _: stop(row.paths, "the dashboard", insist=at_once),
-            lambda ended: host.tell("asked to end at once" if ended else "asked to stop"),
+            lambda ended: host.toast("asked to end at once" if ended else "asked to stop"),
         )
 
     host.ask(question, text, yes, confirmed)
@@ -63,8 +63,8 @@ def ask_resume(host: Host, row: RunRow | None) -> None:
     def confirmed() -> None:
         host.do(
             f"resuming {row.summary.id}",
-            lambda tell: resume.begin(resume.check(request), tell),
-            lambda attempt: host.tell(f"{row.summary.id}: attempt {attempt} has begun"),
+            lambda report: resume.begin(resume.check(request), report),
+            lambda attempt: host.toast(f"{row.summary.id}: attempt {attempt} has begun"),
         )
 
     def found(plan: resume.ResumePlan) -> None:
@@ -88,13 +88,13 @@ def ask_certify(host: Host, row: RunRow | None, standing: Standing | None) -> No
     host.open_certify(row.paths, standing)
 
 
-def certify(host: Host, paths: RunPaths, request: CertifyRequest, devices: str, form: Form) -> None:
+def certify(host: Host, paths: RunPaths, request: CertifyRequest, devices: str, form: OpenForm) -> None:
     """Begins a certification; the run's screen tells how it goes, and the form why it does not."""
     what = (paths.id, ", ".join(request.eps), request.checkpoint, request.means)
     host.do(
         " ".join(("certifying", *what)),
-        lambda tell: certifying.begin(certifying.check(paths, request, snapshot(), devices), tell),
-        lambda _: host.tell("the certification has begun"),
+        lambda report: certifying.begin(certifying.check(paths, request, snapshot(), devices), report),
+        lambda _: host.toast("the certification has begun"),
         form.refusal(),
     )
 
@@ -106,14 +106,14 @@ def ask_stop_certifying(host: Host, paths: RunPaths) -> None:
         host.do(
             f"stopping the certification of {paths.id}",
             lambda _: certifying.stop(paths),
-            lambda _: host.tell("the certification was asked to stop"),
+            lambda _: host.toast("the certification was asked to stop"),
         )
 
     text = "It stops after the batch it is at. Certificates that are whole by then are kept."
     host.ask(f"Stop certifying {paths.id}?", text, "stop it", confirmed)
 
 
-def launch(host: Host, request: train.TrainRequest, form: Form) -> None:
+def launch(host: Host, request: train.TrainRequest, form: OpenForm) -> None:
     """Trains a recipe; the form gives way to the run once it has begun, and says why it does not."""
 
     def begun(paths: RunPaths) -> None:
@@ -121,10 +121,10 @@ def launch(host: Host, request: train.TrainRequest, form: Form) -> None:
             form.dismiss()
             host.open_run(paths)
         else:
-            host.tell(f"{paths.id} has begun")
+            host.toast(f"{paths.id} has begun")
 
-    def begin(tell: Tell) -> RunPaths:
-        return train.begin(host.store, train.check(host.store, request, snapshot()), tell)
+    def begin(report: Report) -> RunPaths:
+        return train.begin(host.store, train.check(host.store, request, snapshot()), report)
 
-    deed = " ".join(filter(None, ("starting", request.recipe, *request.overrides, request.name)))
-    host.do(deed, begin, begun, form.refusal())
+    task = " ".join(filter(None, ("starting", request.recipe, *request.overrides, request.name)))
+    host.do(task, begin, begun, form.refusal())

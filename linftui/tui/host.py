@@ -5,7 +5,7 @@ from typing import Protocol, TypeVar
 
 from textual.screen import Screen
 
-from linftui.actions.telling import Tell
+from linftui.actions.telling import Report
 from linftui.devices import DeviceSnapshot, Gpu
 from linftui.errors import LinftuiError
 from linftui.rundir.paths import RunPaths
@@ -25,7 +25,7 @@ class Question(Protocol):
         """Says what follows from a yes, and what a yes does; until then there is none."""
 
 
-class Form(Protocol):
+class OpenForm(Protocol):
     """A form that has set something going."""
 
     @property
@@ -68,7 +68,7 @@ class Host(Protocol):
 
     @property
     def status(self) -> str:
-        """How far the latest deed is that says so."""
+        """How far the latest task is that says so."""
 
     def now(self) -> float:
         """Seconds since 1970."""
@@ -84,12 +84,12 @@ class Host(Protocol):
 
     def do(
         self,
-        deed: str,
-        work: Callable[[Tell], T],
+        task: str,
+        work: Callable[[Report], T],
         then: Callable[[T], None],
         failed: Callable[[LinftuiError], None] | None = None,
     ) -> None:
-        """Does in a thread what a person asked for; the same `deed` is not done twice at once."""
+        """Does in a thread what a person asked for; the same `task` is not done twice at once."""
 
     def find_out(
         self,
@@ -100,7 +100,7 @@ class Host(Protocol):
     ) -> None:
         """Answers in a thread what a screen asks, unless it is closed by then."""
 
-    def tell(self, text: str) -> None:
+    def toast(self, text: str) -> None:
         """A sentence in a corner, for some seconds."""
 
     def show_problem(self, error: LinftuiError) -> None:

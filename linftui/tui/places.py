@@ -20,7 +20,7 @@ class HasHost(Protocol):
         """The app."""
 
 
-class AtARun(HasHost, Protocol):
+class ActsOnRun(HasHost, Protocol):
     """A screen whose keys act on a run."""
 
     @property

@@ -102,7 +102,7 @@ def test_an_error_in_the_background_that_nobody_foresaw_is_shown_and_ends_nothin
     show(runs, script)
 
 
-def test_a_deed_under_way_is_not_begun_again_and_hides_no_other(runs: Path, show: Show) -> None:
+def test_a_task_under_way_is_not_begun_again_and_hides_no_other(runs: Path, show: Show) -> None:
     first, second, done = threading.Event(), threading.Event(), list[str]()
 
     def work(name: str, until: threading.Event, tell: Callable[[str], None]) -> str:

@@ -22,7 +22,7 @@ from linftui.rundir.writer import write_record
 from linftui.text import accuracy, wilson
 from linftui.tui.live.run_follower import Standing
 from linftui.tui.live.run_list import look
-from linftui.tui.screens.certify import SHOWN, Certificates, CertifyScreen
+from linftui.tui.screens.certify import SHOWN, CertificateList, CertifyScreen
 from linftui.tui.screens.run import RunScreen
 
 Show = Callable[..., None]
@@ -174,7 +174,7 @@ def test_what_nobody_should_rely_on_is_named_unverified_and_comes_last(
 def test_certificates_beyond_those_shown_are_counted(certified_runs: Path) -> None:
     paths = RunPaths(certified_runs / "tiny-run")
     three = known.Certificates(paths).look()
-    listed = Certificates()
+    listed = CertificateList()
     listed.show(Standing(look(paths), certificates=three * 3))
     *lines, more = [line.plain for line in listed.make_lines(100, 0)]
     assert len(lines) == SHOWN and more == "and 1 more, which linftui show lists"

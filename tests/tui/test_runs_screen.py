@@ -21,7 +21,7 @@ from linftui.tui.app import Dashboard
 from linftui.tui.live.run_list import look
 from linftui.tui.screens.run import RunScreen
 from linftui.tui.screens.runs import RunsScreen
-from linftui.tui.widgets.run_columns import COLUMNS, Machine
+from linftui.tui.widgets.run_columns import COLUMNS, CellContext
 from linftui.tui.widgets.run_table import RunTable
 
 Show = Callable[..., None]
@@ -165,7 +165,7 @@ def test_many_epochs_fit_their_column(runs: Path, done: int | None, epochs: int 
     row = look(RunPaths(runs / "tiny-run"))
     row = replace(row, summary=replace(row.summary, epoch=done, epochs=epochs))
     column = next(column for column in COLUMNS if column.name == "epoch")
-    assert column.cell(row, Machine()) == shown and len(shown) <= column.width
+    assert column.cell(row, CellContext()) == shown and len(shown) <= column.width
 
 
 def test_sentences_in_a_corner_do_not_pile_up(runs: Path, show: Show) -> None:
@@ -176,7 +176,7 @@ def test_sentences_in_a_corner_do_not_pile_up(runs: Path, show: Show) -> None:
         assert person.screen().count("there is nothing to stop") == 1
         await person.press("U", "U", "S")
         await person.sees("there is nothing to stop", "there is nothing left to train")
-        person.app.tell("something else")
+        person.app.toast("something else")
         await person.sees("something else", "there is nothing to stop")
         await person.until(lambda: "nothing left to train" not in person.screen())
         assert len(person.app.screen.query(Toast)) == 2
@@ -242,15 +242,15 @@ def test_while_runs_are_being_read_the_cursor_waits_on_top(runs: Path, show: Sho
         await person.until(lambda: person.app.complete)
         a, b, first = sorted(person.app.rows, key=lambda row: row.summary.id)
         table = RunTable()
-        table.show([first], Machine(), reading=True)
-        table.show([first, b], Machine())  # these are all
+        table.show([first], CellContext(), reading=True)
+        table.show([first, b], CellContext())  # these are all
         assert table.current is b
-        table.show([first, b, a], Machine())  # a new one, while one may be about to press a key
+        table.show([first, b, a], CellContext())  # a new one, while one may be about to press a key
         assert table.current is b
         other = RunTable()
-        other.show([first, b], Machine(), reading=True)
+        other.show([first, b], CellContext(), reading=True)
         other.move_cursor(1)
-        other.show([first, b, a], Machine(), reading=True)
+        other.show([first, b, a], CellContext(), reading=True)
         assert other.current is first
 
     show(runs, script)

@@ -66,7 +66,7 @@ class Scale:
         return (math.log10(self.low), math.log10(self.high)) if self.log else (self.low, self.high)
 
 
-def fit(values: Floats | Sequence[float], log: bool = False) -> Scale:
+def scale_for(values: Floats | Sequence[float], log: bool = False) -> Scale:
     """The range to show so that all finite values (on a log axis: positive ones) are within, nicely rounded.
 
     Rounding outwards by a few per cent keeps the axis still while a curve grows.
@@ -110,7 +110,7 @@ def without_outliers(values: Floats, keep: Floats, log: bool = False) -> tuple[F
 
 
 def ticks(scale: Scale, count: int) -> list[float]:
-    """At most `count` (two at least) round values within the range, rising; its two ends where none fit."""
+    """At most `count` (at least two) round values within the range, rising; else its two ends."""
     count = max(count, 2)
     found = _log_ticks(scale, count) if scale.log else _linear_ticks(scale, count)
     return found if len(found) >= 2 else [scale.low, scale.high]

@@ -15,9 +15,9 @@ from rich.cells import cell_len
 from linftui.tui.chart.trace import Trace
 
 BLANK = ord(" ")
-Line = Literal["solid", "dashed", "dotted", "dash-dotted"]
+LineStyle = Literal["solid", "dashed", "dotted", "dash-dotted"]
 # Of a period of eight dots, those that are drawn.
-PATTERNS: dict[Line, tuple[int, ...]] = {
+PATTERNS: dict[LineStyle, tuple[int, ...]] = {
     "solid": (1, 1, 1, 1, 1, 1, 1, 1),
     "dashed": (1, 1, 1, 1, 1, 0, 0, 0),
     "dotted": (1, 0, 1, 0, 1, 0, 1, 0),
@@ -111,7 +111,9 @@ class Canvas:
         """Rows and columns."""
         return self.height, self.width
 
-    def curve(self, area: Area, trace: Trace, ink: int, line: Line = "solid", faint: bool = False) -> None:
+    def curve(
+        self, area: Area, trace: Trace, ink: int, line: LineStyle = "solid", faint: bool = False
+    ) -> None:
         """Draws a curve whose dots are counted from the area's upper left corner.
 
         Where curves meet in a cell their dots join and the later one's ink wins; but a faint curve gives
@@ -197,7 +199,7 @@ def _runs_of_dots() -> npt.NDArray[np.uint8]:
 _RUNS = _runs_of_dots()
 
 
-def _stencil(line: Line, trace: Trace, height: int, down: int) -> npt.NDArray[np.uint8]:
+def _stencil(line: LineStyle, trace: Trace, height: int, down: int) -> npt.NDArray[np.uint8]:
     """The dots that a broken line keeps: along its columns where it is flat, along its rows where steep."""
     pattern = np.array(PATTERNS[line], np.bool_)
     columns = np.arange(len(trace.top))

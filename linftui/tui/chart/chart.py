@@ -16,7 +16,7 @@ from textual.widget import Widget
 from linftui.tui.bindings import Keyed, textual_bindings
 from linftui.tui.chart.canvas import ASCII, BLOCK, BRAILLE, Canvas
 from linftui.tui.chart.curve import ChartOptions, Curve
-from linftui.tui.chart.plot import Inks, Model, Plot, View, draw
+from linftui.tui.chart.plot import Inks, Plot, PlotInput, View, draw
 
 MARKERS = {"braille": BRAILLE, "block": BLOCK, "ascii": ASCII}
 MarkerName = Literal["braille", "block", "ascii"]
@@ -321,10 +321,10 @@ class Chart(Keyed, Widget, can_focus=True):
     def _draw(self) -> Plot:
         self._view.focused = self.has_focus
         self._view.colorless = self.app.no_color
-        model = Model(self.heading, self._curves, self.options, self._view)
+        given = PlotInput(self.heading, self._curves, self.options, self._view)
         expected = self._plot.area.width if self._plot is not None else 0
         size = self.size.height, self.size.width
-        return draw(model, size, MARKERS[self.marker], self._inks, expected or max(size[1] - 8, 1))
+        return draw(given, size, MARKERS[self.marker], self._inks, expected or max(size[1] - 8, 1))
 
     def _rows(self, canvas: Canvas, rows: Sequence[int]) -> list[Strip]:
         return [

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from linftui.tui.chart.axis import compact
-from linftui.tui.chart.canvas import Line
+from linftui.tui.chart.canvas import LineStyle
 from linftui.tui.chart.series import Series
 
 
@@ -19,7 +19,7 @@ class Curve:
     name: str
     series: Series
     color: str
-    line: Line = "solid"
+    line: LineStyle = "solid"
     faint: bool = False
     note: str = ""
     short_note: str = ""

@@ -6,17 +6,17 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from linftui.tui.chart.axis import Floats, Scale, compact, fit, labels, ticks, without_outliers
-from linftui.tui.chart.canvas import ASCII, Area, Canvas, Line, Marker, plain, plain_ascii
+from linftui.tui.chart.axis import Floats, Scale, compact, labels, scale_for, ticks, without_outliers
+from linftui.tui.chart.canvas import ASCII, Area, Canvas, LineStyle, Marker, plain, plain_ascii
 from linftui.tui.chart.curve import ChartOptions, Curve
 from linftui.tui.chart.legend import GAP, Legend, lay_out, shortened
-from linftui.tui.chart.series import Columns, Series
+from linftui.tui.chart.series import DotColumns, Series
 from linftui.tui.chart.trace import FAR, trace
 
 NO_DATA, NO_DATA_YET = "no data", "no data yet"
 NOTHING_HERE = "nothing here, 0 resets the view"
 NOTHING_DRAWN = "nothing to draw"
-PLAIN_LINES: tuple[Line, ...] = ("solid", "dashed", "dash-dotted", "dotted")
+LINE_STYLES: tuple[LineStyle, ...] = ("solid", "dashed", "dash-dotted", "dotted")
 
 
 class Inks(dict[str, int]):
@@ -39,7 +39,7 @@ class Signs:
     mark: str = "▴"
     above: str = "▲"
     below: str = "▼"
-    lines: dict[Line, str] = field(
+    lines: dict[LineStyle, str] = field(
         default_factory=lambda: {"solid": "━", "dashed": "╍", "dotted": "┅", "dash-dotted": "┉"}
     )
 
@@ -82,7 +82,7 @@ class Plot:
 
 
 @dataclass(frozen=True)
-class Model:
+class PlotInput:
     """What is to be drawn; of the curves, the first is the first in the legend and the uppermost."""
 
     title: str
@@ -91,24 +91,24 @@ class Model:
     view: View
 
 
-def draw(model: Model, size: tuple[int, int], marker: Marker, inks: Inks, expected_width: int) -> Plot:
+def draw(given: PlotInput, size: tuple[int, int], marker: Marker, inks: Inks, expected_width: int) -> Plot:
     """Draws a chart into `size` (rows, columns) cells.
 
     `expected_width` is how wide its area will be, at a guess; a right one saves half of the reading.
     """
-    return _Painter(model, Canvas(*size, marker), inks, expected_width).paint()
+    return _Painter(given, Canvas(*size, marker), inks, expected_width).paint()
 
 
 class _Painter:
     """One drawing in the making."""
 
-    def __init__(self, model: Model, canvas: Canvas, inks: Inks, expected_width: int) -> None:
-        self.title, self.options, self.view = model.title, model.options, model.view
+    def __init__(self, given: PlotInput, canvas: Canvas, inks: Inks, expected_width: int) -> None:
+        self.title, self.options, self.view = given.title, given.options, given.view
         self.canvas, self.inks, self.expected_width = canvas, inks, expected_width
-        self._read: dict[tuple[int, int], Columns] = {}
+        self._read: dict[tuple[int, int], DotColumns] = {}
         self.signs = ASCII_SIGNS if canvas.marker is ASCII else UNICODE_SIGNS
-        self.curves = [self._plain_curve(k, curve) for k, curve in enumerate(model.curves)]
-        self.rail = int(any(curve.series.has_infinity for curve in model.curves))  # rows it takes
+        self.curves = [self._plain_curve(k, curve) for k, curve in enumerate(given.curves)]
+        self.rail = int(any(curve.series.has_infinity for curve in given.curves))  # rows it takes
 
     def _plain_curve(self, number: int, curve: Curve) -> Curve:
         """The curve with texts, and a line, that this terminal can show."""
@@ -118,7 +118,7 @@ class _Painter:
             name=self._say(curve.name),
             note=self._say(curve.note),
             short_note=self._say(curve.short_note),
-            line=PLAIN_LINES[number % len(PLAIN_LINES)] if broken else curve.line,
+            line=LINE_STYLES[number % len(LINE_STYLES)] if broken else curve.line,
         )
 
     def _say(self, text: str) -> str:
@@ -130,7 +130,7 @@ class _Painter:
         canvas = self.canvas
         if canvas.height < 3 or canvas.width < 6:
             canvas.text(0, 0, self._say(self.title), self.inks["title"])
-            return Plot(canvas, Area(0, 0, 0, 0), None, fit([]))
+            return Plot(canvas, Area(0, 0, 0, 0), None, scale_for([]))
         x = _x_scale([curve.series for curve in self.curves], self.options, self.view)
         y, clipped = self._y_scale(x)
         self._frame()
@@ -221,15 +221,15 @@ class _Painter:
         if fixed is not None and fixed[0] < fixed[1] and not (log and fixed[0] <= 0):
             return Scale(*fixed, log), ""
         if x is None:
-            return fit([], log), ""
+            return scale_for([], log), ""
         read = [self._columns(curve.series, x, self.expected_width) for curve in self.curves]
         values = np.concatenate([v for c in read for v in (c.low, c.high)])
         if not self.options.clip_outliers:
-            return fit(values, log), ""
+            return scale_for(values, log), ""
         newest = np.array([curve.series.y[-1] for curve in self.curves if len(curve.series)])
         kept, above, below = without_outliers(values, newest, log)
         arrows = self.signs.above * above + self.signs.below * below
-        return fit(kept, log), f"{arrows} clipped" if arrows else ""
+        return scale_for(kept, log), f"{arrows} clipped" if arrows else ""
 
     def _y_axis(self, y: Scale, area: Area) -> Area:
         """The labels at the left; returns what they leave of the area."""
@@ -292,7 +292,7 @@ class _Painter:
             series = curve.series.smoothed(weight) if weight else curve.series
             self._layer(self._columns(series, x, area.width), curve, y, area, faint=False)
 
-    def _layer(self, columns: Columns, curve: Curve, y: Scale, area: Area, faint: bool) -> None:
+    def _layer(self, columns: DotColumns, curve: Curve, y: Scale, area: Area, faint: bool) -> None:
         down, ink = self.canvas.marker.down, self.inks[curve.color + "~" * faint]
         below = Area(area.row + self.rail, area.column, area.height - self.rail, area.width)
         last = below.height * down - 1
@@ -318,7 +318,7 @@ class _Painter:
                     self.canvas.text(row, first, text, self.inks["label"])
                     return
 
-    def _columns(self, series: Series, x: Scale, width: int) -> Columns:
+    def _columns(self, series: Series, x: Scale, width: int) -> DotColumns:
         key = id(series), width
         if key not in self._read:
             self._read[key] = series.columns(x.low, x.high, width * self.canvas.marker.across)
@@ -349,7 +349,7 @@ def _x_scale(series: Sequence[Series], options: ChartOptions, view: View) -> Sca
     if options.x_range is not None and options.x_range[0] < options.x_range[1]:
         return Scale(*options.x_range)
     low, high = min(float(s.x[0]) for s in filled), max(float(s.x[-1]) for s in filled)
-    return fit([low, high if high > low else low + 1])
+    return scale_for([low, high if high > low else low + 1])
 
 
 def _x_labels(x: Scale, width: int, whole: bool) -> list[tuple[float, str]]:

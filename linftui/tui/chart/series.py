@@ -11,14 +11,14 @@ from itertools import accumulate
 import numpy as np
 import numpy.typing as npt
 
-BLOCK = 16
+BLOCK_SIZE = 16
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
-class Columns:
+class DotColumns:
     """What each of n equal columns of x holds: the whole truth about a stretch at that resolution.
 
     `low` and `high` are of the finite samples, NaN where there is none. `first` and `last` are the outermost
@@ -42,8 +42,8 @@ class Series:
     def __init__(self) -> None:
         self._size = 0
         # Room for at least one sample more, in whole blocks, so that the block of the end always exists.
-        self._x: Floats = np.zeros(BLOCK)
-        self._y: Floats = np.zeros(BLOCK)
+        self._x: Floats = np.zeros(BLOCK_SIZE)
+        self._y: Floats = np.zeros(BLOCK_SIZE)
         # Of each full block: lowest and highest finite sample, and whether one is +inf.
         self._low: Floats = np.full(1, np.nan)
         self._high: Floats = np.full(1, np.nan)
@@ -66,14 +66,14 @@ class Series:
     @property
     def has_infinity(self) -> bool:
         """Whether any sample is +inf."""
-        full = self._size // BLOCK
-        return bool(self._infinite[:full].any() or np.isposinf(self.y[full * BLOCK :]).any())
+        full = self._size // BLOCK_SIZE
+        return bool(self._infinite[:full].any() or np.isposinf(self.y[full * BLOCK_SIZE :]).any())
 
     @property
     def bounds(self) -> tuple[float, float] | None:
         """The lowest and highest finite y, or None where there is none."""
-        full = self._size // BLOCK
-        tail = _finite(self.y[full * BLOCK :])
+        full = self._size // BLOCK_SIZE
+        tail = _finite(self.y[full * BLOCK_SIZE :])
         low = np.fmin.reduce(np.append(self._low[:full], tail), initial=np.nan)
         high = np.fmax.reduce(np.append(self._high[:full], tail), initial=np.nan)
         return None if np.isnan(low) else (float(low), float(high))
@@ -94,7 +94,7 @@ class Series:
         self._reserve(size)
         self._x[old:size], self._y[old:size] = x, y
         self._size = size
-        self._summarise(old // BLOCK, size // BLOCK)
+        self._summarise(old // BLOCK_SIZE, size // BLOCK_SIZE)
 
     def truncate(self, x: float) -> None:
         """Drops every sample at `x` or beyond: a resumed run does those steps again."""
@@ -118,7 +118,7 @@ class Series:
         self._smooth.follow(self)
         return self._smooth
 
-    def columns(self, x_low: float, x_high: float, n: int) -> Columns:
+    def columns(self, x_low: float, x_high: float, n: int) -> DotColumns:
         """The samples of [x_low, x_high] in n columns of equal width; x_low < x_high.
 
         Column k holds the x from its own edge up to the next one's; the last one holds x_high too.
@@ -129,7 +129,7 @@ class Series:
         start, stop = bounds[:-1], bounds[1:]
         sampled = stop > start
         low, high, infinite = self._extremes(start, stop)
-        return Columns(
+        return DotColumns(
             low=low,
             high=high,
             first=np.where(sampled, self._y[start], np.nan),
@@ -151,11 +151,11 @@ class Series:
     ) -> tuple[Floats, Floats, Bools]:
         """Lowest, highest finite sample and whether one is +inf, of each stretch [start, stop)."""
         # The ragged ends come from the samples of the two blocks that the stretch starts and stops in.
-        first, last = start // BLOCK, stop // BLOCK
+        first, last = start // BLOCK_SIZE, stop // BLOCK_SIZE
         blocks = np.stack([first, last], axis=1)
-        position = blocks[:, :, None] * BLOCK + np.arange(BLOCK)
+        position = blocks[:, :, None] * BLOCK_SIZE + np.arange(BLOCK_SIZE)
         inside = (position >= start[:, None, None]) & (position < stop[:, None, None])
-        ends = np.where(inside, self._y.reshape(-1, BLOCK)[blocks], np.nan).reshape(len(start), -1)
+        ends = np.where(inside, self._y.reshape(-1, BLOCK_SIZE)[blocks], np.nan).reshape(len(start), -1)
         infinite: Bools = np.any(ends == np.inf, axis=1, keepdims=False)
         ends = _finite(ends)
         low, high = np.fmin.reduce(ends, axis=1), np.fmax.reduce(ends, axis=1)
@@ -163,7 +163,7 @@ class Series:
         wide = np.flatnonzero(first + 1 < last)
         if len(wide):
             between = np.stack([first[wide] + 1, last[wide]], axis=1).ravel()
-            known = slice(0, self._size // BLOCK + 1)
+            known = slice(0, self._size // BLOCK_SIZE + 1)
             low[wide] = np.fmin(low[wide], np.fmin.reduceat(self._low[known], between)[::2])
             high[wide] = np.fmax(high[wide], np.fmax.reduceat(self._high[known], between)[::2])
             infinite[wide] |= np.logical_or.reduceat(self._infinite[known], between)[::2]
@@ -172,9 +172,9 @@ class Series:
     def _reserve(self, size: int) -> None:
         if size < len(self._x):
             return
-        blocks = (size + size // 2) // BLOCK + 1
-        self._x = _grown(self._x, blocks * BLOCK)
-        self._y = _grown(self._y, blocks * BLOCK)
+        blocks = (size + size // 2) // BLOCK_SIZE + 1
+        self._x = _grown(self._x, blocks * BLOCK_SIZE)
+        self._y = _grown(self._y, blocks * BLOCK_SIZE)
         self._low = _grown(self._low, blocks + 1)
         self._high = _grown(self._high, blocks + 1)
         self._infinite = np.concatenate(
@@ -182,7 +182,7 @@ class Series:
         )
 
     def _summarise(self, first: int, stop: int) -> None:
-        samples = self._y[first * BLOCK : stop * BLOCK].reshape(-1, BLOCK)
+        samples = self._y[first * BLOCK_SIZE : stop * BLOCK_SIZE].reshape(-1, BLOCK_SIZE)
         self._infinite[first:stop] = np.isposinf(samples).any(axis=1)
         samples = _finite(samples)
         self._low[first:stop] = np.fmin.reduce(samples, axis=1)
@@ -226,15 +226,15 @@ class Smoothed(Series):
 
 def _moving_average(values: Floats, weight: float, average: float) -> Floats:
     """a <- weight a + (1 - weight) v, after each of the values: a product a block, and the carry between."""
-    lag = np.arange(BLOCK)[None, :] - np.arange(BLOCK)[:, None]
+    lag = np.arange(BLOCK_SIZE)[None, :] - np.arange(BLOCK_SIZE)[:, None]
     kernel = np.where(lag >= 0, (1 - weight) * np.power(weight, np.maximum(lag, 0)), 0.0)
-    blocks = -(-len(values) // BLOCK)
-    padded = np.zeros(blocks * BLOCK)
+    blocks = -(-len(values) // BLOCK_SIZE)
+    padded = np.zeros(blocks * BLOCK_SIZE)
     padded[: len(values)] = values
-    own = padded.reshape(blocks, BLOCK) @ kernel
-    decay = weight**BLOCK
+    own = padded.reshape(blocks, BLOCK_SIZE) @ kernel
+    decay = weight**BLOCK_SIZE
     carried = accumulate(own[:-1, -1].tolist(), lambda past, last: past * decay + last, initial=average)
-    fading = np.power(weight, np.arange(1, BLOCK + 1))
+    fading = np.power(weight, np.arange(1, BLOCK_SIZE + 1))
     averages: Floats = own + np.fromiter(carried, np.float64, blocks)[:, None] * fading
     return averages.ravel()[: len(values)]
 

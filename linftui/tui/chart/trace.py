@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from linftui.tui.chart.series import Columns, Floats
+from linftui.tui.chart.series import DotColumns, Floats
 
 Ints = npt.NDArray[np.int64]
 FAR = 1 << 30
@@ -20,7 +20,7 @@ class Trace:
     bottom: Ints
 
 
-def trace(columns: Columns, rows_of: Callable[[Floats], Floats]) -> Trace:
+def trace(columns: DotColumns, rows_of: Callable[[Floats], Floats]) -> Trace:
     """The dots of a curve, where `rows_of` gives each y its row; inf has one too, a gap's is NaN.
 
     Neighbouring samples are joined by straight lines on the screen, over empty columns too, but never over
@@ -39,7 +39,7 @@ def trace(columns: Columns, rows_of: Callable[[Floats], Floats]) -> Trace:
 
 
 def _line_at_edges(
-    columns: Columns, first: Floats, last: Floats, rows_of: Callable[[Floats], Floats]
+    columns: DotColumns, first: Floats, last: Floats, rows_of: Callable[[Floats], Floats]
 ) -> Floats:
     """The rows of the line that joins the samples at the n + 1 edges of the columns; NaN: no line."""
     place = np.flatnonzero(columns.sampled).astype(np.float64)

@@ -7,7 +7,7 @@ from linftui.files import open_regular
 from linftui.rundir.paths import RunPaths
 from linftui.text import clean
 
-BITE = 1 << 18  # of a log that is there already, only so much of its end is read
+TAIL_BYTES = 1 << 18  # of a log that is there already, only so much of its end is read
 MAX_LINE = 2000  # characters
 MAX_BYTES = 4 * MAX_LINE
 TICK_S = 0.01  # the times of files may lag behind the clock by so much
@@ -34,7 +34,7 @@ class LogTail:
                 if path != self._file or end < self._offset:
                     lines += self._begin(path, attempt, end)
                 file.seek(self._offset)
-                data = file.read(BITE)
+                data = file.read(TAIL_BYTES)
                 self.written = os.fstat(file.fileno()).st_mtime + TICK_S
         except OSError:
             return []
@@ -49,7 +49,7 @@ class LogTail:
     def _begin(self, path: Path, attempt: int, end: int) -> list[str]:
         again = self._file is not None
         self._file, self._rest = path, b""
-        self._offset = max(0, end - BITE)
+        self._offset = max(0, end - TAIL_BYTES)
         self._cut = self._offset > 0
         return [f"── attempt {attempt} ──"] if again else []
 

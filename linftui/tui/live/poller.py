@@ -26,10 +26,10 @@ from linftui.tui.live.run_list import RunList, RunRow
 
 FOLLOW_S = 0.5
 LIST_S = 1.0
-TELL_S = 0.5  # while runs are being read for the first time, they are told this often
+FIRST_LIST_S = 0.5  # while runs are being read for the first time, they are told this often
 FACTS_S = 2.0
 MACHINE_S = 2.0
-TAKING_S = 0.05
+PATIENCE_S = 0.05
 SLICE_S = 0.1  # the list of runs is worked on for so long at a time
 
 
@@ -116,7 +116,7 @@ class Poller(threading.Thread):
         """Lists runs; returns, as all jobs do, after how many seconds to come again."""
         through = self._runs.step(SLICE_S)
         told = (self._runs.rows(), self._runs.complete)
-        pause = 0.0 if through or not self._listed[0] else TELL_S
+        pause = 0.0 if through or not self._listed[0] else FIRST_LIST_S
         if told != self._listed and time.monotonic() - self._listed_at >= pause:
             self._listed, self._listed_at = told, time.monotonic()
             self._post(RunsListed(*told))
@@ -133,7 +133,7 @@ class Poller(threading.Thread):
 
     def _poll(self, following: Following) -> float:
         try:
-            news = following.poll(TAKING_S)
+            news = following.poll(PATIENCE_S)
         except TimeoutError:
             return 0.0
         if news is not None:

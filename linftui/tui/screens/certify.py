@@ -21,13 +21,13 @@ from linftui.tui.live.run_follower import RunNews, Standing
 from linftui.tui.screens.form import FormScreen, form_words
 from linftui.tui.screens.modal import keys_line
 from linftui.tui.widgets.field import Field, fill
-from linftui.tui.widgets.lines import Lines, wrapped
+from linftui.tui.widgets.lines import LinesWidget, wrapped
 from linftui.tui.widgets.run_head import certificate_line, running_line
 
 SHOWN = 8  # past certificates
 
 
-class Certificates(Lines):
+class CertificateList(LinesWidget):
     """What is being certified, what went wrong last, and the certificates, verified ones first."""
 
     def __init__(self, *, id: str | None = None) -> None:
@@ -75,8 +75,8 @@ class CertifyScreen(FormScreen, ModalScreen[None]):
             yield Field("checkpoint", "latest", "latest, best or a step", id="checkpoint")
             yield Field("means", "running", "running, or re-estimated, which is another network", id="means")
             yield Field("devices", "auto", "auto, cpu or a GPU's number", id="devices")
-            yield Static(id="verdict")
-            yield Certificates(id="certificates")
+            yield Static(id="feedback")
+            yield CertificateList(id="certificates")
             yield Static(id="certify-keys")
 
     def on_mount(self) -> None:
@@ -96,7 +96,7 @@ class CertifyScreen(FormScreen, ModalScreen[None]):
             self._prefilled = True
             fill(self.query_one("#eps", Input), format_fraction(standing.recipe.eps.test))
         self._standing = standing
-        self.query_one(Certificates).show(standing)
+        self.query_one(CertificateList).show(standing)
         self._show_keys()
 
     @property

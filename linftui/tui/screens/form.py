@@ -24,13 +24,13 @@ _OPTIONS = re.compile(r"(?<!\S)--(?:set |(?=(?:name|devices|eps|checkpoint|means
 
 
 class FormScreen(Keyed, Listener):
-    """A form with a Static `verdict`, which tells what is wrong with the fields, or what they mean."""
+    """A form with a Static `feedback`, which tells what is wrong with the fields, or what they mean."""
 
     def __init__(self, host: Host) -> None:
         super().__init__(host)
         self._checks = 0  # so many were begun; what comes of an earlier one is no news
         self._wrong = False  # the latest has refused what the fields say
-        self._verdict = Content.empty()  # on fields that are right
+        self._feedback = Content.empty()  # on fields that are right
 
     def check(self) -> None:
         """Has what the fields say checked by `find_out`, or refuses it."""
@@ -46,13 +46,13 @@ class FormScreen(Keyed, Listener):
             field.post_message(Input.Submitted(field, field.value))
 
     def find_out(self, work: Callable[[], T], accepted: Callable[[T], Content]) -> None:
-        """Checks in a thread what the fields say; `accepted` gets the result, and returns the verdict."""
+        """Checks in a thread what the fields say; `accepted` gets the result, and returns the feedback."""
         asked = self._checks
 
         def good(found: T) -> None:
             if asked == self._checks:
-                self._verdict = accepted(found)
-                self._tell(self._verdict)
+                self._feedback = accepted(found)
+                self._tell(self._feedback)
 
         def bad(error: LinftuiError) -> None:
             if asked == self._checks:
@@ -95,15 +95,15 @@ class FormScreen(Keyed, Listener):
             self.notify("fix what is shown in red first", severity="warning", markup=False)
             self._typed()  # it may be right by now: a checkpoint was saved, a file was mended
             return
-        self._tell(self._verdict)
+        self._tell(self._feedback)
         self.submit()
 
     def _tell_refusal(self, error: LinftuiError) -> None:
         self._tell(Content.styled(clean(form_words(str(error))), "$error"))
 
-    def _tell(self, verdict: Content) -> None:
-        place = self.query_one("#verdict", Static)
-        place.update(verdict)
+    def _tell(self, feedback: Content) -> None:
+        place = self.query_one("#feedback", Static)
+        place.update(feedback)
         self._bring_into_sight(place)
 
     def on_resize(self, event: Resize) -> None:

@@ -57,7 +57,7 @@ class LaunchScreen(FormScreen):
                 )
                 yield Field("devices", "auto", "auto, cpu, cpu:2, gpu:2, 0,3", id="devices")
                 yield Field("name", "", "the run's id; one is made up where it is left empty", id="name")
-            yield Static(id="verdict")
+            yield Static(id="feedback")
             yield Chart("p, as planned", id="preview", options=ChartOptions(log_y=True, clip_outliers=False))
         yield Static(keys_line(*commands_of("launch")), id="launch-keys")
 

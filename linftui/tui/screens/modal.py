@@ -13,7 +13,7 @@ from textual.widgets import Static
 
 from linftui.text import clean
 from linftui.tui.bindings import Command, Keyed, commands_of, help_sections, textual_bindings
-from linftui.tui.widgets.lines import Lines, wrapped
+from linftui.tui.widgets.lines import LinesWidget, wrapped
 
 KEY = 9  # cells for the keys of a line
 
@@ -117,7 +117,7 @@ class HelpScreen(Keyed, ModalScreen[None]):
         self.dismiss(None)
 
 
-class Keys(Lines):
+class Keys(LinesWidget):
     """The sections of the help, sentences wrapped beside their keys."""
 
     def make_lines(self, width: int, height: int) -> list[Content]:

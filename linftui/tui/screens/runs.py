@@ -18,8 +18,8 @@ from linftui.tui.live.run_list import RunRow
 from linftui.tui.screens.base import CommandScreen
 from linftui.tui.widgets.device_strip import DeviceStrip
 from linftui.tui.widgets.key_bar import KeyBar
-from linftui.tui.widgets.lines import Lines, wrapped
-from linftui.tui.widgets.run_columns import Machine
+from linftui.tui.widgets.lines import LinesWidget, wrapped
+from linftui.tui.widgets.run_columns import CellContext
 from linftui.tui.widgets.run_table import RunTable
 from linftui.tui.widgets.side_panel import SidePanel
 from linftui.tui.widgets.top_line import TopLine
@@ -27,7 +27,7 @@ from linftui.tui.widgets.top_line import TopLine
 WIDE = 120  # from so many columns on there is room for the side panel
 
 
-class Beginning(Lines):
+class NoRunsYet(LinesWidget):
     """What to read where there is no run yet."""
 
     def make_lines(self, width: int, height: int) -> list[Content]:
@@ -85,7 +85,7 @@ class RunsScreen(CommandScreen):
         with Horizontal(id="middle"):
             with Vertical(id="left"):
                 yield RunTable(id="table")
-                yield Beginning(id="beginning")
+                yield NoRunsYet(id="beginning")
             yield SidePanel(id="side")
         yield FilterField(
             placeholder="part of an id, a recipe or a state; !text for all others", id="filter", compact=True
@@ -117,7 +117,7 @@ class RunsScreen(CommandScreen):
         """Shows the runs as they are now."""
         app = self.host
         self.table.display = bool(app.rows) or not app.complete
-        self.query_one(Beginning).display = not self.table.display
+        self.query_one(NoRunsYet).display = not self.table.display
         self.status_changed()
         self.machine_changed()
 
@@ -133,7 +133,7 @@ class RunsScreen(CommandScreen):
     def machine_changed(self) -> None:
         """Shows the devices and who holds them, and runs by the numbers of their GPUs."""
         app = self.host
-        self.table.show(app.rows, Machine(app.now(), app.gpus), reading=not app.complete)
+        self.table.show(app.rows, CellContext(app.now(), app.gpus), reading=not app.complete)
         self.query_one(DeviceStrip).show(app.machine, holders(app.rows))
 
     @on(RunTable.Moved)

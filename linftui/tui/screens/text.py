@@ -13,7 +13,7 @@ from linftui.tui.bindings import Keyed, textual_bindings
 from linftui.tui.host import Host
 from linftui.tui.screens.base import CommandScreen
 from linftui.tui.widgets.key_bar import KeyBar
-from linftui.tui.widgets.lines import Lines, line_strip, spread
+from linftui.tui.widgets.lines import LinesWidget, line_strip, spread
 
 
 class TextView(Keyed, ScrollView, can_focus=True):
@@ -56,7 +56,7 @@ class TextView(Keyed, ScrollView, can_focus=True):
         return line_strip(self, line, width).crop(left, left + self.size.width)
 
 
-class Title(Lines):
+class Title(LinesWidget):
     """What the text is."""
 
     def __init__(self, title: str, beside: str) -> None:

@@ -7,12 +7,12 @@ from textual.content import Content
 from linftui.devices import DeviceSnapshot, Gpu
 from linftui.text import clean, middle, size
 from linftui.tui.text import bar
-from linftui.tui.widgets.lines import Lines
+from linftui.tui.widgets.lines import LinesWidget
 
 LINES_AT_MOST = 4
 
 
-class DeviceStrip(Lines):
+class DeviceStrip(LinesWidget):
     """One line a GPU, or two GPUs a line where there is room; otherwise one line of processor and memory."""
 
     def __init__(self, *, id: str | None = None) -> None:

@@ -6,13 +6,13 @@ from typing import Any
 from textual.content import Content
 
 from linftui.tui.bindings import Command
-from linftui.tui.widgets.lines import Lines, spread
+from linftui.tui.widgets.lines import LinesWidget, spread
 
 # Commands, what each is called now, and whether it would do something.
 Available = list[tuple[Command[Any], str, bool]]
 
 
-class KeyBar(Lines):
+class KeyBar(LinesWidget):
     """Keys of the screen it stands in, as many as there is room for; `?` shows the rest."""
 
     def __init__(self, available: Callable[[], Available], *, id: str | None = None) -> None:

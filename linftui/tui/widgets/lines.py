@@ -7,10 +7,10 @@ from textual.visual import Visual
 from textual.widget import Widget
 
 
-class Lines(Widget):
+class LinesWidget(Widget):
     """A few lines that a subclass makes for the width and height at hand."""
 
-    DEFAULT_CSS = "Lines { height: auto; }"
+    DEFAULT_CSS = "LinesWidget { height: auto; }"
 
     def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
         super().__init__(id=id, classes=classes)

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 from textual.content import Content
 
-from linftui.tui.widgets.lines import Lines
+from linftui.tui.widgets.lines import LinesWidget
 
 
-class LogPane(Lines):
+class LogPane(LinesWidget):
     """As many of the newest lines as there is height for."""
 
     DEFAULT_CSS = "LogPane { height: 4; }"

@@ -19,7 +19,7 @@ EPOCH = 9  # cells for the epochs done, and those there are
 
 
 @dataclass(frozen=True)
-class Machine:
+class CellContext:
     """What cells need to know beside the run: the time and this machine's GPUs."""
 
     now: float = 0.0
@@ -33,19 +33,19 @@ class Column:
     name: str
     title: str
     width: int
-    cell: Callable[[RunRow, Machine], Content | str]
+    cell: Callable[[RunRow, CellContext], Content | str]
     key: Callable[[RunSummary], Any] | None  # sorts by it, smallest first; None: not to sort by
     from_width: int = 0
     right: bool = True
     descending: bool = False  # the first time one sorts by it
 
 
-def _state(row: RunRow, _: Machine) -> Content:
+def _state(row: RunRow, _: CellContext) -> Content:
     glyph, word, colour = state_look(row.summary.state)
     return Content.assemble((f"{glyph} {word}", colour))
 
 
-def _epoch(row: RunRow, _: Machine) -> str:
+def _epoch(row: RunRow, _: CellContext) -> str:
     done, epochs = row.summary.epoch, row.summary.epochs
     shown = "-" if done is None else str(done)
     wordings = [f"{shown}/{epochs or '-'}", f"{shown}/{brief(epochs)}", f"{brief(done)}/{brief(epochs)}"]
@@ -57,30 +57,30 @@ def share_done(run: RunSummary) -> float | None:
     return run.epoch / run.epochs if run.epoch is not None and run.epochs else None
 
 
-def _progress(row: RunRow, _: Machine) -> Content:
+def _progress(row: RunRow, _: CellContext) -> Content:
     colour = state_look(row.summary.state)[2]
     return bar(share_done(row.summary), 8, colour if row.active else "$faint")
 
 
-def _certified(row: RunRow, _: Machine) -> Content:
+def _certified(row: RunRow, _: CellContext) -> Content:
     return Content.styled(accuracy(row.summary.certified_accuracy), "$bright bold")
 
 
-def _eta(row: RunRow, machine: Machine) -> str:
-    eta = row.eta(machine.now)
+def _eta(row: RunRow, context: CellContext) -> str:
+    eta = row.eta(context.now)
     return duration(eta) if eta is not None else ""
 
 
-def _p(row: RunRow, _: Machine) -> str:
+def _p(row: RunRow, _: CellContext) -> str:
     return number(row.summary.p, 3)
 
 
-def _devices(row: RunRow, machine: Machine) -> str:
-    return device_names(row.devices, machine.gpus)
+def _devices(row: RunRow, context: CellContext) -> str:
+    return device_names(row.devices, context.gpus)
 
 
-def _age(row: RunRow, machine: Machine) -> str:
-    return age(row.summary.created, machine.now)
+def _age(row: RunRow, context: CellContext) -> str:
+    return age(row.summary.created, context.now)
 
 
 def _ordered(value: float | None) -> tuple[bool, float]:
@@ -132,7 +132,7 @@ def gap_for(width: int) -> int:
     return 2 if width >= 90 else 1
 
 
-def fit(cell: Content | str, width: int, *, right: bool) -> Content:
+def sized_cell(cell: Content | str, width: int, *, right: bool) -> Content:
     """A cell of just so many cells; text that is too long is cut in its middle."""
     if isinstance(cell, str):
         cell = Content(middle(cell, width))

@@ -25,14 +25,14 @@ from linftui.text import (
 from linftui.tui.live.run_model import RunModel
 from linftui.tui.text import bar, device_names
 from linftui.tui.theme import state_look
-from linftui.tui.widgets.lines import Lines, spread, wrapped
+from linftui.tui.widgets.lines import LinesWidget, spread, wrapped
 
 WIDE = 130  # from so many columns on, the bar and the figures share a line
 BAR, NARROW_BAR = 28, 8
 PROBLEM_LINES = 3
 
 
-class RunHead(Lines):
+class RunHead(LinesWidget):
     """Two or three lines, and one more for each thing that needs to be known."""
 
     def __init__(self, model: RunModel, *, id: str | None = None) -> None:

@@ -12,7 +12,7 @@ from textual.strip import Strip
 from linftui.tui.bindings import Keyed, textual_bindings
 from linftui.tui.live.run_list import RunRow
 from linftui.tui.widgets.lines import line_strip
-from linftui.tui.widgets.run_columns import SORTABLE, Column, Machine, columns_for, fit, gap_for
+from linftui.tui.widgets.run_columns import SORTABLE, CellContext, Column, columns_for, gap_for, sized_cell
 
 HEAD = 1  # lines above the rows, which do not scroll
 
@@ -38,7 +38,7 @@ class RunTable(Keyed, ScrollView, can_focus=True):
         self._rows: list[RunRow] = []
         self._cursor = 0
         self._settled = False  # the cursor keeps to its run
-        self._machine = Machine()
+        self._cell_context = CellContext()
         self._sort: Column = next(column for column in SORTABLE if column.name == "age")
         self._descending = True
         self._filter = ""
@@ -59,9 +59,9 @@ class RunTable(Keyed, ScrollView, can_focus=True):
         """The column sorted by, and whether the largest is first."""
         return self._sort.name, self._descending
 
-    def show(self, rows: Sequence[RunRow], machine: Machine, *, reading: bool = False) -> None:
+    def show(self, rows: Sequence[RunRow], context: CellContext, *, reading: bool = False) -> None:
         """Takes the runs as they are now; until all were read, a cursor that was not moved stays on top."""
-        self._all, self._machine = rows, machine
+        self._all, self._cell_context = rows, context
         self._arrange(on_top=not self._settled)
         self._settled = self._settled or not reading
 
@@ -170,7 +170,9 @@ class RunTable(Keyed, ScrollView, can_focus=True):
         width, top = self.size.width - 1, self.scroll_offset.y  # the last column is the scrollbar's
         columns, gap = columns_for(width), Content(" " * gap_for(width))
         head = gap.join(
-            fit(Content.styled(self._title(column), self._title_style(column)), cells, right=column.right)
+            sized_cell(
+                Content.styled(self._title(column), self._title_style(column)), cells, right=column.right
+            )
             for column, cells in columns
         )
         lines = [head]
@@ -178,7 +180,8 @@ class RunTable(Keyed, ScrollView, can_focus=True):
             lines.append(Content.styled("No run matches the filter; esc takes it away.", "$muted"))
         for place, row in enumerate(self._rows[top : top + max(0, self.size.height - HEAD)], start=top):
             line = gap.join(
-                fit(column.cell(row, self._machine), cells, right=column.right) for column, cells in columns
+                sized_cell(column.cell(row, self._cell_context), cells, right=column.right)
+                for column, cells in columns
             )
             if place == self._cursor:
                 line = line.pad_right(max(0, width - line.cell_length)).stylize_before(

@@ -11,12 +11,12 @@ from linftui.tui.live.run_facts import RunFacts
 from linftui.tui.live.run_list import RunRow
 from linftui.tui.theme import state_look
 from linftui.tui.widgets.history_lines import event_line
-from linftui.tui.widgets.lines import Lines, wrapped
+from linftui.tui.widgets.lines import LinesWidget, wrapped
 
 LABEL = 11
 
 
-class SidePanel(Lines):
+class SidePanel(LinesWidget):
     """Facts, the last events, and what went wrong where something did."""
 
     DEFAULT_CSS = "SidePanel { height: 1fr; }"

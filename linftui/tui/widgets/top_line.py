@@ -9,10 +9,10 @@ from textual.content import Content
 from linftui.text import clean, middle
 from linftui.tui.live.run_list import RunRow
 from linftui.tui.theme import STATES
-from linftui.tui.widgets.lines import Lines, spread
+from linftui.tui.widgets.lines import LinesWidget, spread
 
 
-class TopLine(Lines):
+class TopLine(LinesWidget):
     """One line; at its right end what the dashboard is doing for a person just now."""
 
     def __init__(self, folder: Path, *, id: str | None = None) -> None:
