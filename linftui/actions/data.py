@@ -1,4 +1,4 @@
-"""The data set that a run needs, fetched before anything of the run is begun."""
+"""The data set that a run needs, fetched before the run starts."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def fetch_for(data: Data, report: Report = silent, progress: "Progress | None" = None) -> None:
-    """What a recipe's data needs; data without official files are at hand. Otherwise as `fetch`."""
+    """Fetches the data set of a recipe, if it has official files. Otherwise as `fetch`."""
     if isinstance(data, OfficialData):
         fetch(data.dataset, data.root, report, progress)
 
@@ -19,18 +19,18 @@ def fetch_for(data: Data, report: Report = silent, progress: "Progress | None" =
 def fetch(
     dataset: str, root: str | None, report: Report = silent, progress: "Progress | None" = None
 ) -> Path:
-    """The folder of a data set's verified files.
+    """Verifies a data set's files, downloads those that are missing, and returns their folder.
 
     Args:
         dataset: its name.
-        root: a folder that has the files; None: they are downloaded into the cache where they are missing.
-        report: told what is done.
-        progress: told how far a download is; None: `report` is, in words.
+        root: a folder that holds the files; None: the cache, into which missing files are downloaded.
+        report: called with what is being done.
+        progress: called as a download advances; None: `report` is, in words.
 
     Raises:
-        DataError: they cannot be had, or are not the right ones.
+        DataError: a file cannot be fetched, or fails verification.
     """
-    from linftui.data.download import ensure  # brings requests along, which nobody needs to look at runs
+    from linftui.data.download import ensure  # imports requests, which looking at runs does not need
 
     report(f"checking {dataset}")
     return ensure(dataset, None if root is None else Path(root), progress or in_words(report))

@@ -1,4 +1,4 @@
-"""How far a task is, for whoever shows it: in a few words, or a download in bytes."""
+"""How an action reports its progress: in a few words, or a download in bytes."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -10,11 +10,11 @@ Report = Callable[[str], None]
 
 
 def silent(text: str) -> None:
-    """Tells nobody."""
+    """Reports nothing."""
 
 
 def in_words(report: Report) -> "Progress":
-    """The progress of downloads, told in words."""
+    """Progress of downloads, reported in words."""
 
     def show(name: str, done: int, total: int | None) -> None:
         of = f" of {total / 2**20:.0f}" if total else ""

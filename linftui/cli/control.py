@@ -1,4 +1,4 @@
-"""`linftui stop`, `linftui logs` and `linftui rm`: what one does to runs that live on their own."""
+"""`linftui stop`, `linftui logs` and `linftui rm`: commands on existing runs."""
 
 import codecs
 import re
@@ -28,7 +28,7 @@ def stop(
     deadline: Annotated[
         float, typer.Option(min=0, metavar="SECONDS", help="End it without saving if it takes longer.")
     ] = STOP_DEADLINE_S,
-    no_wait: Annotated[bool, typer.Option("--no-wait", help="Ask, and return at once.")] = False,
+    no_wait: Annotated[bool, typer.Option("--no-wait", help="Ask, and return without waiting.")] = False,
     runs_dir: RunsDir = DEFAULT_ROOT,
 ) -> int:
     """Ask runs to save a checkpoint and stop; ask again to end them at once."""
@@ -40,7 +40,7 @@ def stop(
     for paths in _each_once(map(RunStore(runs_dir).find, run)):
         try:
             ended = stop_run(paths, BY, deadline, insist=True)
-        except LinftuiError as error:  # the others are asked all the same
+        except LinftuiError as error:  # the others are still asked
             fail(str(error))
             code = max(code, error.exit_code)
             continue
@@ -49,7 +49,7 @@ def stop(
     for paths in [] if no_wait else asked:
         try:
             state = wait_until_stopped(paths, BY, deadline, partial(_report, paths))
-        except LinftuiError as error:  # the others are waited for all the same
+        except LinftuiError as error:  # the others are still waited for
             fail(str(error))
             code = max(code, error.exit_code)
         else:
@@ -62,20 +62,20 @@ def _report(paths: RunPaths, stage: str) -> None:
 
 
 def _each_once(runs: Iterable[RunPaths]) -> list[RunPaths]:
-    """No run twice, whatever names were given: asking one twice to stop would end it without saving."""
+    """Each run once, under however many names: asking one to stop twice would end it without saving."""
     return list({paths.root.resolve(): paths for paths in runs}.values())
 
 
 def logs(
     run: RunName,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the attempt ends.")] = False,
-    rank: Annotated[str, typer.Option(metavar="N|supervisor|torchrun", help="Whose log.")] = "0",
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Print until the attempt ends.")] = False,
+    rank: Annotated[str, typer.Option(metavar="N|supervisor|torchrun", help="Whose log to print.")] = "0",
     attempt: Annotated[int | None, typer.Option(min=1, help="Default: the newest.")] = None,
     runs_dir: RunsDir = DEFAULT_ROOT,
 ) -> None:
     """Print what a rank, or the supervisor, wrote.
 
-    With --follow, stderr tells meanwhile what happens in the run: a healthy rank writes next to nothing.
+    With --follow, the run's events are printed on stderr: a healthy rank writes next to nothing.
     """
     from linftui.cli.meanwhile import EventReporter
     from linftui.rundir.reader import read_record
@@ -117,12 +117,12 @@ def _log_file(paths: RunPaths, attempt: int, rank: str) -> Path:
     if rank == "torchrun":
         return paths.torchrun_log(attempt)
     if not (rank.isascii() and rank.isdecimal()):
-        raise UsageError(f"--rank {rank!r} is no rank", "give a number, supervisor or torchrun")
+        raise UsageError(f"--rank {rank!r} is not a rank", "give a number, supervisor or torchrun")
     return paths.rank_log(attempt, int(rank))
 
 
 def _read_from(log: Path, offset: int) -> bytes:
-    """What a log holds from `offset` on, at most so much at once; nothing where it is not written yet."""
+    """At most LOG_BYTES of a log from `offset` on; empty if the log is not there yet."""
     from linftui.files import open_regular
 
     try:
@@ -136,13 +136,13 @@ def _read_from(log: Path, offset: int) -> bytes:
 
 
 def _harmless(text: str) -> str:
-    """Text of a log without anything that a terminal would obey, apart from the ends of lines."""
+    """Log text without control characters that a terminal would obey, except line ends."""
     return "\n".join(clean(line.replace("\t", "    ")) for line in re.split("\r\n|\r|\n", text))
 
 
 def rm(
     run: WholeRunNames,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
     runs_dir: RunsDir = DEFAULT_ROOT,
 ) -> int:
     """Remove runs with all their checkpoints and certificates, for good."""
@@ -152,7 +152,7 @@ def rm(
     doomed = _each_once(map(RunStore(runs_dir).find_exactly, run))
     if not yes:
         if not sys.stdin.isatty():
-            raise UsageError("rm asks before it removes, and this is no terminal", "add --yes")
+            raise UsageError("rm asks before it removes anything, and this is not a terminal", "add --yes")
         for paths in doomed:
             print(clean(f"{paths.root}  {size(paths) / 2**20:,.1f} MiB"))
         if not typer.confirm(f"remove {'it' if len(doomed) == 1 else f'these {len(doomed)} runs'} for good?"):
@@ -162,7 +162,7 @@ def rm(
     for paths in doomed:
         try:
             remove(paths)
-        except LinftuiError as error:  # the others are removed all the same
+        except LinftuiError as error:  # the others are still removed
             fail(str(error))
             code = max(code, error.exit_code)
             continue

@@ -1,4 +1,4 @@
-"""What happens in a run while one of its logs is followed: a healthy rank logs next to nothing."""
+"""Reports a run's events while one of its logs is followed, since a healthy rank logs next to nothing."""
 
 import contextlib
 from collections import deque
@@ -15,7 +15,7 @@ from linftui.rundir.state import run_state
 
 
 class EventReporter:
-    """Tells which log is followed, then the attempt's events from its newest on, and how it ended."""
+    """Reports which log is followed, the attempt's latest event, each new one, and how it ended."""
 
     def __init__(self, paths: RunPaths, attempt: int, log: Path) -> None:
         self._paths, self._attempt, self._reader = paths, attempt, RunReader(paths)
@@ -23,11 +23,11 @@ class EventReporter:
         self._report(deque(self._events(), maxlen=1))
 
     def report_events(self) -> None:
-        """Tells those that are new."""
+        """Reports the new events."""
         self._report(self._events())
 
     def report_ending(self) -> None:
-        """Tells how the attempt ended, and why; what is damaged by then tells nothing."""
+        """Reports how the attempt ended, and why; reports nothing if the run is damaged by then."""
         with contextlib.suppress(LinftuiError):
             state = run_state(self._paths)
             current = read_record(self._paths.state, StateRecord)
@@ -38,7 +38,7 @@ class EventReporter:
                 note(": ".join(filter(None, (f"attempt {self._attempt} {state}", why))))
 
     def _events(self) -> Iterator[EventRecord]:
-        with contextlib.suppress(LinftuiError):  # the log can be read all the same
+        with contextlib.suppress(LinftuiError):  # the log is still readable
             for event in self._reader.each_event():
                 if event.attempt == self._attempt:
                     yield event

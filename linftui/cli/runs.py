@@ -1,4 +1,4 @@
-"""`linftui ls` and `linftui show`: what the runs are and where they stand."""
+"""`linftui ls` and `linftui show`: the runs and their progress."""
 
 from typing import TYPE_CHECKING
 
@@ -44,7 +44,7 @@ def ls(runs_dir: RunsDir = DEFAULT_ROOT, as_json: AsJson = False) -> None:
 
 
 def show(run: RunName, runs_dir: RunsDir = DEFAULT_ROOT, as_json: AsJson = False) -> None:
-    """Show where one run stands, its checkpoints and its certificates."""
+    """Show the progress of one run, its checkpoints and its certificates."""
     from linftui.rundir.store import RunStore, summarise
 
     paths = RunStore(runs_dir).find(run)

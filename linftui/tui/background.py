@@ -1,4 +1,4 @@
-"""What the dashboard does in the background: threads that do tasks and answer questions, while keys go on."""
+"""Background tasks of the dashboard: threads do what takes long, so that keys keep working."""
 
 import contextlib
 import threading
@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 
 class TaskFinished(Message):
-    """Something done in the background is finished; `finish` shows the result."""
+    """A task is finished; `finish` shows the result."""
 
     def __init__(self, finish: Callable[[], None]) -> None:
         super().__init__()
@@ -25,7 +25,7 @@ class TaskFinished(Message):
 
 
 class TaskProgress(Message):
-    """A task says how far it is."""
+    """A task reports its progress."""
 
     def __init__(self, task: str, text: str) -> None:
         super().__init__()
@@ -37,14 +37,14 @@ class TaskProgress(Message):
 
 
 class BackgroundApp(App[None]):
-    """An app with tasks under way; a subclass says how they are shown."""
+    """An app with background tasks; a subclass shows them."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._under_way: dict[str, str] = {}  # tasks, the latest last, and how far each says it is
+        self._under_way: dict[str, str] = {}  # each task's latest progress, the newest task last
 
     def toast(self, text: str) -> None:
-        """Shows a sentence for some seconds."""
+        """Shows a sentence for a few seconds."""
         raise NotImplementedError
 
     def show_problem(self, error: LinftuiError) -> None:
@@ -52,16 +52,16 @@ class BackgroundApp(App[None]):
         raise NotImplementedError
 
     def status_changed(self) -> None:
-        """Shows what `status` is now."""
+        """Shows the new `status`."""
         raise NotImplementedError
 
     def task_done(self) -> None:
-        """Looks at what a task may have changed."""
+        """Looks for what a task may have changed."""
         raise NotImplementedError
 
     @property
     def status(self) -> str:
-        """How far the latest task is that says so."""
+        """The progress of the latest task that has reported any."""
         return next((text for text in reversed(self._under_way.values()) if text), "")
 
     def do(
@@ -71,9 +71,9 @@ class BackgroundApp(App[None]):
         then: Callable[[T], None],
         failed: Callable[[LinftuiError], None] | None = None,
     ) -> None:
-        """Does to a run what a person asked for; `task` says what in a few words.
+        """Does `work` in a thread; `task` names it in a few words.
 
-        The same task is refused while it is under way: a key that is pressed twice does it once.
+        A second task of the same name is refused while the first one runs: a key pressed twice acts once.
         """
         if task in self._under_way:
             self.toast(f"{task} already")
@@ -97,7 +97,7 @@ class BackgroundApp(App[None]):
         then: Callable[[T], None],
         failed: Callable[[LinftuiError], None] | None = None,
     ) -> None:
-        """Answers a screen's question; nobody needs the answer any more once that screen is gone."""
+        """Does `work` for a screen, `asker`, in a thread; drops the result if it is closed by then."""
 
         def answer(finish: Callable[[], None]) -> None:
             if asker in self.screen_stack:
@@ -107,7 +107,7 @@ class BackgroundApp(App[None]):
 
     def post_safely(self, message: Message) -> None:
         """Posts a message from a thread, which may outlive the app."""
-        with contextlib.suppress(RuntimeError):  # the event loop has just been closed
+        with contextlib.suppress(RuntimeError):  # the event loop has just closed
             self.post_message(message)
 
     def _in_thread(
@@ -117,9 +117,10 @@ class BackgroundApp(App[None]):
         failed: Callable[[LinftuiError], None],
         settle: Callable[[Callable[[], None]], None],
     ) -> None:
-        """Does `work` in a thread, which does not keep the dashboard from being left.
+        """Does `work` in a daemon thread, which does not keep the dashboard from exiting.
 
-        Here again `settle` is called with what is to follow: `then` with the result, `failed` with an error.
+        Afterwards `settle` is called in the app's own thread with what to do next: `then` with the result, or
+        `failed` with the error.
         """
 
         def run() -> None:
@@ -128,14 +129,14 @@ class BackgroundApp(App[None]):
                 finish = partial(then, work())
             except LinftuiError as error:
                 finish = partial(failed, error)
-            except Exception as error:  # runs go on whatever happens here, and so may whoever watches them
+            except Exception as error:  # a bug in a task must not end the dashboard
                 finish = partial(failed, _unforeseen(error))
             self.post_safely(TaskFinished(partial(settle, finish)))
 
         threading.Thread(target=run, name="linftui-work", daemon=True).start()
 
     def _say(self, task: str, text: str | None) -> None:
-        """Notes how far something is; None: it is finished."""
+        """Notes a task's progress; None: it is finished."""
         if text is None:
             del self._under_way[task]
         else:
@@ -143,18 +144,18 @@ class BackgroundApp(App[None]):
         self.status_changed()
 
     def on_task_progress(self, message: TaskProgress) -> None:
-        """Shows how far a task is."""
+        """Shows a task's progress."""
         self._say(message.task, message.text)
 
     def on_task_finished(self, message: TaskFinished) -> None:
-        """Goes on with what follows, in the app's own thread, unless its screens are being taken apart."""
+        """Shows a task's result, in the app's own thread, unless the app is exiting."""
         if self.is_running:
             message.finish()
 
 
 def _unforeseen(error: Exception) -> LinftuiError:
-    """An error nobody foresaw, as a sentence."""
+    """An unexpected error, as a sentence."""
     return shortage(error) or LinftuiError(
-        f"an unforeseen error, {type(error).__name__}: {error}",
-        "this is a defect of linftui, which its makers would like to hear of; runs go on all the same",
+        f"an unexpected error, {type(error).__name__}: {error}",
+        "this is a bug in linftui, please report it; runs are not affected",
     )

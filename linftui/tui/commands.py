@@ -1,4 +1,4 @@
-"""What a person can ask of a run, from whichever screen: why it cannot be done, the question, the task."""
+"""The commands on a run, from any screen: why one is refused now, what to ask first, and the task itself."""
 
 from linftui.actions import certify as certifying
 from linftui.actions import resume, train
@@ -14,7 +14,7 @@ from linftui.tui.live.run_list import RunRow
 
 
 def why_not(command: str, row: RunRow | None, *, checkpoints: bool = True) -> str:
-    """Why a command that acts on a run cannot be done to this one now; empty where it can."""
+    """Why a command on this run is refused now; empty if it is not."""
     if command not in ("open", "stop", "resume", "certify"):
         return ""
     if row is None:
@@ -28,12 +28,12 @@ def why_not(command: str, row: RunRow | None, *, checkpoints: bool = True) -> st
 
 
 def stop_label(row: RunRow | None) -> str:
-    """What the key is called where a second stop is another matter than the first; else empty."""
+    """The key's label where a second stop would end the run at once; otherwise empty."""
     return "end now" if row is not None and row.summary.state == "stopping" else ""
 
 
 def ask_stop(host: Host, row: RunRow | None) -> None:
-    """Asks whether to stop a run; of one that is stopping, whether to end it at once."""
+    """Asks whether to stop a run, or, if it is already stopping, whether to end it at once."""
     if row is None:
         return
     at_once = row.summary.state == "stopping"
@@ -42,7 +42,7 @@ def ask_stop(host: Host, row: RunRow | None) -> None:
         text = "Its processes are killed without saving. The last checkpoint stays."
     else:
         question, yes = f"Stop {row.summary.id}?", "stop it"
-        text = "It saves a checkpoint at the next step and leaves. U goes on from there."
+        text = "It saves a checkpoint at the next step and exits. U resumes it from there."
 
     def confirmed() -> None:
         host.do(
@@ -55,7 +55,7 @@ def ask_stop(host: Host, row: RunRow | None) -> None:
 
 
 def ask_resume(host: Host, row: RunRow | None) -> None:
-    """Asks whether to go on with a run, and says from where."""
+    """Asks whether to resume a run, and says from which step."""
     if row is None:
         return
     request = resume.ResumeRequest(row.paths)
@@ -72,7 +72,7 @@ def ask_resume(host: Host, row: RunRow | None) -> None:
         if plan.step is None:
             question.settle(f"There is no checkpoint: it starts again from step 0.{warnings}", "start again")
         else:
-            text = f"It goes on as a new attempt, from step {plan.step:,}.{warnings}"
+            text = f"It continues as a new attempt, from step {plan.step:,}.{warnings}"
             question.settle(text, f"resume from step {plan.step:,}")
 
     question = host.ask(f"Resume {row.summary.id}?", "Looking for its newest checkpoint.", "", confirmed)
@@ -80,7 +80,7 @@ def ask_resume(host: Host, row: RunRow | None) -> None:
 
 
 def ask_certify(host: Host, row: RunRow | None, standing: Standing | None) -> None:
-    """Asks what to certify of a run, over the run's own screen, which is open where its standing is known."""
+    """Opens the certify form on top of the run's screen; a known standing means that this screen is open."""
     if row is None:
         return
     if standing is None:
@@ -89,7 +89,7 @@ def ask_certify(host: Host, row: RunRow | None, standing: Standing | None) -> No
 
 
 def certify(host: Host, paths: RunPaths, request: CertifyRequest, devices: str, form: OpenForm) -> None:
-    """Begins a certification; the run's screen tells how it goes, and the form why it does not."""
+    """Starts a certification; the run's screen shows its progress, and the form shows why one is refused."""
     what = (paths.id, ", ".join(request.eps), request.checkpoint, request.means)
     host.do(
         " ".join(("certifying", *what)),
@@ -100,7 +100,7 @@ def certify(host: Host, paths: RunPaths, request: CertifyRequest, devices: str, 
 
 
 def ask_stop_certifying(host: Host, paths: RunPaths) -> None:
-    """Asks whether to stop what is being certified of a run."""
+    """Asks whether to stop the certification of a run."""
 
     def confirmed() -> None:
         host.do(
@@ -109,12 +109,12 @@ def ask_stop_certifying(host: Host, paths: RunPaths) -> None:
             lambda _: host.toast("the certification was asked to stop"),
         )
 
-    text = "It stops after the batch it is at. Certificates that are whole by then are kept."
+    text = "It stops after the current batch. Certificates that are complete by then are kept."
     host.ask(f"Stop certifying {paths.id}?", text, "stop it", confirmed)
 
 
 def launch(host: Host, request: train.TrainRequest, form: OpenForm) -> None:
-    """Trains a recipe; the form gives way to the run once it has begun, and says why it does not."""
+    """Trains a recipe; the run's screen replaces the form, or the form shows why it was refused."""
 
     def begun(paths: RunPaths) -> None:
         if form.is_active:

@@ -86,7 +86,7 @@ def test_a_run_that_is_being_certified_is_refused_until_that_is_over(
 ) -> None:
     certifies(copy, sleeper)
     before = everything(copy.root)
-    with pytest.raises(RunStateError, match="copy is being certified; wait for the end of it"):
+    with pytest.raises(RunStateError, match="copy is being certified; wait for it to finish"):
         remove(copy)
     assert everything(copy.root) == before
     sleeper.kill()
@@ -186,9 +186,9 @@ def test_a_folder_whose_meta_json_is_not_a_runs_is_left_alone(tmp_path: Path, da
     before = everything(paths.root)
     with pytest.raises(RunDirectoryError) as refused:
         remove(paths)
-    assert refused.value.message.startswith(f"{paths.root} is not removed, for it may be no run: ")
+    assert refused.value.message.startswith(f"{paths.root} was not removed, because it may not be a run: ")
     assert everything(paths.root) == before  # not even a lock is left in it
-    remove_by_hand = refused.value.hint.removeprefix("if it is to go all the same: ")
+    remove_by_hand = refused.value.hint.removeprefix("to remove it anyway: ")
     subprocess.run(["sh", "-c", remove_by_hand], check=True)
     assert not paths.root.exists() and tmp_path.exists()
 

@@ -183,7 +183,7 @@ def test_ctrl_c_keeps_the_certificates_that_are_whole_and_nothing_else(copied_ru
             time.sleep(0.02)
         process.send_signal(signal.SIGINT)
         stdout, stderr = process.communicate(timeout=60)
-    assert (process.returncode, stderr) == (130, "stopped; what was not certified to its end is discarded\n")
+    assert (process.returncode, stderr) == (130, "stopped; unfinished certificates are discarded\n")
     done = json_lines(stdout)
     assert 0 < len(done) < len(MANY_RADII)
     assert (

@@ -182,7 +182,7 @@ class TestFollowing:
     @pytest.mark.parametrize(
         ("number", "code", "said"),
         [
-            (signal.SIGINT, 130, "the run goes on; stop it with: linftui stop runs/left\n"),
+            (signal.SIGINT, 130, "the run continues; stop it with: linftui stop runs/left\n"),
             (signal.SIGHUP, -signal.SIGHUP, ""),
             (signal.SIGKILL, -signal.SIGKILL, ""),
         ],
@@ -269,7 +269,7 @@ class TestFollowing:
 
     def test_a_run_that_is_removed_meanwhile_is_told(self, copied_run: Path) -> None:
         (copied_run / "state.json").unlink()
-        with pytest.raises(RunDirectoryError, match="is gone: somebody has removed it"):
+        with pytest.raises(RunDirectoryError, match="is gone: it was removed"):
             follow(RunPaths(copied_run), 1)
 
 
@@ -290,7 +290,7 @@ def test_ctrl_c_then_a_stop_then_a_resume_end_with_the_network_of_an_uninterrupt
         assert terminal.read_to_the_end() == 130
     text = terminal.text()
     assert "run runs/cut attempt 1" in text and "Traceback" not in text
-    assert text.endswith("the run goes on; stop it with: linftui stop runs/cut\r\n")
+    assert text.endswith("the run continues; stop it with: linftui stop runs/cut\r\n")
     assert not (run / "control" / "stop-001.json").exists()
 
     with start(tmp_path, "stop", "cut") as process:

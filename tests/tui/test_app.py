@@ -183,7 +183,7 @@ def test_resuming_asks_and_says_from_where(
         for checkpoint in stopped.checkpoints.iterdir():
             (checkpoint / "trainer.json").write_text("damaged")
         await person.press("U")
-        await person.sees("That did not work", "tiny-run has no intact checkpoint to go on from")
+        await person.sees("That did not work", "tiny-run has no intact checkpoint to resume from")
         await person.press("escape", "enter", "escape")  # what is asked below has no yes
         assert begun == []
         shutil.rmtree(stopped.checkpoints)
@@ -345,7 +345,7 @@ def test_a_runs_life_by_keys(mine: RunPaths, tmp_path: Path, show: Show) -> None
         await person.press("enter")
         await person.sees("attempt 2", "● running", "ETA")
         await person.press("C")
-        await person.sees("eps", "nothing was certified yet")
+        await person.sees("eps", "nothing has been certified yet")
         await person.press("enter")
         await person.sees("proved  certified")
         await person.press("escape", "S", "enter")

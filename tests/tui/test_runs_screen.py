@@ -97,7 +97,7 @@ def test_filtering_as_one_types(runs: Path, show: Show) -> None:
         await person.type(" !2")
         assert ids(person) == ["cifar-1"]
         await person.type(" z")
-        await person.sees("certified", "No run matches the filter; esc takes it away.")  # below the head
+        await person.sees("certified", "No run matches the filter; esc clears it.")  # below the head
         await person.press("backspace")
         await person.until(lambda: "No run matches" not in person.screen())
         await person.press("escape")
@@ -420,7 +420,7 @@ def test_quitting_leaves_the_dashboard(runs: Path, show: Show) -> None:
 def test_every_command_is_in_the_help_and_in_the_palette(runs: Path, show: Show) -> None:
     async def script(person: Person) -> None:
         await person.press("question_mark")
-        await person.sees("Everywhere", "Open the run under the cursor.", "Leave; runs go on.")
+        await person.sees("Everywhere", "Open the run under the cursor.", "Quit; runs continue.")
         await person.press("escape", "colon")
         await person.sees("sort (o)", "quit (q)")
         await person.type("resum")
@@ -432,8 +432,6 @@ def test_every_command_is_in_the_help_and_in_the_palette(runs: Path, show: Show)
 def test_the_help_tells_the_keys_of_the_forms(runs: Path, show: Show) -> None:
     async def script(person: Person) -> None:
         await person.press("question_mark")
-        await person.sees(
-            "Training a recipe", "Certifying", "ctrl+s  Stop what is being certified of the run."
-        )
+        await person.sees("Training a recipe", "Certifying", "ctrl+s  Stop the certification of the run.")
 
     show(runs, script, size=(120, 80))

@@ -1,4 +1,4 @@
-"""What a chart is given to draw."""
+"""The input of a chart: curves, marks and options."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -12,8 +12,8 @@ from linftui.tui.chart.series import Series
 class Curve:
     """A named series and its look.
 
-    `note` says what the curve is not ("not a certificate"): it stands in the legend wherever the curve is
-    drawn, as `short_note` at worst; a chart too small for that leaves out the curve.
+    `note` says what the curve is not ("not a certificate"): the legend shows it wherever the curve is drawn,
+    or at least `short_note`; a chart too small for that leaves out the curve.
     """
 
     name: str
@@ -24,7 +24,7 @@ class Curve:
     note: str = ""
     short_note: str = ""
     format: Callable[[float | None], str] = compact
-    smooth: bool = True  # whether smoothing applies: not to schedules
+    smooth: bool = True  # whether smoothing applies; False for schedules
 
 
 @dataclass(frozen=True)
@@ -44,5 +44,5 @@ class ChartOptions:
     y_range: tuple[float, float] | None = None
     clip_outliers: bool = True
     marks: tuple[Mark, ...] = field(default=())
-    growing: bool = True  # data may still come where there are none
-    here: float | None = None  # "you are here": where a run stands between what was and what is planned
+    growing: bool = True  # more data may come
+    here: float | None = None  # "you are here": the x between the past and the plan

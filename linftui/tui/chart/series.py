@@ -1,7 +1,7 @@
-"""A curve's samples, so kept that any stretch of a million of them is drawn in well under a millisecond.
+"""A curve's samples, stored so that any stretch of a million of them is drawn in well under a millisecond.
 
-Samples are appended in bunches. Beside them stands the lowest and the highest of every full block of 16, so
-that what a screen column shows is read from few numbers and no spike is ever lost.
+Samples are appended in batches. The minimum and maximum of every full block of 16 are kept too, so that a
+screen column is computed from few numbers and no spike is ever lost.
 """
 
 import math
@@ -19,11 +19,11 @@ Bools = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class DotColumns:
-    """What each of n equal columns of x holds: the whole truth about a stretch at that resolution.
+    """The samples of a stretch of x in n equal columns, one for each column of dots.
 
-    `low` and `high` are of the finite samples, NaN where there is none. `first` and `last` are the outermost
-    samples just as they came (NaN: a gap; inf), NaN too where `sampled` is false. `infinite`: one is +inf.
-    `before` and `after` are the nearest samples outside, as (position, y) with column k at position k.
+    `low` and `high` are those of the finite samples, NaN if there are none. `first` and `last` are the
+    outermost samples unchanged (NaN: a gap; inf), NaN too if `sampled` is false. `infinite`: one of them is
+    +inf. `before` and `after` are the nearest samples outside, as (position, y), with column k at position k.
     """
 
     low: Floats
@@ -37,14 +37,14 @@ class DotColumns:
 
 
 class Series:
-    """Samples (x, y) by rising x. A NaN in y is a gap, +inf a value of its own; -inf counts as a gap."""
+    """Samples (x, y) with x in order. A y of NaN is a gap, +inf a value of its own; -inf counts as a gap."""
 
     def __init__(self) -> None:
         self._size = 0
-        # Room for at least one sample more, in whole blocks, so that the block of the end always exists.
+        # Room for at least one more sample, in whole blocks, so that the last block always exists.
         self._x: Floats = np.zeros(BLOCK_SIZE)
         self._y: Floats = np.zeros(BLOCK_SIZE)
-        # Of each full block: lowest and highest finite sample, and whether one is +inf.
+        # For each full block: lowest and highest finite sample, and whether one is +inf.
         self._low: Floats = np.full(1, np.nan)
         self._high: Floats = np.full(1, np.nan)
         self._infinite: Bools = np.zeros(1, dtype=np.bool_)
@@ -55,12 +55,12 @@ class Series:
 
     @property
     def x(self) -> Floats:
-        """The samples' x, a view that is valid until the next change."""
+        """The x of the samples, a view that is valid until the next change."""
         return self._x[: self._size]
 
     @property
     def y(self) -> Floats:
-        """The samples' y, likewise."""
+        """The y of the samples, likewise a view."""
         return self._y[: self._size]
 
     @property
@@ -71,7 +71,7 @@ class Series:
 
     @property
     def bounds(self) -> tuple[float, float] | None:
-        """The lowest and highest finite y, or None where there is none."""
+        """The lowest and highest finite y, or None if there is none."""
         full = self._size // BLOCK_SIZE
         tail = _finite(self.y[full * BLOCK_SIZE :])
         low = np.fmin.reduce(np.append(self._low[:full], tail), initial=np.nan)
@@ -82,14 +82,14 @@ class Series:
         """Appends samples.
 
         Raises:
-            ValueError: xs and ys differ in length, or x is not finite or falls: `truncate` first.
+            ValueError: xs and ys differ in length, or x is not finite, or falls (then call `truncate` first).
         """
         x, y = np.atleast_1d(np.asarray(xs, np.float64)), np.atleast_1d(np.asarray(ys, np.float64))
         if x.shape != y.shape or x.ndim != 1:
-            raise ValueError(f"as many x as y, in a row; got {x.shape} and {y.shape}")
+            raise ValueError(f"xs and ys must be equally long vectors; got {x.shape} and {y.shape}")
         before = self._x[self._size - 1 : self._size] if self._size else x[:1]
         if not np.isfinite(x).all() or (np.diff(x, prepend=before) < 0).any():
-            raise ValueError("x must be finite and must not fall; truncate() where steps were done again")
+            raise ValueError("x must be finite and must not fall; call truncate() before repeated steps")
         old, size = self._size, self._size + len(x)
         self._reserve(size)
         self._x[old:size], self._y[old:size] = x, y
@@ -97,21 +97,21 @@ class Series:
         self._summarise(old // BLOCK_SIZE, size // BLOCK_SIZE)
 
     def truncate(self, x: float) -> None:
-        """Drops every sample at `x` or beyond: a resumed run does those steps again."""
+        """Drops every sample at `x` or beyond, since a resumed run repeats those steps."""
         self._size = int(np.searchsorted(self.x, x, side="left"))
         if self._smooth is not None:
             self._smooth.truncate(x)
 
     def at(self, x: float) -> float | None:
-        """The y of the last sample at or before `x`; None where there is none."""
+        """The y of the last sample at or before `x`; None if there is none."""
         index = int(np.searchsorted(self.x, x, side="right")) - 1
         return float(self._y[index]) if index >= 0 else None
 
     def smoothed(self, weight: float) -> "Series":
-        """The exponential moving average of y, free of the start's bias; gaps and infinities stay.
+        """The exponential moving average of y, corrected for the bias of its start; gaps and infinities stay.
 
-        `weight` in [0, 1) is that of the past. The result belongs to this series, which keeps it up to date
-        at each call; asking for another weight computes it again.
+        `weight` in [0, 1) is the weight of the past. This series owns the result, and extends it at each
+        call; another weight computes it from the beginning.
         """
         if self._smooth is None or self._smooth.weight != weight:
             self._smooth = Smoothed(weight)
@@ -121,7 +121,7 @@ class Series:
     def columns(self, x_low: float, x_high: float, n: int) -> DotColumns:
         """The samples of [x_low, x_high] in n columns of equal width; x_low < x_high.
 
-        Column k holds the x from its own edge up to the next one's; the last one holds x_high too.
+        Column k holds the x from its edge up to the next column's; the last one includes x_high.
         """
         x, edges = self.x, np.linspace(x_low, x_high, n + 1)
         bounds = np.searchsorted(x, edges, side="left")
@@ -149,8 +149,8 @@ class Series:
     def _extremes(
         self, start: npt.NDArray[np.intp], stop: npt.NDArray[np.intp]
     ) -> tuple[Floats, Floats, Bools]:
-        """Lowest, highest finite sample and whether one is +inf, of each stretch [start, stop)."""
-        # The ragged ends come from the samples of the two blocks that the stretch starts and stops in.
+        """Lowest and highest finite sample, and whether one is +inf, for each stretch [start, stop)."""
+        # The ends come from single samples, of the two blocks in which the stretch starts and stops.
         first, last = start // BLOCK_SIZE, stop // BLOCK_SIZE
         blocks = np.stack([first, last], axis=1)
         position = blocks[:, :, None] * BLOCK_SIZE + np.arange(BLOCK_SIZE)
@@ -159,7 +159,7 @@ class Series:
         infinite: Bools = np.any(ends == np.inf, axis=1, keepdims=False)
         ends = _finite(ends)
         low, high = np.fmin.reduce(ends, axis=1), np.fmax.reduce(ends, axis=1)
-        # What lies between them comes from whole blocks; every other reduction is of what is not asked for.
+        # The rest comes from whole blocks; every second reduction spans the gap between stretches, unused.
         wide = np.flatnonzero(first + 1 < last)
         if len(wide):
             between = np.stack([first[wide] + 1, last[wide]], axis=1).ravel()
@@ -190,16 +190,16 @@ class Series:
 
 
 class Smoothed(Series):
-    """The moving average of another series, which it follows."""
+    """The moving average of another series, extended as that grows."""
 
     def __init__(self, weight: float) -> None:
         super().__init__()
         self.weight = weight
         self._count = 0  # finite samples averaged so far
-        self._average = 0.0  # of them, as if zeros had come before
+        self._average = 0.0  # of them, as if zeros had preceded
 
     def truncate(self, x: float) -> None:
-        """Drops what stands at `x` or beyond; the average goes on from what is left."""
+        """Drops samples at `x` or beyond; the average continues from the rest."""
         super().truncate(x)
         finite = np.flatnonzero(np.isfinite(self.y))
         self._count = len(finite)
@@ -214,7 +214,7 @@ class Smoothed(Series):
         if len(values):
             averages = _moving_average(values, self.weight, self._average)
             self._average = float(averages[-1])
-            # Beyond this many samples the start weighs less than rounding.
+            # After this many samples the start weighs less than a rounding error.
             settled = int(-40 / math.log(self.weight)) + 1 if self.weight > 0 else 1
             early = averages[: max(settled - self._count, 0)]
             early /= 1 - np.power(self.weight, self._count + np.arange(1, len(early) + 1))
@@ -225,7 +225,7 @@ class Smoothed(Series):
 
 
 def _moving_average(values: Floats, weight: float, average: float) -> Floats:
-    """a <- weight a + (1 - weight) v, after each of the values: a product a block, and the carry between."""
+    """a <- weight a + (1 - weight) v after each value v: a matrix product per block, and a carry."""
     lag = np.arange(BLOCK_SIZE)[None, :] - np.arange(BLOCK_SIZE)[:, None]
     kernel = np.where(lag >= 0, (1 - weight) * np.power(weight, np.maximum(lag, 0)), 0.0)
     blocks = -(-len(values) // BLOCK_SIZE)

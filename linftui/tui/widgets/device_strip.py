@@ -1,4 +1,4 @@
-"""The machine at a glance: a bar a GPU with the run that holds it, or the processor where there is no GPU."""
+"""The machine at a glance: a bar for each GPU and the run that holds it; without GPUs, the processor."""
 
 from collections.abc import Mapping
 
@@ -13,7 +13,7 @@ LINES_AT_MOST = 4
 
 
 class DeviceStrip(LinesWidget):
-    """One line a GPU, or two GPUs a line where there is room; otherwise one line of processor and memory."""
+    """One line per GPU, or two GPUs a line if they fit; without GPUs, one line of processor and memory."""
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
@@ -21,12 +21,12 @@ class DeviceStrip(LinesWidget):
         self._holders: Mapping[str, str] = {}
 
     def show(self, machine: DeviceSnapshot | None, holders: Mapping[str, str]) -> None:
-        """Takes the machine as it is now, and which run holds which GPU (by UUID)."""
+        """Takes the latest sample of the machine, and the run that holds each GPU, by the GPU's UUID."""
         self._machine, self._holders = machine, holders
         self.redraw()
 
     def make_lines(self, width: int, height: int) -> list[Content]:
-        """A line for each GPU while there are few, else as many as fit beside each other."""
+        """A line for each GPU if there are few; otherwise as many as fit side by side."""
         if self._machine is None:
             return [Content.styled("looking at the machine", "$faint")]
         if not self._machine.gpus:

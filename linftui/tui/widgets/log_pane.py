@@ -1,4 +1,4 @@
-"""The last lines of what happened in a run."""
+"""The last lines of a run's history."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,7 @@ from linftui.tui.widgets.lines import LinesWidget
 
 
 class LogPane(LinesWidget):
-    """As many of the newest lines as there is height for."""
+    """As many of the newest lines as fit."""
 
     DEFAULT_CSS = "LogPane { height: 4; }"
 

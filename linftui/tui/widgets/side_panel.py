@@ -1,4 +1,4 @@
-"""What is worth knowing of the run under the cursor, beside the table."""
+"""The panel beside the table, with the facts about the run under the cursor."""
 
 import re
 
@@ -17,7 +17,7 @@ LABEL = 11
 
 
 class SidePanel(LinesWidget):
-    """Facts, the last events, and what went wrong where something did."""
+    """Facts, the latest events, and what went wrong, if anything did."""
 
     DEFAULT_CSS = "SidePanel { height: 1fr; }"
 
@@ -27,14 +27,14 @@ class SidePanel(LinesWidget):
         self._facts: RunFacts | None = None
 
     def show(self, row: RunRow | None, facts: RunFacts | None) -> None:
-        """Takes the run under the cursor, and what is known of it: not yet anything, perhaps."""
+        """Takes the run under the cursor, and its facts, if they have been read."""
         if facts is not None and (row is None or facts.paths != row.paths):
             facts = None
         self._row, self._facts = row, facts
         self.redraw()
 
     def make_lines(self, width: int, height: int) -> list[Content]:
-        """As many lines as there is height for, the most telling first."""
+        """As many lines as fit into the height, the most important first."""
         if self._row is None:
             return []
         lines = [*_title(self._row, width), Content.empty(), *self._problem(width), *self._figures()]
@@ -78,7 +78,7 @@ def fact(label: str, value: str, beside: str = "") -> Content:
 
 
 def whole_fact(label: str, value: str, beside: str, width: int) -> list[Content]:
-    """The same over as many lines as it takes, for a value of any length."""
+    """The same on as many lines as a value of any length needs."""
     if len(value) + 2 + len(beside) <= width - LABEL:
         return [fact(label, value, beside)]
     room = max(width - LABEL, 8)
@@ -87,8 +87,8 @@ def whole_fact(label: str, value: str, beside: str, width: int) -> list[Content]
 
 
 def broken(text: str, width: int) -> list[str]:
-    """Text over lines of at most `width` characters, broken where paths and names of values may be."""
-    lines, width = [""], max(1, width)  # before it is laid out a panel has none
+    """Text on lines of at most `width` characters, broken after the separators in paths and field names."""
+    lines, width = [""], max(1, width)  # a panel has no width before its layout
     for part in re.split(r"(?<=[./=_-])", text):
         if lines[-1] and len(lines[-1]) + len(part) > width:
             lines.append("")
