@@ -93,7 +93,7 @@ def brief(value: int | None) -> str:
     return str(value)
 
 
-def size(octets: int | None) -> str:
+def gib(octets: int | None) -> str:
     """Bytes in GiB, the usual unit of device memory."""
     return "-" if octets is None else f"{octets / 2**30:.{0 if octets >= 10 * 2**30 else 1}f}G"
 

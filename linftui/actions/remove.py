@@ -12,7 +12,7 @@ from linftui.rundir.state import GOING_ON, run_state
 from linftui.rundir.store import read_meta
 
 
-def size(paths: RunPaths) -> int:
+def disk_usage(paths: RunPaths) -> int:
     """How many bytes the files of a run take."""
     return sum(file.lstat().st_size for file in paths.root.rglob("*") if not file.is_dir())
 

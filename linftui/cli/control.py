@@ -146,7 +146,7 @@ def rm(
     runs_dir: RunsDir = DEFAULT_ROOT,
 ) -> int:
     """Remove runs with all their checkpoints and certificates, for good."""
-    from linftui.actions.remove import remove, size
+    from linftui.actions.remove import disk_usage, remove
     from linftui.rundir.store import RunStore
 
     doomed = _each_once(map(RunStore(runs_dir).find_exactly, run))
@@ -154,7 +154,7 @@ def rm(
         if not sys.stdin.isatty():
             raise UsageError("rm asks before it removes anything, and this is not a terminal", "add --yes")
         for paths in doomed:
-            print(clean(f"{paths.root}  {size(paths) / 2**20:,.1f} MiB"))
+            print(clean(f"{paths.root}  {disk_usage(paths) / 2**20:,.1f} MiB"))
         if not typer.confirm(f"remove {'it' if len(doomed) == 1 else f'these {len(doomed)} runs'} for good?"):
             print("nothing was removed")
             return 1

@@ -1,4 +1,9 @@
-"""The dashboard app: what is known of the runs, the screens that show it, and the tasks that keys start."""
+"""The dashboard app: what is known of the runs, the screens that show it, and the tasks that keys start.
+
+News flows one way: the poller's thread posts a message, the app takes it over into its own thread as
+`PollerNews`, stores it and calls the screens in sight. Requests flow the other way: a key calls its handler
+in the table of keys, which calls the app as `Host`, and what takes long is done in a thread (`background`).
+"""
 
 import contextlib
 import os
@@ -127,7 +132,7 @@ class Dashboard(Keyed, BackgroundApp):
         return [screen for screen in known if isinstance(screen, Listener) and screen.is_mounted]
 
     def is_in_sight(self, screen: Screen[None]) -> bool:
-        """Whether a screen is on top, or below others that let it through."""
+        """Whether a screen is on top, or visible below modal ones."""
         return screen in self.in_sight()
 
     def in_sight(self) -> list[Listener]:
@@ -209,7 +214,7 @@ class Dashboard(Keyed, BackgroundApp):
         self.poller.select(paths)
 
     def follow(self, paths: RunPaths) -> Following:
-        """Follows a run; its news go to every screen, and the caller closes the handle."""
+        """Follows a run; its news goes to every screen, and the caller closes the handle."""
         return self.poller.follow(paths)
 
     def open_run(self, paths: RunPaths) -> None:

@@ -80,7 +80,7 @@ class Host(Protocol):
         """Reads the facts of this run from now on; None: of no run."""
 
     def follow(self, paths: RunPaths) -> Following:
-        """Follows a run; its news go to every screen, and the caller closes the handle."""
+        """Follows a run; its news goes to every screen, and the caller closes the handle."""
 
     def do(
         self,

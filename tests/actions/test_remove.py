@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from msgspec import structs
 
-from linftui.actions.remove import remove, size
+from linftui.actions.remove import disk_usage, remove
 from linftui.errors import LinftuiError, RunDirectoryError, RunStateError
 from linftui.launch.begin import plan_resume
 from linftui.launch.lock import sole_supervisor
@@ -34,7 +34,7 @@ def everything(folder: Path) -> list[Path]:
 
 
 def test_a_finished_run_is_removed_and_its_neighbour_is_not(copy: RunPaths) -> None:
-    assert size(copy) == sum(path.stat().st_size for path in everything(copy.root) if path.is_file())
+    assert disk_usage(copy) == sum(path.stat().st_size for path in everything(copy.root) if path.is_file())
     neighbour = shutil.copytree(copy.root, copy.root.with_name("neighbour"))
     before = everything(neighbour)
     remove(copy)

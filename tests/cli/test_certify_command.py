@@ -205,7 +205,7 @@ def test_a_certification_that_somebody_else_stops_is_not_taken_for_done(copied_r
         _, stderr = process.communicate(timeout=60)
     assert process.returncode == 143
     assert re.fullmatch(
-        r"linftui: it was stopped before its end: \d+ of 200 certificates of tiny-run are whole\n", stderr
+        r"linftui: it was stopped before its end: \d+ of 200 certificates of tiny-run are complete\n", stderr
     )
 
 

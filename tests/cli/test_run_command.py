@@ -265,7 +265,7 @@ class TestFollowing:
         state = copied_run / "state.json"
         state.write_text(json.dumps({**json.loads(state.read_text()), "attempt": 2}))
         assert follow(RunPaths(copied_run), 1) == 143
-        assert capsys.readouterr().out.endswith(f"go on with: linftui resume {copied_run}\n")
+        assert capsys.readouterr().out.endswith(f"resume it with: linftui resume {copied_run}\n")
 
     def test_a_run_that_is_removed_meanwhile_is_told(self, copied_run: Path) -> None:
         (copied_run / "state.json").unlink()

@@ -27,7 +27,7 @@ from linftui.rundir.state import run_state
 from linftui.rundir.writer import write_record
 from linftui.tui import app as dashboard_app
 from linftui.tui.app import Dashboard, open_dashboard
-from linftui.tui.live.run_list import look
+from linftui.tui.live.run_list import read_row
 from linftui.tui.screens import launch
 
 Show = Callable[..., None]
@@ -54,7 +54,7 @@ def test_it_starts_without_what_is_heavy() -> None:
 def test_what_goes_on_is_said_on_leaving(
     runs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], going_on: int, said: str
 ) -> None:
-    finished = look(RunPaths(runs / "tiny-run"))
+    finished = read_row(RunPaths(runs / "tiny-run"))
     running = replace(finished, summary=replace(finished.summary, state="running"))
 
     def leave(dashboard: Dashboard) -> None:

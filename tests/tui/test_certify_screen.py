@@ -21,7 +21,7 @@ from linftui.rundir.records import CertificateSummary, CertifyRequest, MemberRec
 from linftui.rundir.writer import write_record
 from linftui.text import accuracy, wilson
 from linftui.tui.live.run_follower import Standing
-from linftui.tui.live.run_list import look
+from linftui.tui.live.run_list import read_row
 from linftui.tui.screens.certify import SHOWN, CertificateList, CertifyScreen
 from linftui.tui.screens.run import RunScreen
 
@@ -175,7 +175,7 @@ def test_certificates_beyond_those_shown_are_counted(certified_runs: Path) -> No
     paths = RunPaths(certified_runs / "tiny-run")
     three = known.Certificates(paths).look()
     listed = CertificateList()
-    listed.show(Standing(look(paths), certificates=three * 3))
+    listed.show(Standing(read_row(paths), certificates=three * 3))
     *lines, more = [line.plain for line in listed.make_lines(100, 0)]
     assert len(lines) == SHOWN and more == "and 1 more, which linftui show lists"
 
@@ -243,7 +243,7 @@ def test_what_is_going_on_can_be_stopped(runs: Path, show: Show, monkeypatch: py
         write_record(logs.worker, MemberRecord(host=this_host(), process=me))
         await person.sees("loading the network", "ctrl+s stop certifying")
         await person.press("ctrl+s")
-        await person.sees("Stop certifying tiny-run?", "whole by then are kept")
+        await person.sees("Stop certifying tiny-run?", "complete by then are kept")
         await person.press("escape")
         assert stopped == []
         await person.press("ctrl+s", "enter")

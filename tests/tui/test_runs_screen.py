@@ -18,7 +18,7 @@ from textual.widgets._toast import Toast
 
 from linftui.rundir.paths import RunPaths
 from linftui.tui.app import Dashboard
-from linftui.tui.live.run_list import look
+from linftui.tui.live.run_list import read_row
 from linftui.tui.screens.run import RunScreen
 from linftui.tui.screens.runs import RunsScreen
 from linftui.tui.widgets.run_columns import COLUMNS, CellContext
@@ -162,7 +162,7 @@ def test_the_scrollbar_hides_nothing(runs: Path, show: Show, size: tuple[int, in
      (12_345, 50_000, "12345/50k"), (1_234_567, 20_000_000, "1M/20M")],
 )  # fmt: skip
 def test_many_epochs_fit_their_column(runs: Path, done: int | None, epochs: int | None, shown: str) -> None:
-    row = look(RunPaths(runs / "tiny-run"))
+    row = read_row(RunPaths(runs / "tiny-run"))
     row = replace(row, summary=replace(row.summary, epoch=done, epochs=epochs))
     column = next(column for column in COLUMNS if column.name == "epoch")
     assert column.cell(row, CellContext()) == shown and len(shown) <= column.width

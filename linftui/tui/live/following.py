@@ -9,8 +9,8 @@ from linftui.tui.live.run_follower import RunFollower, RunNews
 class Following:
     """A run, followed from its beginning by the poller's thread until it is closed.
 
-    News come one at a time: the next are read once `take_more` says that the previous ones were taken. A slow
-    receiver of one run's news does not hold up those of another run.
+    News comes one message at a time: the next is read once `take_more` says that the last one was taken. A
+    slow receiver of one run's news does not hold up another run's.
     """
 
     def __init__(self, paths: RunPaths) -> None:
@@ -22,19 +22,19 @@ class Following:
         self._taken.set()
 
     def take_more(self) -> None:
-        """Says that the last news were taken, and more may come."""
+        """Says that the last news was taken, and more may come."""
         self._taken.set()
 
     def close(self) -> None:
-        """Stops following: no more news come."""
+        """Stops following: no more news comes."""
         self.closed = True
         self._taken.set()
 
     def poll(self, patience_s: float) -> RunNews | None:
-        """For the poller: the news, or None if there are none.
+        """For the poller: the news, or None if there is none.
 
         Raises:
-            TimeoutError: the previous news were not taken within `patience_s` seconds.
+            TimeoutError: the previous news was not taken within `patience_s` seconds.
         """
         if not self._taken.wait(patience_s):  # more news would only fill the app's queue and delay its keys
             raise TimeoutError

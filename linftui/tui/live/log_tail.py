@@ -9,7 +9,7 @@ from linftui.text import clean
 
 TAIL_BYTES = 1 << 18  # how much of the end of an existing log is read, and how much at a time
 MAX_LINE = 2000  # characters
-MAX_BYTES = 4 * MAX_LINE
+MAX_BYTES = 4 * MAX_LINE  # a character takes at most 4
 TICK_S = 0.01  # a file's mtime may lag behind the clock by this much
 
 

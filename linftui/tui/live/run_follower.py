@@ -17,7 +17,7 @@ from linftui.rundir.stopping import StopStages, stop_stages
 from linftui.rundir.store import read_meta, read_recipe
 from linftui.tui.live.log_tail import LogTail
 from linftui.tui.live.run_facts import checkpoint_steps
-from linftui.tui.live.run_list import RunRow, cannot_look, look
+from linftui.tui.live.run_list import RunRow, cannot_look, read_row
 
 SLOWLY_S = 2.0  # how often the parts that rarely change are read
 CHECK_S = 0.1  # how long certificates are checked at a time: large weights take seconds
@@ -47,7 +47,7 @@ class RunNews:
 
     paths: RunPaths
     standing: Standing
-    first: bool = False  # read from the beginning: all earlier news no longer count
+    first: bool = False  # read from the beginning: earlier news no longer counts
     metrics: list[Metric] = field(default_factory=list)
     events: list[EventRecord] = field(default_factory=list)
     devices: list[DeviceRecord] = field(default_factory=list)
@@ -81,7 +81,7 @@ class RunFollower:
         self._listed = -SLOWLY_S
 
     def poll(self) -> RunNews | None:
-        """The news, or None if there are none."""
+        """The news, or None if there is none."""
         news = self._poll()
         if self._metrics.begun_anew or self._events.begun_anew or self._devices.begun_anew:
             self._begin()
@@ -116,7 +116,7 @@ class RunFollower:
 
         `eventful`: an event was just written, perhaps about a checkpoint, so those parts are read too.
         """
-        row = look(self.paths)
+        row = read_row(self.paths)
         problem = problem or row.summary.problem
         standing = replace(self._standing, row=row) if self._standing else Standing(row)
         if not os.path.isdir(self.paths.root):

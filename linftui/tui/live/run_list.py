@@ -121,11 +121,11 @@ class RunList:
         return {name: path for _, name, path in sorted(found, reverse=True)}
 
     def _look(self, path: Path, before: RunRow | None) -> RunRow:
-        row = look(RunPaths(path))
+        row = read_row(RunPaths(path))
         return before if before is not None and before == row else row
 
 
-def look(paths: RunPaths) -> RunRow:
+def read_row(paths: RunPaths) -> RunRow:
     """One run, from its directory as it is now; damage is in the summary's `problem`."""
     try:
         summary, devices = summarise(paths), tuple[str, ...]()

@@ -22,7 +22,7 @@ from linftui.tui.screens.form import FormScreen, form_words
 from linftui.tui.screens.modal import keys_line
 from linftui.tui.widgets.field import Field, fill
 from linftui.tui.widgets.lines import LinesWidget, wrapped
-from linftui.tui.widgets.run_head import certificate_line, running_line
+from linftui.tui.widgets.run_head import certificate_line, certification_line
 
 SHOWN = 8  # past certificates
 
@@ -43,7 +43,7 @@ class CertificateList(LinesWidget):
         """One line each."""
         if (standing := self._standing) is None:
             return [Content.empty()]
-        lines = [running_line(each) for each in standing.certifications if each.state == "running"]
+        lines = [certification_line(each) for each in standing.certifications if each.state == "running"]
         begun = [each for each in standing.certifications if not each.refused]
         if begun and begun[0].state == "failed":
             lines += wrapped(clean(form_words(begun[0].error)), width, "$error")

@@ -125,7 +125,7 @@ class LaunchScreen(FormScreen):
         chart.options = ChartOptions(log_y=True, clip_outliers=False, x_range=(0.0, float(recipe.epochs)))
         chart.set_curves([Curve("p", planned(recipe)["p"], palette.P, smooth=False, format=number)])
         warnings = [Content.styled(clean(warning), "$warning") for warning in plan.warnings]
-        return Content("\n").join([summary(recipe), *warnings])
+        return Content("\n").join([recipe_summary(recipe), *warnings])
 
     def refuse(self, error: LinftuiError) -> None:
         """Shows what is wrong with the fields, and hides the planned p."""
@@ -143,7 +143,7 @@ def _choice(recipe: KnownRecipe, width: int) -> Content:
     return Content.assemble(f"{clean(recipe.name):<{width}}  ", beside)
 
 
-def summary(recipe: Recipe) -> Content:
+def recipe_summary(recipe: Recipe) -> Content:
     """A recipe in two lines."""
     p, model = recipe.p, recipe.model
     return Content.assemble(

@@ -87,7 +87,7 @@ class RunScreen(CommandScreen):
         return self.model.standing
 
     def run_grew(self, following: Following, news: RunNews) -> None:
-        """Adds news and draws them; while catching up, only every CATCH_UP_S."""
+        """Adds news and draws it; while catching up, only every CATCH_UP_S."""
         if following is not self._following:
             return
         if news.first:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from textual.content import Content
 
 from linftui.devices import DeviceSnapshot, Gpu
-from linftui.text import clean, middle, size
+from linftui.text import clean, gib, middle
 from linftui.tui.text import bar
 from linftui.tui.widgets.lines import LinesWidget
 
@@ -52,7 +52,7 @@ def _processor(machine: DeviceSnapshot) -> Content:
         ("cpu ", "$muted"), bar(share, 10, "$success"), f"{share:5.0%}",
         (f" of {machine.cores} core{'' if machine.cores == 1 else 's'}   ", "$muted"),
         ("memory ", "$muted"), bar(used / max(machine.memory_total, 1), 10, "$primary"),
-        f" {size(used)}", (f" of {size(machine.memory_total)}   ", "$muted"),
+        f" {gib(used)}", (f" of {gib(machine.memory_total)}   ", "$muted"),
         ("no GPU", "$faint"),
     )  # fmt: skip
 
@@ -60,8 +60,8 @@ def _processor(machine: DeviceSnapshot) -> Content:
 def _gpu(gpu: Gpu, holder: str, width: int) -> Content:
     parts = Content.assemble(
         (f"gpu {gpu.index} ", "$muted"), bar(gpu.utilisation, 8, "$success"), _share(gpu.utilisation),
-        "  ", bar(_memory_share(gpu), 8, "$primary"), f" {size(gpu.memory_used)}",
-        (f"/{size(gpu.memory_total)}", "$muted"),
+        "  ", bar(_memory_share(gpu), 8, "$primary"), f" {gib(gpu.memory_used)}",
+        (f"/{gib(gpu.memory_total)}", "$muted"),
         f" {gpu.power:4.0f}W" if gpu.power is not None else "",
         f" {gpu.temperature:.0f}°C" if gpu.temperature is not None else "",
     )  # fmt: skip

@@ -154,7 +154,7 @@ class RunCharts(Vertical):
     def _choose_options(self) -> None:
         model, train = self._model, self._model.train
         x_range = (0.0, float(model.epochs)) if model.epochs else None
-        so_far = (0.0, reached(train.epoch if train else 0.0, model.epochs)) if model.epochs else None
+        so_far = (0.0, axis_end(train.epoch if train else 0.0, model.epochs)) if model.epochs else None
         marks: tuple[Mark, ...] = ()
         if train is not None and train.step > 0 and model.standing is not None:
             epochs = (step * (train.epoch / train.step) for step in model.standing.checkpoints)
@@ -168,7 +168,7 @@ class RunCharts(Vertical):
         self.chart("devices").options = replace(plain, y_range=(0.0, 1.0))
 
 
-def reached(epoch: float, epochs: int) -> float:
+def axis_end(epoch: float, epochs: int) -> float:
     """The end of the x axis at an epoch: it doubles, so that curves fill it and it rarely changes."""
     end = float(epochs)
     while end / 2 >= max(epoch, 1.0):

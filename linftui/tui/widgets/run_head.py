@@ -141,12 +141,12 @@ class RunHead(LinesWidget):
     def _problem(self, width: int) -> list[Content]:
         standing = self._model.standing
         assert standing is not None
-        told = (
+        candidates = (
             (standing.problem, "$error"),
             (self._model.reason, state_look(self._model.state)[2]),
             (standing.row.summary.caution, "$warning"),
         )
-        text, style = next((each for each in told if each[0]), ("", ""))
+        text, style = next((each for each in candidates if each[0]), ("", ""))
         return problem_lines(text, width, style)
 
 
@@ -197,7 +197,7 @@ def certificate_lines(
     A refused request is not shown: whoever asked has seen the refusal.
     """
     begun = [progress for progress in certifications if not progress.refused]
-    lines = [running_line(progress) for progress in begun if progress.state == "running"]
+    lines = [certification_line(progress) for progress in begun if progress.state == "running"]
     if begun and begun[0].state == "failed":
         lines += problem_lines(f"certify: {begun[0].error}", width, "$error")
     if certificates:
@@ -205,7 +205,7 @@ def certificate_lines(
     return lines
 
 
-def running_line(progress: CertificationProgress) -> Content:
+def certification_line(progress: CertificationProgress) -> Content:
     """The progress of a certification, and the figure so far with its spread."""
     begun = [summary for _, summary in progress.certificates if summary is not None]
     now = next((summary for summary in begun if not summary.complete), begun[-1] if begun else None)

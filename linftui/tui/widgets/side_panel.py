@@ -51,12 +51,12 @@ class SidePanel(LinesWidget):
         assert self._row is not None
         run, facts = self._row.summary, self._facts
         reason = why_it_ended(run.state, run.attempt, facts.ended, facts.events) if facts else ""
-        told = (
+        candidates = (
             (run.problem or (facts.problem if facts else ""), "$error"),
             (reason, state_look(run.state)[2]),
             (run.caution, "$warning"),
         )
-        text, style = next((each for each in told if each[0]), ("", ""))
+        text, style = next((each for each in candidates if each[0]), ("", ""))
         return [*wrapped(clean(text), width, style), Content.empty()] if text else []
 
     def _figures(self) -> list[Content]:
@@ -82,11 +82,11 @@ def whole_fact(label: str, value: str, beside: str, width: int) -> list[Content]
     if len(value) + 2 + len(beside) <= width - LABEL:
         return [fact(label, value, beside)]
     room = max(width - LABEL, 8)
-    lines = [fact(label if place == 0 else "", part) for place, part in enumerate(broken(value, room))]
-    return [*lines, *(fact("", "", part) for part in broken(beside, room - 2))]
+    lines = [fact(label if place == 0 else "", part) for place, part in enumerate(break_text(value, room))]
+    return [*lines, *(fact("", "", part) for part in break_text(beside, room - 2))]
 
 
-def broken(text: str, width: int) -> list[str]:
+def break_text(text: str, width: int) -> list[str]:
     """Text on lines of at most `width` characters, broken after the separators in paths and field names."""
     lines, width = [""], max(1, width)  # a panel has no width before its layout
     for part in re.split(r"(?<=[./=_-])", text):
@@ -100,7 +100,7 @@ def _title(row: RunRow, width: int) -> list[Content]:
     glyph, word, colour = state_look(row.summary.state)
     attempt = f"  attempt {row.summary.attempt}" if (row.summary.attempt or 0) > 1 else ""
     return [
-        *(Content.styled(part, "bold $bright") for part in broken(clean(row.summary.id), width)),
+        *(Content.styled(part, "bold $bright") for part in break_text(clean(row.summary.id), width)),
         Content.assemble((f"{glyph} {word}", colour), (attempt, "$muted")),
     ]
 
