@@ -154,3 +154,17 @@ def test_each_row_of_the_security_page_names_tests_that_exist() -> None:
         assert named, row
         for file, test in named:
             assert re.search(rf"^ *(async )?def {test}\(", (REPO / file).read_text(), re.MULTILINE), test
+
+
+def test_the_reading_list_names_files_that_exist() -> None:
+    """It is in the order in which a newcomer reads."""
+    listed = (REPO / "CONTRIBUTING.md").read_text().partition("Read the code")[2].partition("\n\n")[0]
+    files = re.findall(r"`([\w/]+\.\w+)`", listed)
+    assert len(files) == 7 and all((REPO / file).is_file() for file in files)
+
+
+def test_the_glossary_is_in_alphabetical_order_and_found_from_both_pages() -> None:
+    terms = re.findall(r"^\| ([^|]+) \|", (REPO / "docs" / "glossary.md").read_text(), re.MULTILINE)[1:]
+    letters = [re.sub(r"[^a-z ]", "", term.lower()) for term in terms]
+    assert len(terms) > 40 and letters == sorted(letters)
+    assert all("docs/glossary.md" in (REPO / page).read_text() for page in ("README.md", "CONTRIBUTING.md"))

@@ -1,6 +1,7 @@
-"""What a person can ask: train, resume, stop, certify, remove, which recipes there are, and why not.
+"""What a user can do: train, resume, stop, certify, remove, list recipes, see why a command is refused.
 
-The command line and the dashboard ask through these functions and so get the same refusals, warnings and
-sentences; they only ask and show. An action is a request, a check that refuses at once what would fail later,
-and the deed, which may block: the dashboard calls it in a thread. Nothing here imports torch or a terminal.
+The command line and the dashboard both call these functions, so both give the same refusals and warnings in
+the same words. An action has three parts: a request, a check that refuses at once what would fail later, and
+the work itself, which may block, so the dashboard calls it in a thread. Nothing here imports torch or needs a
+terminal.
 """

@@ -1,4 +1,4 @@
-"""Certifying a run, and stopping what is being certified of it."""
+"""Certifying a run, and stopping its certifications."""
 
 import contextlib
 import time
@@ -8,7 +8,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, cast
 
 from linftui.actions.data import fetch_for
-from linftui.actions.telling import Tell, unsaid
+from linftui.actions.telling import Report, silent
 from linftui.actions.why_not import why_not
 from linftui.devices import DeviceSnapshot
 from linftui.errors import CertificationError, CheckpointError, LinftuiError, UsageError
@@ -39,17 +39,17 @@ def certify_request(
     means: str = "running",
     limit: int | None = None,
 ) -> CertifyRequest:
-    """What is to be certified of a run, from what a person typed.
+    """A request to certify a run, from what a user typed.
 
     Args:
         paths: the run directory.
-        radii: exact, in pixel units, one or several with commas between; none: that of the recipe.
+        radii: exact, in pixel units, each one or several separated by commas; empty: the recipe's eps.test.
         checkpoint: "latest", "best" or a step.
         means: "running" or "re-estimated".
-        limit: the first so many test images; None: all of them.
+        limit: certify only this many test images, the first ones; None: all of them.
 
     Raises:
-        LinftuiError: a radius is none, or the recipe cannot be read.
+        LinftuiError: a radius cannot be parsed, or the recipe cannot be read.
     """
     exact = [_radius(text) for given in radii for text in given.split(",")]
     eps = dict.fromkeys(map(format_fraction, exact or [read_recipe(paths).eps.test]))  # each once
@@ -65,7 +65,7 @@ def _radius(text: str) -> Fraction:
 
 @dataclass(frozen=True)
 class CertifyPlan:
-    """What comes of a request."""
+    """What a request leads to."""
 
     paths: RunPaths
     request: CertifyRequest
@@ -79,7 +79,7 @@ def check(
     devices: str = "auto",
     threads: int | None = None,
 ) -> CertifyPlan:
-    """Where it is to be certified. Raises LinftuiError where it cannot be, or is being certified already."""
+    """Plans where to certify. Raises LinftuiError if it cannot be certified, or already is being."""
     launch = plan_devices(devices, machine, threads)
     check_certification(paths, launch, request)
     if why := why_not("certify", None, paths.id, checkpoints=bool(all_checkpoints(paths))):
@@ -88,15 +88,15 @@ def check(
     return CertifyPlan(paths, request, launch)
 
 
-def begin(plan: CertifyPlan, tell: Tell = unsaid, progress: "Progress | None" = None) -> None:
-    """Begins a certification that lives on its own; returns once it has loaded the network.
+def begin(plan: CertifyPlan, report: Report = silent, progress: "Progress | None" = None) -> None:
+    """Starts a certification as a process of its own; returns once it has loaded the network.
 
     Arguments as for `train.begin`.
 
     Raises:
-        LinftuiError: it cannot be begun, or what it has loaded cannot be certified.
+        LinftuiError: it cannot be started, or the network it has loaded cannot be certified.
     """
-    _prepare(plan, tell, progress)
+    _prepare(plan, report, progress)
     logs = begin_certification(plan.paths, plan.launch, plan.request)
     while (own := _progress(plan.paths, logs)) is not None and own.state == "running":
         if own.certificates:
@@ -106,32 +106,32 @@ def begin(plan: CertifyPlan, tell: Tell = unsaid, progress: "Progress | None" = 
         raise CertificationError(own.error)
 
 
-def attend(plan: CertifyPlan, tell: Tell = unsaid, progress: "Progress | None" = None) -> Certification:
-    """Begins a certification that ends with us; otherwise as `begin`."""
-    _prepare(plan, tell, progress)
+def attend(plan: CertifyPlan, report: Report = silent, progress: "Progress | None" = None) -> Certification:
+    """Starts a certification that ends with this process; otherwise as `begin`."""
+    _prepare(plan, report, progress)
     return Certification(plan.paths, plan.launch, plan.request)
 
 
-def _prepare(plan: CertifyPlan, tell: Tell, progress: "Progress | None") -> None:
-    fetch_for(read_recipe(plan.paths).data, tell, progress)
-    tell(f"certifying {plan.paths.id}")
-    _refuse_what_goes_on(plan.paths, plan.request)  # somebody may have begun it meanwhile
+def _prepare(plan: CertifyPlan, report: Report, progress: "Progress | None") -> None:
+    fetch_for(read_recipe(plan.paths).data, report, progress)
+    report(f"certifying {plan.paths.id}")
+    _refuse_what_goes_on(plan.paths, plan.request)  # another may have started during the download
 
 
 def _refuse_what_goes_on(paths: RunPaths, request: CertifyRequest) -> None:
-    """Raises UsageError where each certificate that is asked for is being made already."""
+    """Raises UsageError if all the requested certificates are already being made."""
     running = [found for found in certifications(paths) if found.state == "running"]
     if running and _claims(paths, request) <= set[str]().union(*(_made_by(paths, each) for each in running)):
         checkpoint = choose_checkpoint(paths, request.checkpoint)
         folder = "" if checkpoint is None else checkpoint.root.name
         raise UsageError(
-            f"this very certification of {folder} is already running",
-            "wait for its end, or stop it with ctrl+s in the dashboard",
+            f"this certification of {folder} is already running",
+            "wait for it to finish, or stop it with ctrl+s in the dashboard",
         )
 
 
 def _made_by(paths: RunPaths, certification: CertificationProgress) -> set[str]:
-    """The certificates that one makes: those it has named, or while it loads, those it was asked for."""
+    """Names of the certificates a certification makes; while it loads, of those it was asked for."""
     if certification.certificates:
         return {certificate.root.name for certificate, _ in certification.certificates}
     with contextlib.suppress(LinftuiError, ValueError):
@@ -141,7 +141,7 @@ def _made_by(paths: RunPaths, certification: CertificationProgress) -> set[str]:
 
 
 def _claims(paths: RunPaths, request: CertifyRequest) -> set[str]:
-    """The names of the certificates that are asked for."""
+    """Names of the requested certificates."""
     checkpoint, facts = choose_checkpoint(paths, request.checkpoint), read_recipe(paths).data.facts
     folder = "" if checkpoint is None else checkpoint.root.name
     first = request.limit
@@ -151,14 +151,14 @@ def _claims(paths: RunPaths, request: CertifyRequest) -> set[str]:
 
 
 def _progress(paths: RunPaths, logs: CertifyLogPaths) -> CertificationProgress | None:
-    """How far this certification is; None where what it says of itself was removed."""
+    """The progress of this certification; None if its logs were removed."""
     return next((found for found in certifications(paths) if found.logs == logs), None)
 
 
 def stop(paths: RunPaths) -> None:
-    """Lets the certifications of a run that are going on stop after their batch. Raises LinftuiError."""
+    """Asks the running certifications of a run to stop after their current batch. Raises LinftuiError."""
     running = [found.logs for found in certifications(paths) if found.state == "running"]
     if not running:
-        raise UsageError(f"nothing of {paths.id} is being certified any more")
+        raise UsageError(f"no certification of {paths.id} is running any more")
     for logs in running:
         stop_certification(paths, logs)

@@ -1,34 +1,36 @@
-"""The data set that a run needs, fetched before anything of the run is begun."""
+"""The data set that a run needs, fetched before the run starts."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from linftui.actions.telling import Tell, in_words, unsaid
+from linftui.actions.telling import Report, in_words, silent
 from linftui.recipe.data import DataSection, OfficialData
 
 if TYPE_CHECKING:
     from linftui.data.download import Progress
 
 
-def fetch_for(data: DataSection, tell: Tell = unsaid, progress: "Progress | None" = None) -> None:
-    """What a recipe's data needs; data without official files are at hand. Otherwise as `fetch`."""
+def fetch_for(data: DataSection, report: Report = silent, progress: "Progress | None" = None) -> None:
+    """Fetches the data set of a recipe, if it has official files. Otherwise as `fetch`."""
     if isinstance(data, OfficialData):
-        fetch(data.dataset, data.root, tell, progress)
+        fetch(data.dataset, data.root, report, progress)
 
 
-def fetch(dataset: str, root: str | None, tell: Tell = unsaid, progress: "Progress | None" = None) -> Path:
-    """The folder of a data set's verified files.
+def fetch(
+    dataset: str, root: str | None, report: Report = silent, progress: "Progress | None" = None
+) -> Path:
+    """Verifies a data set's files, downloads those that are missing, and returns their folder.
 
     Args:
         dataset: its name.
-        root: a folder that has the files; None: they are downloaded into the cache where they are missing.
-        tell: told what is done.
-        progress: told how far a download is; None: `tell` is, in words.
+        root: a folder that holds the files; None: the cache, into which missing files are downloaded.
+        report: called with what is being done.
+        progress: called as a download advances; None: `report` is, in words.
 
     Raises:
-        DataError: they cannot be had, or are not the right ones.
+        DataError: a file cannot be fetched, or fails verification.
     """
-    from linftui.data.download import ensure  # brings requests along, which nobody needs to look at runs
+    from linftui.data.download import ensure  # imports requests, which looking at runs does not need
 
-    tell(f"checking {dataset}")
-    return ensure(dataset, None if root is None else Path(root), progress or in_words(tell))
+    report(f"checking {dataset}")
+    return ensure(dataset, None if root is None else Path(root), progress or in_words(report))

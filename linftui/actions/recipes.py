@@ -9,7 +9,7 @@ from linftui.recipe.load import load_recipe, recipe_folders
 
 @dataclass(frozen=True)
 class KnownRecipe:
-    """A recipe that can be chosen from a list; one with a problem cannot be used."""
+    """A recipe in the list to choose from; one with a `problem` cannot be used."""
 
     name: str
     path: Path
@@ -18,7 +18,7 @@ class KnownRecipe:
 
 
 def known_recipes() -> list[KnownRecipe]:
-    """The recipes of this folder, then those that came along; of two with one name, the first."""
+    """The recipes of this folder, then those installed with linftui; of two with one name, the first."""
     found: dict[str, KnownRecipe] = {}
     for folder in recipe_folders():
         for path in sorted(folder.glob("*.yaml")):

@@ -12,7 +12,7 @@ from linftui.rundir.state import GOING_ON, run_state
 from linftui.rundir.store import read_meta
 
 
-def size(paths: RunPaths) -> int:
+def disk_usage(paths: RunPaths) -> int:
     """How many bytes the files of a run take."""
     return sum(file.lstat().st_size for file in paths.root.rglob("*") if not file.is_dir())
 
@@ -21,9 +21,9 @@ def remove(paths: RunPaths) -> None:
     """Removes a run with everything in it.
 
     Raises:
-        RunStateError: it is going on, or being certified.
-        RunDirectoryError: its meta.json cannot be read, so that it may be no run; or not all of it can be
-            removed; until the last step, what is left is still listed.
+        RunStateError: it is active, or being certified.
+        RunDirectoryError: its meta.json cannot be read, so it may not be a run; or some of it cannot be
+            removed: until the last step, what is left is still listed.
     """
     _require_run(paths)
     with contextlib.closing(sole_supervisor(paths)):
@@ -31,19 +31,19 @@ def remove(paths: RunPaths) -> None:
         if state in GOING_ON:
             raise RunStateError(f"{paths.id} is {state}", "stop it first")
         if any(certification.state == "running" for certification in certifications(paths)):
-            raise RunStateError(f"{paths.id} is being certified", "wait for the end of it")
+            raise RunStateError(f"{paths.id} is being certified", "wait for it to finish")
         remove_held(paths)
 
 
 def _require_run(paths: RunPaths) -> None:
-    """A folder is not removed because of a file's name: what the file says must be a run's.
+    """Refuses a folder whose meta.json does not describe a run: a file of that name is not enough.
 
-    Which run it says is not asked, for a person may rename and copy runs.
+    It may describe a run of another name, because users rename and copy runs.
     """
     try:
         read_meta(paths)
     except RunDirectoryError as error:
         raise RunDirectoryError(
-            f"{paths.root} is not removed, for it may be no run: {error.message}",
-            f"if it is to go all the same: rm -r {shlex.quote(str(paths.root.absolute()))}",
+            f"{paths.root} was not removed, because it may not be a run: {error.message}",
+            f"to remove it anyway: rm -r {shlex.quote(str(paths.root.absolute()))}",
         ) from error

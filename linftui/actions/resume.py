@@ -1,11 +1,11 @@
-"""Going on with a run that has ended, as its next attempt."""
+"""Resuming a run that has ended, as its next attempt."""
 
 import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from linftui.actions.data import fetch_for
-from linftui.actions.telling import Tell, unsaid
+from linftui.actions.telling import Report, silent
 from linftui.actions.why_not import why_not
 from linftui.errors import CheckpointError, DeviceError, RunStateError
 from linftui.launch.begin import begin_attempt, plan_resume
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ResumeRequest:
-    """What a person asked to go on with; what is None is the newest, or as in the attempt before."""
+    """What a user asked to resume; None: the newest checkpoint, the previous attempt's devices."""
 
     paths: RunPaths
     checkpoint: int | None = None
@@ -34,21 +34,21 @@ class ResumeRequest:
 
 @dataclass(frozen=True)
 class ResumePlan:
-    """What comes of a request, and what a person should know before it begins."""
+    """What a request leads to, and what the user should know before it starts."""
 
     request: ResumeRequest
     recipe: Recipe
     launch: LaunchPlan
-    step: int | None  # that it goes on from; None: from the beginning
+    step: int | None  # to resume from; None: from the beginning
     warnings: tuple[str, ...]
 
 
 def check(request: ResumeRequest) -> ResumePlan:
-    """Where the run goes on, and from which step, if that checkpoint's tensors are intact.
+    """Plans the next attempt: its devices, and the step of an intact checkpoint to resume from.
 
     Raises:
-        RunStateError: the run is finished, and no earlier checkpoint is asked for.
-        LinftuiError: it cannot go on otherwise.
+        RunStateError: the run is finished, and no checkpoint is named.
+        LinftuiError: it cannot be resumed for another reason.
     """
     paths, recipe = request.paths, read_recipe(request.paths)
     if request.checkpoint is None and run_state(paths) == "finished":
@@ -60,7 +60,7 @@ def check(request: ResumeRequest) -> ResumePlan:
         if request.devices is not None:
             raise
         other = f"choose others with: linftui resume {shlex.quote(str(paths.root))} --devices ..."
-        raise DeviceError(error.message, other) from error  # those of the attempt before
+        raise DeviceError(error.message, other) from error  # the previous attempt's
     step = _newest_step(paths) if request.checkpoint is None else request.checkpoint
     return ResumePlan(request, recipe, launch, step, tuple(filter(None, (logout_warning(),))))
 
@@ -71,20 +71,20 @@ def _newest_step(paths: RunPaths) -> int | None:
         return checkpoint.step
     if complete_checkpoints(paths):
         raise CheckpointError(
-            f"{paths.id} has no intact checkpoint to go on from", "start another run of its recipe"
+            f"{paths.id} has no intact checkpoint to resume from", "start a new run of its recipe"
         )
     return None
 
 
-def begin(plan: ResumePlan, tell: Tell = unsaid, progress: "Progress | None" = None) -> int:
-    """Begins the next attempt, which lives on its own, and returns its number.
+def begin(plan: ResumePlan, report: Report = silent, progress: "Progress | None" = None) -> int:
+    """Starts the next attempt as processes of its own, and returns its number.
 
     Arguments as for `train.begin`.
 
     Raises:
-        LinftuiError: it cannot be begun.
+        LinftuiError: it cannot be started.
     """
     paths = plan.request.paths
-    tell(f"resuming {paths.id}")
-    fetch_for(plan.recipe.data, tell, progress)
+    report(f"resuming {paths.id}")
+    fetch_for(plan.recipe.data, report, progress)
     return begin_attempt(paths, plan.launch, plan.request.checkpoint)

@@ -1,8 +1,8 @@
-"""Stopping a run: it is asked to save and leave; asked again, it is ended at once."""
+"""Stopping a run: it is asked to save and exit; asked again, it is ended at once."""
 
 import time
 
-from linftui.actions.telling import Tell
+from linftui.actions.telling import Report
 from linftui.actions.why_not import why_not
 from linftui.errors import RunStateError, WorkerError
 from linftui.launch.control import outlived_by_supervisor, stop_run
@@ -14,20 +14,20 @@ from linftui.rundir.state import GOING_ON, State, run_state
 from linftui.rundir.stopping import stop_stages
 
 POLL_S = 0.1
-SUPERVISOR_LATE_S = 5.0  # so long after a stop's deadline a supervisor has ended its run, or never will
+SUPERVISOR_LATE_S = 5.0  # after a stop's deadline; a supervisor that has not ended its run by then never will
 
 
 def stop(paths: RunPaths, by: str, deadline_s: float = STOP_DEADLINE_S, *, insist: bool) -> bool:
-    """Asks a run to save and stop, or ends it at once; whether it was ended.
+    """Asks a run to save and stop, or to end at once; returns whether it was the latter.
 
     Args:
         paths: the run directory.
-        by: who asks, for those who read it.
-        deadline_s: the supervisor ends the attempt if it has not stopped after so many seconds.
-        insist: end it where it was asked to stop already; else once is enough, whoever has asked.
+        by: who asks, as shown to users.
+        deadline_s: seconds after which the supervisor ends an attempt that has not stopped.
+        insist: end it at once if it was already asked to stop; False: a second request changes nothing.
 
     Raises:
-        RunStateError: there is nothing to stop, or its processes are not ours to end.
+        RunStateError: there is nothing to stop, or its processes belong to another user or machine.
     """
     state = run_state(paths)
     why = why_not("stop", state, paths.id)
@@ -36,51 +36,49 @@ def stop(paths: RunPaths, by: str, deadline_s: float = STOP_DEADLINE_S, *, insis
     return stop_run(paths, by, deadline_s, at_once=insist and state == "stopping")
 
 
-def wait_until_stopped(paths: RunPaths, by: str, deadline_s: float, tell: Tell) -> State:
-    """Waits for the end of a run that was asked to stop, and ends it where its supervisor does not.
+def wait_until_stopped(paths: RunPaths, by: str, deadline_s: float, report: Report) -> State:
+    """Waits for a run that was asked to stop to end, and ends it if its supervisor does not.
 
     Args:
         paths: the run directory.
-        by: who asks, for those who read it.
-        deadline_s: the deadline of the stop.
-        tell: told each stage once it is reached, and how the run ended.
+        by: who asks, as shown to users.
+        deadline_s: the deadline of the stop, in seconds.
+        report: called with each stage once it is reached, and with how the run ended.
 
     Returns:
-        The state that the run is in then.
+        The state of the run after it ended.
 
     Raises:
         WorkerError: it cannot be ended.
     """
-    reader, told = RunReader(paths), set[str]()
+    reader, reported = RunReader(paths), set[str]()
     current = read_record(paths.state, StateRecord)
-    first = dict[EventName, EventRecord]()  # of each kind, by the attempt that was asked
+    first = dict[EventName, EventRecord]()  # of each kind, of the attempt that was asked to stop
     give_up, insisted = time.monotonic() + deadline_s + SUPERVISOR_LATE_S, False
     while True:
         state = run_state(paths)
         if state in GOING_ON and time.monotonic() > give_up:
             if insisted:
-                raise WorkerError(
-                    f"{paths.id}: it cannot be ended from here", "look for its processes with ps"
-                )
-            tell("its supervisor does not answer, asked to end at once")
+                raise WorkerError(f"{paths.id} cannot be ended from here", "look for its processes with ps")
+            report("its supervisor does not answer, asked to end at once")
             stop(paths, by, insist=True)
             give_up, insisted = time.monotonic() + SUPERVISOR_LATE_S, True
         for event in reader.each_event():
             if current is not None and event.attempt == current.attempt:
                 first.setdefault(event.event, event)
         for stage in _reached(paths, list(first.values())):
-            if stage not in told:
-                tell(stage)
-                told.add(stage)
+            if stage not in reported:
+                report(stage)
+                reported.add(stage)
         if state not in GOING_ON:
             why = read_why_it_ended(paths, state, None if current is None else current.attempt)
-            tell(f"{state}{why and f', {why}'}")
+            report(f"{state}{why and f', {why}'}")
             return state
         time.sleep(POLL_S)
 
 
 def _reached(paths: RunPaths, events: list[EventRecord]) -> list[str]:
-    """The stages of the stop that are reached."""
+    """The stages of the stop that have been reached."""
     stages = stop_stages(paths, events)
     if stages is None:
         return []

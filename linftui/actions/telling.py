@@ -1,4 +1,4 @@
-"""How far a deed is, for whoever shows it: in a few words, or a download in bytes."""
+"""How an action reports its progress: in a few words, or a download in bytes."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -6,18 +6,18 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from linftui.data.download import Progress
 
-Tell = Callable[[str], None]
+Report = Callable[[str], None]
 
 
-def unsaid(text: str) -> None:
-    """Tells nobody."""
+def silent(text: str) -> None:
+    """Reports nothing."""
 
 
-def in_words(tell: Tell) -> "Progress":
-    """The progress of downloads, told in words."""
+def in_words(report: Report) -> "Progress":
+    """Progress of downloads, reported in words."""
 
     def show(name: str, done: int, total: int | None) -> None:
         of = f" of {total / 2**20:.0f}" if total else ""
-        tell(f"downloading {name}: {done / 2**20:.0f}{of} MiB")
+        report(f"downloading {name}: {done / 2**20:.0f}{of} MiB")
 
     return show

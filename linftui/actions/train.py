@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from linftui.actions.data import fetch_for
-from linftui.actions.telling import Tell, unsaid
+from linftui.actions.telling import Report, silent
 from linftui.devices import DeviceSnapshot
 from linftui.launch.begin import begin_run
 from linftui.launch.logout import logout_warning
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TrainRequest:
-    """What a person typed to train a recipe; without a name, one is made up."""
+    """What a user typed to train a recipe; without a name, the run gets a generated id."""
 
     recipe: str
     overrides: tuple[str, ...] = ()
@@ -30,7 +30,7 @@ class TrainRequest:
 
 @dataclass(frozen=True)
 class TrainPlan:
-    """What comes of a request, and what a person should know before it begins."""
+    """What a request leads to, and what the user should know before it starts."""
 
     request: TrainRequest
     loaded: LoadedRecipe
@@ -39,7 +39,7 @@ class TrainPlan:
 
 
 def check(store: RunStore, request: TrainRequest, machine: DeviceSnapshot) -> TrainPlan:
-    """The recipe with its overrides, and where it is to be trained. Raises LinftuiError."""
+    """Loads the recipe with its overrides and plans its devices. Raises LinftuiError."""
     loaded = load_recipe(request.recipe, request.overrides)
     launch = plan_devices(request.devices, machine, request.threads)
     store.require(new=True)
@@ -50,20 +50,20 @@ def check(store: RunStore, request: TrainRequest, machine: DeviceSnapshot) -> Tr
 
 
 def begin(
-    store: RunStore, plan: TrainPlan, tell: Tell = unsaid, progress: "Progress | None" = None
+    store: RunStore, plan: TrainPlan, report: Report = silent, progress: "Progress | None" = None
 ) -> RunPaths:
-    """Begins a run that lives on its own, its data set fetched first.
+    """Starts a run as processes of its own, after fetching its data set.
 
     Args:
         store: the folder of runs.
         plan: what `check` found.
-        tell: told what is done.
-        progress: told how far a download is; None: `tell` is, in words.
+        report: called with what is being done.
+        progress: called as a download advances; None: `report` is, in words.
 
     Raises:
-        LinftuiError: it cannot be begun; nothing of it is left.
+        LinftuiError: it cannot be started; it leaves no files behind.
     """
     recipe = plan.loaded.recipe
-    fetch_for(recipe.data, tell, progress)
-    tell(f"starting {recipe.name}")
+    fetch_for(recipe.data, report, progress)
+    report(f"starting {recipe.name}")
     return begin_run(store, plan.loaded, plan.launch, plan.request.name)

@@ -1,1 +1,1 @@
-"""The command line: a module a command family, rendering apart from doing, heavy imports inside commands."""
+"""The command line: a module for each family of commands; heavy imports stay inside commands."""

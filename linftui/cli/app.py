@@ -41,7 +41,7 @@ app.command("doctor")(doctor.doctor)
 
 
 def _print_version(context: typer.Context, wanted: bool) -> None:
-    # A shell that completes a line would take what is printed for names.
+    # While a shell completes a line, it would take anything printed for a completion.
     if wanted and not context.resilient_parsing:
         print(f"linftui {__version__}")
         raise typer.Exit
@@ -56,7 +56,7 @@ def _options(
     ),
 ) -> None:
     if context.invoked_subcommand is not None:
-        # Given before the command it means what it means after it, where it is not given again.
+        # Before the command, the option means the same as after it, unless it is given there too.
         os.environ["LINFTUI_RUNS_DIR"] = str(runs_dir)
         return
     if not has_screen():
@@ -70,11 +70,11 @@ def _options(
 
 
 def main() -> None:
-    """Runs a command; exits 0, 1 for a failure, 2 for wrong usage, 130 after Ctrl-C."""
+    """Runs a command; exits with 0, with 1 after a failure, 2 after wrong usage, 130 after Ctrl-C."""
     keep_others_from_writing()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # a terminal that has no "∞" shows "?"
+            stream.reconfigure(errors="replace")  # a terminal that cannot show "∞" shows "?"
     completion.rejoin_words(os.environ)
     sys.exit(_run())
 
@@ -95,15 +95,15 @@ def _run() -> int:
     except (KeyboardInterrupt, typer.Abort):
         return 130
     except BrokenPipeError:
-        # Whoever read our output is gone, for example `linftui ls | head`; that is no failure of ours.
+        # The reader of the output is gone, as in `linftui ls | head`; that is not a failure.
         _drop_output()
         return 0
-    except SystemExit as error:  # typer's way out of completion, and of a broken pipe that it has met itself
+    except SystemExit as error:  # typer's exit after completion, or after a broken pipe
         broken_pipe = isinstance(error.__context__, BrokenPipeError)
         return error.code if isinstance(error.code, int) and not broken_pipe else 0
     except Exception as error:
         if isinstance(error, OSError) and error.errno == errno.ENOSPC and error.filename is None:
-            _drop_output()  # files of ours are named in their errors
+            _drop_output()  # errors about files carry their names; this one is about stdout
             fail(f"the output cannot be written: {error.strerror}")
             return 1
         unforeseen = shortage(error) or f"unexpected {type(error).__name__}: {error}"
@@ -112,16 +112,16 @@ def _run() -> int:
 
 
 def _drop_output() -> None:
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # for what is still buffered, else Python complains
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # otherwise Python complains as it flushes its buffer
 
 
 def _log_traceback() -> str:
-    """Keeps the traceback of the error at hand; returns where it is, in words."""
+    """Writes the traceback of the current error to the log; returns a phrase that says where it is."""
     entry = f"$ {' '.join(sys.argv)}\n{traceback.format_exc()}\n"
     try:
         log = log_folder() / "linftui.log"
         with log.open("a", errors="replace") as file:
             file.write(entry)
     except OSError as error:
-        return f"its traceback could not be written: {error}"
+        return f"the traceback could not be written: {error}"
     return f"the traceback is in {log}"

@@ -1,4 +1,4 @@
-"""`linftui bench`: how fast linftui is on this machine."""
+"""`linftui bench`: measures linftui on this machine."""
 
 import os
 import platform
@@ -11,14 +11,14 @@ from typing import Annotated, Literal
 import typer
 
 from linftui.cli.options import AsJson
-from linftui.cli.render import columns, print_json
+from linftui.cli.render import aligned, print_json
 from linftui.cores import usable_cores
 from linftui.user_folders import leave_folder_that_is_gone
 
-# Those of small machines, and those of the paper's net.
+# Sizes for small machines, and those of the paper's net.
 _SIZES = {"cpu": "128x1024x1024,64x5120x5120", "cuda": "512x5120x5120,512x5120x3072,512x10x5120"}
 
-_MOST_ELEMENTS = 10**12  # half a minute of a GPU, minutes of a CPU, for each operation
+_MOST_ELEMENTS = 10**12  # each operation takes half a minute on a GPU, minutes on a CPU
 
 app = typer.Typer(help="Measure linftui on this machine.", rich_markup_mode=None)
 
@@ -33,15 +33,15 @@ def ops(
     sizes: Annotated[
         str | None,
         typer.Option(
-            help="Rows of x, rows of weight, columns of both; several with commas.",
+            help="Rows of x, rows of weight, columns of both; separate several with commas.",
             show_default="; on a GPU: ".join(_SIZES.values()),
         ),
     ] = None,
-    device: Annotated[Literal["cpu", "cuda"], typer.Option(help="Where: cpu, or cuda.")] = "cpu",
-    repeats: Annotated[int, typer.Option(min=1, help="Medians are of so many turns.")] = 5,
+    device: Annotated[Literal["cpu", "cuda"], typer.Option(help="Device to measure: cpu or cuda.")] = "cpu",
+    repeats: Annotated[int, typer.Option(min=1, help="How many measurements each median is of.")] = 5,
     as_json: AsJson = False,
 ) -> None:
-    """Measure every operation against torch.cdist, plain PyTorch and the machine's ceiling, taking turns.
+    """Measure every operation against torch.cdist, plain PyTorch and the machine's ceiling, in turn.
 
     On a GPU: against the limits of its units, torch.cdist and compiled PyTorch; and the training of the
     paper's net.
@@ -70,14 +70,14 @@ def _ops_on_cpu(shapes: list[tuple[int, int, int]], repeats: int, as_json: bool)
     from linftui.launch.environment import with_huge_pages
 
     as_a_run = with_huge_pages(os.environ)
-    if as_a_run != os.environ:  # the C library looks once, when a process starts
+    if as_a_run != os.environ:  # the C library reads this only when a process starts
         os.execve(sys.executable, [sys.executable, "-P", "-m", "linftui", *sys.argv[1:]], as_a_run)
     import torch
 
     from linftui.bench.ops import measure
     from linftui.ops import backend_name
 
-    # torch itself counts cores that a quota takes.
+    # torch also counts cores that a cgroup quota takes away.
     torch.set_num_threads(min(torch.get_num_threads(), usable_cores()))
     figures = measure(shapes, repeats, _say)
     machine = f"{_machine()}, torch {torch.__version__}, {torch.get_num_threads()} threads, {backend_name()}"
@@ -100,7 +100,7 @@ def _ops_on_cpu(shapes: list[tuple[int, int, int]], repeats: int, as_json: bool)
         for figure in figures
     ]
     print(machine)
-    print(columns(rows))
+    print(aligned(rows))
 
 
 def _say(text: str) -> None:
@@ -123,13 +123,13 @@ def _size(text: str) -> tuple[int, int, int]:
 
 @app.command()
 def dashboard(
-    repeats: Annotated[int, typer.Option(min=1, help="Medians are of so many.")] = 5,
+    repeats: Annotated[int, typer.Option(min=1, help="How many measurements each median is of.")] = 5,
     as_json: AsJson = False,
 ) -> None:
     """Measure the dashboard in a terminal of 160 x 45: first paint, redraw, idle and live traffic."""
     from linftui.bench.dashboard import measure
 
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that its thousand runs are removed
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that cleanup removes its thousand runs
     figures = measure(repeats, _say)
     machine = _machine()
     if as_json:
@@ -148,4 +148,4 @@ def dashboard(
         for figure in figures
     ]
     print(machine)
-    print(columns(rows))
+    print(aligned(rows))

@@ -1,4 +1,4 @@
-"""`linftui certify`: prove what a run's network is worth, and show it."""
+"""`linftui certify`: certify a run's network, and show the certificates."""
 
 import signal
 import sys
@@ -8,7 +8,7 @@ import typer
 
 from linftui.cli import completion
 from linftui.cli.options import AsJson, Devices, RunNames, RunsDir, Threads
-from linftui.cli.render import certificate_json, certificate_text, columns, fail, print_json, warn
+from linftui.cli.render import aligned, certificate_json, certificate_text, fail, print_json, warn
 from linftui.cli.screen import has_bars
 from linftui.rundir.paths import DEFAULT_ROOT, CertificatePaths, RunPaths
 from linftui.text import clean, count, share, stopwatch, wilson
@@ -29,14 +29,16 @@ def certify(
     checkpoint: Annotated[
         str,
         typer.Option(
-            metavar="latest|best|STEP", help="Which weights.", autocompletion=completion.named_checkpoints
+            metavar="latest|best|STEP",
+            help="Which checkpoint to certify.",
+            autocompletion=completion.named_checkpoints,
         ),
     ] = "latest",
     means: Annotated[
         str,
         typer.Option(
             metavar="running|re-estimated",
-            help="Which running means; re-estimated ones make another network, and the certificate says so.",
+            help="Which means; re-estimated ones make a different network, and the certificate says so.",
         ),
     ] = "running",
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first N test images.")] = None,
@@ -47,7 +49,7 @@ def certify(
 ) -> int:
     """Certify a run's test accuracy at p = inf: a theorem about the executed network, image by image.
 
-    Ctrl-C stops it and keeps the certificates that are whole.
+    Ctrl-C stops it and keeps the certificates that are complete.
     """
     from linftui.actions.certify import attend, certify_request, check
     from linftui.cli.data import download_bar
@@ -67,7 +69,7 @@ def certify(
 
 
 def _certify_run(certification: "Certification", paths: RunPaths, radii: int, as_json: bool) -> int:
-    """Follows one run's certification to its end and prints what it has proved; the exit code."""
+    """Follows one run's certification to its end and prints the certificates; returns the exit code."""
     from linftui.rundir.certificates import Certificates
 
     try:
@@ -85,7 +87,7 @@ def _certify_run(certification: "Certification", paths: RunPaths, radii: int, as
         else:
             _show(certificate, found.summary, as_json)
     if interrupted:
-        print("stopped; what was not certified to its end is discarded", file=sys.stderr)
+        print("stopped; unfinished certificates are discarded", file=sys.stderr)
         return 130
     if code:
         raise certification.failure(code)
@@ -93,13 +95,13 @@ def _certify_run(certification: "Certification", paths: RunPaths, radii: int, as
         return 1
     if whole < radii:
         why = progress.error or "some cannot be found"
-        fail(f"{why}: {whole} of {radii} certificates of {paths.id} are whole")
+        fail(f"{why}: {whole} of {radii} certificates of {paths.id} are complete")
         return 143
     return 0
 
 
 def _follow(certification: "Certification", radii: int) -> tuple[bool, int]:
-    """Waits for the worker with a progress bar on stderr; whether it was interrupted, and its exit code."""
+    """Waits for the worker behind a progress bar; returns whether it was interrupted, and its exit code."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -111,7 +113,7 @@ def _follow(certification: "Certification", radii: int) -> tuple[bool, int]:
         BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
         console=console, transient=True, disable=not has_bars(), refresh_per_second=4,
     )  # fmt: skip
-    # A polite end, a lost terminal and a scheduler's warning are like Ctrl-C.
+    # SIGTERM, a lost terminal and a scheduler's warning act like Ctrl-C.
     for number in (signal.SIGTERM, signal.SIGHUP, *WARNING_SIGNALS):
         if signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, signal.default_int_handler)
@@ -174,5 +176,5 @@ def _show(certificate: CertificatePaths, summary: "CertificateSummary", as_json:
         [f"  {c.label}", f"{c.n:,}", share(c.clean / c.n), share(c.certified / c.n)]
         for c in summary.per_class
     ]
-    print(columns(rows))
+    print(aligned(rows))
     print(clean(f"  {certificate.root}"))

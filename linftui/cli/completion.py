@@ -1,7 +1,7 @@
-"""What a shell is offered for the word that it completes.
+"""Shell completion.
 
-A word that is offered becomes a part of what the shell reads: zsh evaluates the whole list at once, bash puts
-the word into the line as it is. So only plain words are offered, whatever lies in a folder.
+A completion becomes part of what the shell reads: zsh evaluates the whole list at once, bash inserts the word
+unquoted. So only plain words are offered, whatever the names of the files in a folder.
 """
 
 import contextlib
@@ -19,7 +19,7 @@ from linftui.rundir.paths import DEFAULT_ROOT, RunPaths
 if TYPE_CHECKING:
     from linftui.recipe.schema import Recipe
 
-COMPLETE, BASH = "_LINFTUI_COMPLETE", "complete_bash"  # how typer's script for bash asks
+COMPLETE, BASH = "_LINFTUI_COMPLETE", "complete_bash"  # what typer's script for bash sets
 
 _PLAIN = re.compile(r"(~/)?[A-Za-z0-9._/][A-Za-z0-9._/=-]*|~/")
 
@@ -29,19 +29,19 @@ def _offered(words: Iterable[str], beginning: str) -> list[str]:
 
 
 def recipes(incomplete: str) -> list[str]:
-    """Recipes known by name, and files."""
+    """Names of recipes, and recipe files."""
     from linftui.recipe.load import recipe_folders
 
     names = (path.stem for folder in recipe_folders() for path in folder.glob("*.yaml"))
     offered = _offered([*names, *_recipe_files(incomplete)], incomplete)
     if len(offered) == 1 and os.path.isdir(os.path.expanduser(offered[0])):
-        # A shell puts a blank behind a word that is the only one: what lies in the folder may be meant.
+        # A shell adds a space after a single match, but the user may want a file inside this folder.
         return _offered(_recipe_files(os.path.join(offered[0], "")), "") or offered
     return offered
 
 
 def _recipe_files(incomplete: str) -> Iterator[str]:
-    """The recipes, and the folders they may lie in, of the folder that the path so far leads to."""
+    """Recipe files and subfolders of the folder that the path so far leads to."""
     folder, beginning = os.path.split(incomplete)
     with contextlib.suppress(OSError), os.scandir(os.path.expanduser(folder) or ".") as entries:
         for entry in entries:
@@ -57,7 +57,7 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 
 def runs(context: typer.Context, incomplete: str) -> list[str]:
-    """Ids of the runs in the folder that this line names; paths of runs, once a path is begun."""
+    """Ids of the runs in the runs folder of this command line; paths of runs, once a path is being typed."""
     from linftui.rundir.store import RunStore
 
     folder, _ = os.path.split(incomplete)
@@ -68,19 +68,19 @@ def runs(context: typer.Context, incomplete: str) -> list[str]:
 
 
 def _runs_dir(context: typer.Context) -> Path:
-    """As the command is given it, or as `linftui` before the command is, or the default."""
+    """The runs folder given after the command, or before it, or the default."""
     contexts = [context, context.find_root()]
     given = next((one.params["runs_dir"] for one in contexts if _is_given(one)), DEFAULT_ROOT)
-    return Path(given or os.devnull)  # below a home that is not there nothing is
+    return Path(given or os.devnull)  # None if its home folder does not exist: then nothing is offered
 
 
-def _is_given(context: Any) -> bool:  # typer has no type of its own for the outermost one
+def _is_given(context: Any) -> bool:  # typer has no type for the root context
     source = context.get_parameter_source("runs_dir")
     return source is not None and source.name in ("COMMANDLINE", "ENVIRONMENT")
 
 
 def fields(context: typer.Context, incomplete: str) -> list[str]:
-    """What `--set` takes, with the values of the recipe that this line names so far, or those of digits."""
+    """Assignments for `--set`, with the values of the recipe on this command line, or of digits."""
     from linftui.errors import LinftuiError
     from linftui.recipe.load import load_recipe
 
@@ -107,10 +107,10 @@ def _assignments(recipe: "Recipe") -> Iterator[str]:
 
 
 def rejoin_words(environment: MutableMapping[str, str]) -> None:
-    """Puts words together again that bash takes apart at = and :, before they are completed.
+    """Rejoins the words that bash splits at = and :, before they are completed.
 
-    The last one only where it is an option's value, which is offered as such: of another, bash keeps what
-    comes before its last part.
+    The last word is rejoined only if it is an option with its value, which is offered as a whole; for any
+    other word, bash itself keeps what comes before the last part.
     """
     if environment.get(COMPLETE) != BASH:
         return
@@ -127,7 +127,7 @@ def rejoin_words(environment: MutableMapping[str, str]) -> None:
 
 
 def devices(incomplete: str) -> list[str]:
-    """Words for devices, and the numbers of the GPUs that may be taken here."""
+    """Words for devices, and the numbers of the visible GPUs."""
     from linftui.devices import snapshot
     from linftui.errors import DeviceError
     from linftui.launch.visible import visible_gpus
@@ -139,12 +139,12 @@ def devices(incomplete: str) -> list[str]:
 
 
 def checkpoints(context: typer.Context, incomplete: str) -> list[str]:
-    """Steps of the checkpoints of the runs that this line names so far."""
+    """Steps of the checkpoints of the runs named on this command line so far."""
     from linftui.errors import LinftuiError
     from linftui.rundir.reader import complete_checkpoints
     from linftui.rundir.store import RunStore
 
-    named = context.params.get("run") or context.args  # an option that has no value yet leaves them there
+    named = context.params.get("run") or context.args  # an option still without a value leaves names there
     found = list[RunPaths]()
     for name in [named] if isinstance(named, str) else named:
         with contextlib.suppress(LinftuiError):
@@ -154,5 +154,5 @@ def checkpoints(context: typer.Context, incomplete: str) -> list[str]:
 
 
 def named_checkpoints(context: typer.Context, incomplete: str) -> list[str]:
-    """The same, with the words that stand for one."""
+    """Steps of checkpoints, and the words best and latest."""
     return [*checkpoints(context, incomplete), *_offered(["best", "latest"], incomplete)]

@@ -1,4 +1,4 @@
-"""`linftui stop`, `linftui logs` and `linftui rm`: what one does to runs that live on their own."""
+"""`linftui stop`, `linftui logs` and `linftui rm`: commands on existing runs."""
 
 import codecs
 import re
@@ -28,7 +28,7 @@ def stop(
     deadline: Annotated[
         float, typer.Option(min=0, metavar="SECONDS", help="End it without saving if it takes longer.")
     ] = STOP_DEADLINE_S,
-    no_wait: Annotated[bool, typer.Option("--no-wait", help="Ask, and return at once.")] = False,
+    no_wait: Annotated[bool, typer.Option("--no-wait", help="Ask, and return without waiting.")] = False,
     runs_dir: RunsDir = DEFAULT_ROOT,
 ) -> int:
     """Ask runs to save a checkpoint and stop; ask again to end them at once."""
@@ -40,16 +40,16 @@ def stop(
     for paths in _each_once(map(RunStore(runs_dir).find, run)):
         try:
             ended = stop_run(paths, BY, deadline, insist=True)
-        except LinftuiError as error:  # the others are asked all the same
+        except LinftuiError as error:  # the others are still asked
             fail(str(error))
             code = max(code, error.exit_code)
             continue
         asked.append(paths)
-        _tell(paths, "asked to end at once" if ended else "stop requested")
+        _report(paths, "asked to end at once" if ended else "stop requested")
     for paths in [] if no_wait else asked:
         try:
-            state = wait_until_stopped(paths, BY, deadline, partial(_tell, paths))
-        except LinftuiError as error:  # the others are waited for all the same
+            state = wait_until_stopped(paths, BY, deadline, partial(_report, paths))
+        except LinftuiError as error:  # the others are still waited for
             fail(str(error))
             code = max(code, error.exit_code)
         else:
@@ -57,27 +57,27 @@ def stop(
     return code
 
 
-def _tell(paths: RunPaths, stage: str) -> None:
+def _report(paths: RunPaths, stage: str) -> None:
     print(clean(f"{paths.id}: {stage}"), flush=True)
 
 
 def _each_once(runs: Iterable[RunPaths]) -> list[RunPaths]:
-    """No run twice, whatever names were given: asking one twice to stop would end it without saving."""
+    """Each run once, under however many names: asking one to stop twice would end it without saving."""
     return list({paths.root.resolve(): paths for paths in runs}.values())
 
 
 def logs(
     run: RunName,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the attempt ends.")] = False,
-    rank: Annotated[str, typer.Option(metavar="N|supervisor|torchrun", help="Whose log.")] = "0",
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Print until the attempt ends.")] = False,
+    rank: Annotated[str, typer.Option(metavar="N|supervisor|torchrun", help="Whose log to print.")] = "0",
     attempt: Annotated[int | None, typer.Option(min=1, help="Default: the newest.")] = None,
     runs_dir: RunsDir = DEFAULT_ROOT,
 ) -> None:
     """Print what a rank, or the supervisor, wrote.
 
-    With --follow, stderr tells meanwhile what happens in the run: a healthy rank writes next to nothing.
+    With --follow, the run's events are printed on stderr: a healthy rank writes next to nothing.
     """
-    from linftui.cli.meanwhile import Meanwhile
+    from linftui.cli.meanwhile import EventReporter
     from linftui.rundir.reader import read_record
     from linftui.rundir.records import StateRecord
     from linftui.rundir.state import ACTIVE, run_state
@@ -88,22 +88,22 @@ def logs(
     chosen = attempt or (state.attempt if state else 1)
     log = _log_file(paths, chosen, rank)
     offset, decoder = 0, codecs.getincrementaldecoder("utf-8")(errors="replace")
-    meanwhile: Meanwhile | None = None
+    reporter: EventReporter | None = None
     while True:
         current = read_record(paths.state, StateRecord)
         over = run_state(paths) not in ACTIVE or (current is not None and current.attempt != chosen)
-        if meanwhile is not None:
-            meanwhile.tell_events()
-        if data := _bite(log, offset):
+        if reporter is not None:
+            reporter.report_events()
+        if data := _read_from(log, offset):
             offset += len(data)
             print(_harmless(decoder.decode(data)), end="", flush=True)
         elif over or not follow:
             break
         else:
-            meanwhile = meanwhile or Meanwhile(paths, chosen, log)
+            reporter = reporter or EventReporter(paths, chosen, log)
             time.sleep(POLL_S)
-    if meanwhile is not None:
-        meanwhile.tell_ending()
+    if reporter is not None:
+        reporter.report_ending()
     if not log.exists():
         there = sorted(path.name for path in paths.logs(chosen).glob("*.log"))
         raise UsageError(
@@ -117,12 +117,12 @@ def _log_file(paths: RunPaths, attempt: int, rank: str) -> Path:
     if rank == "torchrun":
         return paths.torchrun_log(attempt)
     if not (rank.isascii() and rank.isdecimal()):
-        raise UsageError(f"--rank {rank!r} is no rank", "give a number, supervisor or torchrun")
+        raise UsageError(f"--rank {rank!r} is not a rank", "give a number, supervisor or torchrun")
     return paths.rank_log(attempt, int(rank))
 
 
-def _bite(log: Path, offset: int) -> bytes:
-    """What a log holds from `offset` on, at most so much at once; nothing where it is not written yet."""
+def _read_from(log: Path, offset: int) -> bytes:
+    """At most LOG_BYTES of a log from `offset` on; empty if the log is not there yet."""
     from linftui.files import open_regular
 
     try:
@@ -136,25 +136,25 @@ def _bite(log: Path, offset: int) -> bytes:
 
 
 def _harmless(text: str) -> str:
-    """Text of a log without anything that a terminal would obey, apart from the ends of lines."""
+    """Log text without control characters that a terminal would obey, except line ends."""
     return "\n".join(clean(line.replace("\t", "    ")) for line in re.split("\r\n|\r|\n", text))
 
 
 def rm(
     run: WholeRunNames,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
     runs_dir: RunsDir = DEFAULT_ROOT,
 ) -> int:
     """Remove runs with all their checkpoints and certificates, for good."""
-    from linftui.actions.remove import remove, size
+    from linftui.actions.remove import disk_usage, remove
     from linftui.rundir.store import RunStore
 
     doomed = _each_once(map(RunStore(runs_dir).find_exactly, run))
     if not yes:
         if not sys.stdin.isatty():
-            raise UsageError("rm asks before it removes, and this is no terminal", "add --yes")
+            raise UsageError("rm asks before it removes anything, and this is not a terminal", "add --yes")
         for paths in doomed:
-            print(clean(f"{paths.root}  {size(paths) / 2**20:,.1f} MiB"))
+            print(clean(f"{paths.root}  {disk_usage(paths) / 2**20:,.1f} MiB"))
         if not typer.confirm(f"remove {'it' if len(doomed) == 1 else f'these {len(doomed)} runs'} for good?"):
             print("nothing was removed")
             return 1
@@ -162,7 +162,7 @@ def rm(
     for paths in doomed:
         try:
             remove(paths)
-        except LinftuiError as error:  # the others are removed all the same
+        except LinftuiError as error:  # the others are still removed
             fail(str(error))
             code = max(code, error.exit_code)
             continue

@@ -1,4 +1,4 @@
-"""`linftui data fetch`: get data sets, verified, before a run needs them."""
+"""`linftui data fetch`: download and verify data sets before a run needs them."""
 
 import contextlib
 from collections.abc import Iterator
@@ -31,7 +31,7 @@ def fetch(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Download data sets into the per-user cache, resuming what was begun, and verify them."""
+    """Download data sets into the per-user cache, resuming partial downloads, and verify them."""
     from linftui.actions.data import fetch as fetch_data
     from linftui.data.download import DATASETS
 
@@ -48,7 +48,7 @@ def fetch(
 
 @contextlib.contextmanager
 def download_bar() -> Iterator["Progress | None"]:
-    """Shows downloads within as bars on stderr, where it is a terminal."""
+    """Shows downloads in this context as progress bars on stderr, if it is a terminal."""
     if not has_bars():
         yield None
         return

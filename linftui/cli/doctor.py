@@ -1,4 +1,4 @@
-"""`linftui doctor`: what this installation has, and what it lacks."""
+"""`linftui doctor`: what this installation has and what it lacks."""
 
 import os
 import shutil
@@ -55,7 +55,7 @@ def _devices() -> dict[str, Any]:
 
 
 def _gpu_line(gpu: "Gpu") -> str:
-    """What a GPU tells: "H100, 3.2 used of 79.6 GiB, 97% busy, 412 of 700 W, 68 °C, GPU-aaaa"."""
+    """A GPU in one line: "H100, 3.2 used of 79.6 GiB, 97% busy, 412 of 700 W, 68 °C, GPU-aaaa"."""
     facts = [gpu.name or "name unknown"]
     if gpu.memory_total is not None:
         used = "" if gpu.memory_used is None else f"{gpu.memory_used / 2**30:.1f} used of "
@@ -75,7 +75,7 @@ def _gpu_line(gpu: "Gpu") -> str:
 def _kernels() -> dict[str, Any]:
     try:
         import torch
-    except Exception as error:  # whatever it is, it is what a doctor is asked about
+    except Exception as error:  # any failure to import torch is what the doctor is here to report
         first = next(iter(str(error).splitlines()), "")
         return {"backend": f"none: torch cannot be imported ({type(error).__name__}: {first})"}
 
@@ -117,7 +117,7 @@ def _data() -> dict[str, Any]:
 
     try:
         found = {dataset: status(dataset, None) for dataset in DATASETS if dataset != "digits"}
-    except UsageError as error:  # nowhere to keep them
+    except UsageError as error:  # there is no folder to keep them in
         return {"digits": "comes with scikit-learn", "others": str(error)}
     return {
         "digits": "comes with scikit-learn",

@@ -1,4 +1,4 @@
-"""Following a run in plain lines until its attempt ends. The run does not mind whether it is followed."""
+"""Following a run in plain lines until its attempt ends. Following never affects the run."""
 
 import contextlib
 import shlex
@@ -21,12 +21,12 @@ from linftui.rundir.store import read_recipe, summarise
 from linftui.text import clean, decimal, number, share
 
 POLL_S = 0.25
-QUIET_S = 10.0  # between evaluations, one hears of new records about this often
-STOPPED = 143  # as if ended by SIGTERM: what should follow a finished run must not
+QUIET_S = 10.0  # between evaluations, new records are reported about this often
+STOPPED = 143  # as if ended by SIGTERM, so that `run && next` does not go on after an unfinished run
 
 
-class Progress:
-    """What is known of a run's newest attempt."""
+class AttemptProgress:
+    """The newest figures of one attempt."""
 
     def __init__(self, paths: RunPaths, attempt: int) -> None:
         recipe = read_recipe(paths)
@@ -58,7 +58,7 @@ class Progress:
         return (event for event in self._reader.each_event() if event.attempt == self.attempt)
 
     def line(self) -> str:
-        """Where it stands, in one line."""
+        """The progress in one line."""
         parts = []
         if (train := self.train) is not None:
             parts.append(
@@ -74,7 +74,7 @@ class Progress:
 
 
 def follow(paths: RunPaths, attempt: int, *, as_json: bool = False) -> int:
-    """Prints how an attempt goes until it ends; returns the command's exit code.
+    """Prints the progress of an attempt until it ends; returns the command's exit code.
 
     Args:
         paths: the run directory.
@@ -83,8 +83,8 @@ def follow(paths: RunPaths, attempt: int, *, as_json: bool = False) -> int:
 
     Raises:
         WorkerError: the attempt failed or crashed.
-        RunDirectoryError: somebody has removed the run.
-        KeyboardInterrupt: somebody has seen enough; the run goes on, and they were told so.
+        RunDirectoryError: the run was removed.
+        KeyboardInterrupt: the user pressed Ctrl-C; the run continues, and a line on stderr says so.
     """
     warned = list[int]()
     for warning in WARNING_SIGNALS:
@@ -93,8 +93,8 @@ def follow(paths: RunPaths, attempt: int, *, as_json: bool = False) -> int:
         state = _follow(paths, attempt, warned, quiet=as_json)
     except KeyboardInterrupt:
         with contextlib.suppress(OSError):
-            # Not on stdout, which holds what the run did, or one JSON object.
-            print(clean(f"the run goes on; stop it with: linftui stop {_quoted(paths)}"), file=sys.stderr)
+            # Not on stdout, which holds the progress lines, or one JSON object.
+            print(clean(f"the run continues; stop it with: linftui stop {_quoted(paths)}"), file=sys.stderr)
         raise
     summary = summarise(paths)
     if as_json:
@@ -112,12 +112,12 @@ def follow(paths: RunPaths, attempt: int, *, as_json: bool = False) -> int:
 
 
 def _follow(paths: RunPaths, attempt: int, warned: list[int], *, quiet: bool) -> State:
-    progress = Progress(paths, attempt)
+    progress = AttemptProgress(paths, attempt)
     if not quiet:
         _say(f"run {paths.root} attempt {attempt}")
     said = time.monotonic()
     while True:
-        state = _state_of_attempt(paths, attempt)  # before the rest is read, so that nothing is missed
+        state = _state_of_attempt(paths, attempt)  # read first, so that no last record is missed
         grown, evaluated = progress.update()
         for event in progress.events():
             if event.event in ("warning", "stop-seen") and not quiet:
@@ -127,7 +127,7 @@ def _follow(paths: RunPaths, attempt: int, warned: list[int], *, quiet: bool) ->
             said = time.monotonic()
         if state not in ACTIVE:
             return state
-        if warned:  # the time of a job that this command stands for is nearly over
+        if warned:  # the scheduler's time limit for this job is near
             with contextlib.suppress(LinftuiError):
                 stop_run(paths, "the scheduler")
             warned.clear()
@@ -135,7 +135,7 @@ def _follow(paths: RunPaths, attempt: int, warned: list[int], *, quiet: bool) ->
 
 
 def _state_of_attempt(paths: RunPaths, attempt: int) -> State:
-    """The run's state; "stopped" where somebody has begun a newer attempt already."""
+    """The run's state; "stopped" if a newer attempt has already started."""
     try:
         state = read_record(paths.state, StateRecord)
         if state is not None:
@@ -143,11 +143,11 @@ def _state_of_attempt(paths: RunPaths, attempt: int) -> State:
     except LinftuiError:  # a file that cannot be read now
         ended = read_record(paths.exit, ExitRecord)
         return ended.outcome if ended is not None and ended.attempt == attempt else "running"
-    raise RunDirectoryError(f"{paths.root} is gone: somebody has removed it")
+    raise RunDirectoryError(f"{paths.root} is gone: it was removed")
 
 
 def _say(text: str) -> None:
-    with contextlib.suppress(OSError):  # nobody reads it any more
+    with contextlib.suppress(OSError):  # the reader of stdout is gone
         print(clean(text), flush=True)
 
 
@@ -156,9 +156,9 @@ def _closing_line(paths: RunPaths, state: State) -> str:
         return f"finished: {paths.root}  next: linftui certify {_quoted(paths)}"
     if not complete_checkpoints(paths):
         return f"{state}: {paths.root}  no checkpoint was saved"
-    return f"{state}: {paths.root}  go on with: linftui resume {_quoted(paths)}"
+    return f"{state}: {paths.root}  resume it with: linftui resume {_quoted(paths)}"
 
 
 def _quoted(paths: RunPaths) -> str:
-    """The run as a shell takes it: whoever copies the command runs nothing that a folder's name says."""
+    """The run's path quoted for a shell, so that a pasted command executes no part of a folder's name."""
     return shlex.quote(str(paths.root))

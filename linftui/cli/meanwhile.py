@@ -1,4 +1,4 @@
-"""What happens in a run while one of its logs is followed: a healthy rank logs next to nothing."""
+"""Reports a run's events while one of its logs is followed, since a healthy rank logs next to nothing."""
 
 import contextlib
 from collections import deque
@@ -14,20 +14,20 @@ from linftui.rundir.records import EventRecord, StateRecord
 from linftui.rundir.state import run_state
 
 
-class Meanwhile:
-    """Tells which log is followed, then the attempt's events from its newest on, and how it ended."""
+class EventReporter:
+    """Reports which log is followed, the attempt's latest event, each new one, and how it ended."""
 
     def __init__(self, paths: RunPaths, attempt: int, log: Path) -> None:
         self._paths, self._attempt, self._reader = paths, attempt, RunReader(paths)
         note(f"following {log} until attempt {attempt} ends; the run's events are printed here meanwhile")
-        self._tell(deque(self._events(), maxlen=1))
+        self._report(deque(self._events(), maxlen=1))
 
-    def tell_events(self) -> None:
-        """Tells those that are new."""
-        self._tell(self._events())
+    def report_events(self) -> None:
+        """Reports the new events."""
+        self._report(self._events())
 
-    def tell_ending(self) -> None:
-        """Tells how the attempt ended, and why; what is damaged by then tells nothing."""
+    def report_ending(self) -> None:
+        """Reports how the attempt ended, and why; reports nothing if the run is damaged by then."""
         with contextlib.suppress(LinftuiError):
             state = run_state(self._paths)
             current = read_record(self._paths.state, StateRecord)
@@ -38,12 +38,12 @@ class Meanwhile:
                 note(": ".join(filter(None, (f"attempt {self._attempt} {state}", why))))
 
     def _events(self) -> Iterator[EventRecord]:
-        with contextlib.suppress(LinftuiError):  # the log can be read all the same
+        with contextlib.suppress(LinftuiError):  # the log is still readable
             for event in self._reader.each_event():
                 if event.attempt == self._attempt:
                     yield event
 
     @staticmethod
-    def _tell(events: Iterable[EventRecord]) -> None:
+    def _report(events: Iterable[EventRecord]) -> None:
         for event in events:
             note(f"{event.event}: {event.message}")

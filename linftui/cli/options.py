@@ -16,7 +16,9 @@ RecipeName = Annotated[
 ]
 RecipeNames = Annotated[
     list[str],
-    typer.Argument(metavar="RECIPE...", help="YAML files, or names.", autocompletion=completion.recipes),
+    typer.Argument(
+        metavar="RECIPE...", help="YAML files, or names such as digits.", autocompletion=completion.recipes
+    ),
 ]
 RunName = Annotated[
     str,
@@ -32,7 +34,7 @@ RunNames = Annotated[
 ]
 WholeRunNames = Annotated[
     list[str],
-    typer.Argument(metavar="RUN...", help="Whole ids of runs, or paths.", autocompletion=completion.runs),
+    typer.Argument(metavar="RUN...", help="Full ids of runs, or paths.", autocompletion=completion.runs),
 ]
 Overrides = Annotated[
     list[str],
@@ -61,7 +63,7 @@ Threads = Annotated[
         "--threads",
         min=1,
         max=1024,
-        help="Of each rank; default: its share of the cores, or fewer.",
+        help="Threads of each rank; default: its share of the cores, or fewer.",
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, one object a line.")]

@@ -3,7 +3,7 @@
 import typer
 
 from linftui.cli.options import AsJson, Overrides, RecipeName, RecipeNames
-from linftui.cli.render import columns, print_json, warn
+from linftui.cli.render import aligned, print_json, warn
 from linftui.text import clean
 
 app = typer.Typer(help="Check, show and list recipes.", rich_markup_mode=None)
@@ -58,4 +58,4 @@ def list_(as_json: AsJson = False) -> None:
             print_json({"name": known.name, "description": description, "path": str(known.path)})
         rows.append([clean(known.name), clean(description), clean(str(known.path))])
     if not as_json:
-        print(columns(rows))
+        print(aligned(rows))

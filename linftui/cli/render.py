@@ -1,4 +1,4 @@
-"""What the command line prints: sentences on stderr, JSON, tables, and how a run and a certificate read."""
+"""What the command line prints: sentences on stderr, JSON, tables, and runs and certificates as text."""
 
 import json
 import sys
@@ -17,47 +17,47 @@ LONGEST_RADIUS = 20  # characters
 
 
 def fail(message: str) -> None:
-    """One sentence on stderr about what went wrong."""
+    """Prints on stderr, in one sentence, what went wrong."""
     note(message)
 
 
 def note(message: str) -> None:
-    """One sentence on stderr about how things go, beside what is printed."""
+    """Prints on stderr, in one sentence, what is going on; stdout holds only results."""
     print(f"linftui: {clean(message)}", file=sys.stderr)
 
 
 def warn(message: str) -> None:
-    """One sentence on stderr about something that does not stop us."""
+    """Prints a warning on stderr, in one sentence."""
     print(f"linftui: warning: {clean(message)}", file=sys.stderr)
 
 
 def print_json(value: Any) -> None:
-    """One JSON document a line on stdout; non-finite numbers as strings."""
+    """Prints one JSON document on a line of stdout; non-finite numbers become strings."""
     from linftui.rundir.records import jsonable
 
     print(json.dumps(jsonable(value)))
 
 
 def radius(run: "RunSummary") -> str:
-    """The radius that a run is certified at, exact where that is short."""
+    """The radius that a run is certified at, as its exact fraction if that is short."""
     exact = run.eps_exact or "-"
     return clean(exact) if len(exact) <= LONGEST_RADIUS else number(run.eps)
 
 
 def certificate_text(certificate: "Certificate") -> str:
-    """A certificate on a line: its folder's name, and what it proves or why it is unverified."""
+    """A certificate on one line: its folder's name, and what it proves or why it is unverified."""
     name, summary = certificate.paths.root.name, certificate.summary
     if summary is None:
         return f"{name}: unverified: {certificate.problem}"
     figure = f"certified {share(summary.certified_accuracy)}"
     if certificate.problem:
         return f"{name}: unverified: {certificate.problem} (it says {figure})"
-    told = ", ".join((figure, *certificate.caveats))
-    return f"{name}: {told}" + (f" (of run {certificate.other_name})" if certificate.other_name else "")
+    proved = ", ".join((figure, *certificate.caveats))
+    return f"{name}: {proved}" + (f" (of run {certificate.other_name})" if certificate.other_name else "")
 
 
 def summary_json(run: "RunSummary") -> dict[str, Any]:
-    """The object that `linftui show --json` prints; others rely on its keys."""
+    """The object that `linftui show --json` prints; other programs rely on its keys."""
     keys = (
         "id", "state", "recipe", "epoch", "epochs", "step", "p", "lam", "loss", "clean_accuracy",
         "certified_accuracy", "eps", "attempt", "path",
@@ -66,7 +66,7 @@ def summary_json(run: "RunSummary") -> dict[str, Any]:
 
 
 def certificate_json(summary: "CertificateSummary", path: Path) -> dict[str, Any]:
-    """The object that `linftui certify --json` prints a line of for each run and eps."""
+    """The object that `linftui certify --json` prints, a line for each run and eps."""
     return {
         "run": summary.run,
         "checkpoint": summary.checkpoint,
@@ -81,8 +81,8 @@ def certificate_json(summary: "CertificateSummary", path: Path) -> dict[str, Any
     }
 
 
-def columns(rows: list[list[str]]) -> str:
-    """Rows of cells as aligned lines; the first row is the head."""
+def aligned(rows: list[list[str]]) -> str:
+    """Rows of cells as lines with aligned columns; the first row is the header."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
     return "\n".join(line.rstrip() for line in lines)

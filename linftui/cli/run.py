@@ -1,4 +1,4 @@
-"""`linftui run` and `linftui resume`: begin an attempt, then open the dashboard on it or follow it."""
+"""`linftui run` and `linftui resume`: start an attempt, then open the dashboard on it or follow it."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     from linftui.recipe.load import LoadedRecipe
 
 Detach = Annotated[bool, typer.Option("--detach", help="Return at once; print the run's id.")]
-NoTui = Annotated[bool, typer.Option("--no-tui", help="Follow in plain lines instead of the dashboard.")]
+NoTui = Annotated[bool, typer.Option("--no-tui", help="Follow in plain lines, without the dashboard.")]
 
 
 def run(
     recipe: RecipeName,
     set_: Overrides = [],  # noqa: B006 - typer copies it
-    name: Annotated[str | None, typer.Option(help="The run's id instead of a made-up one.")] = None,
+    name: Annotated[str | None, typer.Option(help="The run's id, instead of a generated one.")] = None,
     seed: Annotated[int | None, typer.Option(help="The same as --set seed=N.")] = None,
     devices: Devices = "auto",
     threads: Threads = None,
@@ -35,7 +35,7 @@ def run(
     runs_dir: RunsDir = DEFAULT_ROOT,
     as_json: AsJson = False,
 ) -> int:
-    """Train a recipe. The run lives on its own: closing the dashboard, or this terminal, does not end it."""
+    """Train a recipe. The run is independent: closing the dashboard, or this terminal, does not end it."""
     from linftui.actions import train
     from linftui.cli.data import download_bar
     from linftui.devices import snapshot
@@ -59,7 +59,7 @@ def resume(
     checkpoint: Annotated[
         int | None,
         typer.Option(
-            help="Go on from the checkpoint at this step, not the newest.",
+            help="Resume from the checkpoint at this step instead of the newest.",
             autocompletion=completion.checkpoints,
         ),
     ] = None,
@@ -67,20 +67,20 @@ def resume(
         str | None,
         typer.Option(
             "--devices",
-            help="As for run; default: those of the attempt before.",
+            help="As for run; default: as in the previous attempt.",
             autocompletion=completion.devices,
         ),
     ] = None,
     threads: Annotated[
         int | None,
-        typer.Option("--threads", min=1, max=1024, help="As for run; default: those of the attempt before."),
+        typer.Option("--threads", min=1, max=1024, help="As for run; default: as in the previous attempt."),
     ] = None,
     detach: Detach = False,
     no_tui: NoTui = False,
     runs_dir: RunsDir = DEFAULT_ROOT,
     as_json: AsJson = False,
 ) -> int:
-    """Go on with a run that stopped, failed or crashed, from its newest checkpoint."""
+    """Resume a run that stopped, failed or crashed, from its newest checkpoint."""
     from linftui.actions.resume import ResumeRequest, begin, check
     from linftui.cli.data import download_bar
     from linftui.rundir.store import RunStore

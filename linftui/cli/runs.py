@@ -1,9 +1,9 @@
-"""`linftui ls` and `linftui show`: what the runs are and where they stand."""
+"""`linftui ls` and `linftui show`: the runs and their progress."""
 
 from typing import TYPE_CHECKING
 
 from linftui.cli.options import AsJson, RunName, RunsDir
-from linftui.cli.render import certificate_text, columns, print_json, radius, summary_json
+from linftui.cli.render import aligned, certificate_text, print_json, radius, summary_json
 from linftui.rundir.paths import DEFAULT_ROOT, RunPaths
 from linftui.text import age, clean, count, number, share
 
@@ -40,11 +40,11 @@ def ls(runs_dir: RunsDir = DEFAULT_ROOT, as_json: AsJson = False) -> None:
         ]
         for run in runs
     ]
-    print(columns(rows))
+    print(aligned(rows))
 
 
 def show(run: RunName, runs_dir: RunsDir = DEFAULT_ROOT, as_json: AsJson = False) -> None:
-    """Show where one run stands, its checkpoints and its certificates."""
+    """Show the progress of one run, its checkpoints and its certificates."""
     from linftui.rundir.store import RunStore, summarise
 
     paths = RunStore(runs_dir).find(run)

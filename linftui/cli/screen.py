@@ -1,24 +1,24 @@
-"""Whether the dashboard can be shown where we are."""
+"""Whether this terminal can show the dashboard."""
 
 import os
 import sys
 
-# Who runs us in one of these reads lines, though there may be a terminal in between.
+# A program that runs linftui with one of these reads plain lines, even through a terminal.
 _LINES_ALONE = ("dumb", "unknown")
 
 
 def has_screen() -> bool:
-    """Whether a person sits at a terminal that can place what it shows: plain lines are for all others."""
+    """Whether a user sits at a terminal that can draw the dashboard; otherwise output is plain lines."""
     return sys.stdin.isatty() and sys.stdout.isatty() and not why_no_screen()
 
 
 def has_bars() -> bool:
-    """Whether a bar that grows on stderr is seen by somebody."""
+    """Whether a user sees progress bars on stderr."""
     return sys.stderr.isatty() and not why_no_screen()
 
 
 def why_no_screen() -> str:
-    """Why the terminal that we have is none for a dashboard; empty where it is one."""
+    """Why this terminal cannot show the dashboard; empty if it can."""
     term = os.environ.get("TERM", "")
     if term in _LINES_ALONE:
         return f"TERM={term} cannot show it"

@@ -1,4 +1,9 @@
-"""The dashboard itself: what is known of the runs, the screens it is shown on, and what keys set going."""
+"""The dashboard app: what is known of the runs, the screens that show it, and the tasks that keys start.
+
+News flows one way: the poller's thread posts a message, the app takes it over into its own thread as
+`PollerNews`, stores it and calls the screens in sight. Requests flow the other way: a key calls its handler
+in the table of keys, which calls the app as `Host`, and what takes long is done in a thread (`background`).
+"""
 
 import contextlib
 import os
@@ -49,20 +54,20 @@ from linftui.tui.screens.runs import RunsScreen
 from linftui.tui.textual_private import make_room_for
 from linftui.tui.theme import THEME
 
-LOOK_AT_TERMINAL_S = 2.0  # whether it is still there
-TOASTS = 2  # so many at once: more would hide a small terminal
+LOOK_AT_TERMINAL_S = 2.0  # how often to check that it is still there
+TOASTS = 2  # at once; more would cover a small terminal
 
 
-class Learned(Message):
-    """What the poller found, on its way to the app's own thread."""
+class PollerNews(Message):
+    """A message of the poller, on its way to the app's own thread."""
 
     def __init__(self, message: PollerMessage) -> None:
         super().__init__()
         self.message = message
 
     def can_replace(self, message: Message) -> bool:
-        """In a flood only the newest of a kind counts, but for records, which are told once."""
-        if not isinstance(message, Learned) or isinstance(self.message, RunGrew):
+        """Only the newest of a kind counts, except for RunGrew, whose records are sent only once."""
+        if not isinstance(message, PollerNews) or isinstance(self.message, RunGrew):
             return False
         return type(message.message) is type(self.message)
 
@@ -72,15 +77,15 @@ class Dashboard(Keyed, BackgroundApp):
 
     Args:
         store: the folder of runs.
-        first: a run to open at once, in front of the list.
+        first: a run to open at once, on top of the list.
     """
 
     CSS_PATH = "linftui.tcss"
     TITLE = "linftui"
     PLACE = "app"
-    BINDINGS = textual_bindings("app", priority=True)  # in forms as well
-    ENABLE_COMMAND_PALETTE = False  # Textual's own key for it; ours is in the table
-    ALLOW_SELECT = False  # the terminal's own selection works, and nothing is repainted for it
+    BINDINGS = textual_bindings("app", priority=True)  # in forms too
+    ENABLE_COMMAND_PALETTE = False  # it would bind Textual's key; the table of keys has one
+    ALLOW_SELECT = False  # the terminal's own selection works, and repaints nothing
 
     def __init__(self, store: RunStore, first: RunPaths | None = None) -> None:
         super().__init__()
@@ -89,25 +94,25 @@ class Dashboard(Keyed, BackgroundApp):
         self.complete = False
         self.facts: RunFacts | None = None
         self.machine: DeviceSnapshot | None = None
-        self.poller = Poller(store, lambda message: self.post_safely(Learned(message)))
+        self.poller = Poller(store, lambda message: self.post_safely(PollerNews(message)))
         self._first = first
         self.register_theme(THEME)
         self.theme = THEME.name
 
     def on_mount(self) -> None:
-        """The list of runs is always there, below what else is open."""
+        """Shows the list of runs, which stays at the bottom of the stack of screens."""
         self.push_screen(RunsScreen(self))
         if self._first is not None:
             self.open_run(self._first)
         self.poller.start()
 
     def on_unmount(self) -> None:
-        """Nobody listens any more."""
+        """Stops reading."""
         self.poller.stop()
 
     @property
     def host(self) -> Host:
-        """Itself, for the keys that work everywhere."""
+        """The app itself, for the keys that work everywhere."""
         return self
 
     @staticmethod
@@ -117,21 +122,21 @@ class Dashboard(Keyed, BackgroundApp):
 
     @property
     def gpus(self) -> tuple[Gpu, ...]:
-        """The machine's GPUs, once they were looked at."""
+        """The machine's GPUs, once they have been sampled."""
         return self.machine.gpus if self.machine else ()
 
     @property
     def listeners(self) -> list[Listener]:
-        """The screens that show what is learned, the topmost first; none once one leaves."""
+        """The screens that receive news, the topmost first; none while the app is exiting."""
         known = reversed(self.screen_stack) if self.is_running else ()
         return [screen for screen in known if isinstance(screen, Listener) and screen.is_mounted]
 
     def is_in_sight(self, screen: Screen[None]) -> bool:
-        """Whether a screen is on top, or below others that let it through."""
+        """Whether a screen is on top, or visible below modal ones."""
         return screen in self.in_sight()
 
     def in_sight(self) -> list[Listener]:
-        """The one on top, and those it lets through; the others hear of it all when they are back."""
+        """The top screen, and those visible below it; the others catch up when they are shown again."""
         found: list[Listener] = []
         for screen in self.listeners:
             found.append(screen)
@@ -139,10 +144,10 @@ class Dashboard(Keyed, BackgroundApp):
                 break
         return found
 
-    # What the poller found
+    # News from the poller
 
-    @on(Learned)
-    def _learned(self, learned: Learned) -> None:
+    @on(PollerNews)
+    def _poller_news(self, learned: PollerNews) -> None:
         match learned.message:
             case RunsListed(rows, complete):
                 self.rows, self.complete = rows, complete
@@ -157,42 +162,42 @@ class Dashboard(Keyed, BackgroundApp):
                 for screen in self.in_sight():
                     screen.machine_changed()
             case RunGrew(following, news):
-                for screen in self.listeners:  # all of them: records are told once
+                for screen in self.listeners:  # all of them: records are sent only once
                     screen.run_grew(following, news)
                 following.take_more()
             case PollerFailed(error):
                 raise error
 
-    # What is done in the background
+    # Background tasks
 
     def status_changed(self) -> None:
-        """Shows how far what is under way has come."""
+        """Shows the progress of background tasks."""
         for screen in self.in_sight():
             screen.status_changed()
 
-    def deed_done(self) -> None:
-        """Something was done to a run, perhaps."""
+    def task_done(self) -> None:
+        """Looks at once for what the task may have changed."""
         self.poller.look_closely()
 
     def show_problem(self, error: LinftuiError) -> None:
-        """What went wrong, over whatever is shown."""
+        """Shows what went wrong, on top of the current screen."""
         self.push_screen(ProblemScreen(error.message, error.hint))
 
-    def tell(self, text: str) -> None:
-        """A sentence in a corner, for some seconds."""
+    def toast(self, text: str) -> None:
+        """Shows a sentence in a corner for a few seconds."""
         self.notify(clean(text), timeout=5, markup=False)
 
     @on(Notify)
     def _make_room(self, message: Notify) -> None:
-        """A sentence replaces itself, and the oldest beyond `TOASTS`, before it is shown."""
+        """A toast replaces one with the same message, and the oldest beyond `TOASTS`."""
         make_room_for(self, message.notification, TOASTS)
 
     async def on_event(self, event: Event) -> None:
-        """A key that is bound acts before the next one is looked at, which may be meant for what it opens.
+        """Lets a bound key act before the next key is handled, which may be meant for the screen it opens.
 
-        Textual hands a key to the widget in focus first, and asks for bindings once it has come back; by then
-        other keys may be on their way to that widget too. Where text is typed, it has to be so, but for the
-        keys that lead out of a field: what is typed after them is meant for the next one.
+        Textual first passes a key to the focused widget, and looks for bindings once the key has come back;
+        by then further keys may be on their way to the old widget. Text fields need that order, except for
+        the keys that leave a field: what is typed after them is meant for the next field.
         """
         if isinstance(event, Key) and not event.is_forwarded:
             leaves = event.key in ("tab", "shift+tab")
@@ -202,14 +207,14 @@ class Dashboard(Keyed, BackgroundApp):
                     return
         await super().on_event(event)
 
-    # What screens ask for
+    # What screens call
 
     def select(self, paths: RunPaths | None) -> None:
-        """Has the facts of this run read; None: of none."""
+        """Reads the facts of this run from now on; None: of no run."""
         self.poller.select(paths)
 
     def follow(self, paths: RunPaths) -> Following:
-        """Has a run followed, whose news go to every screen; the caller closes it."""
+        """Follows a run; its news goes to every screen, and the caller closes the handle."""
         return self.poller.follow(paths)
 
     def open_run(self, paths: RunPaths) -> None:
@@ -221,38 +226,38 @@ class Dashboard(Keyed, BackgroundApp):
         self.push_screen(HelpScreen())
 
     def ask(self, question: str, text: str, yes: str, confirmed: Callable[[], None]) -> Question:
-        """Asks something that is answered yes or no; a yes calls `confirmed`."""
+        """Asks a yes-or-no question; a yes calls `confirmed`."""
         screen = ConfirmScreen(question, text, yes)
         self.push_screen(screen, lambda answer: confirmed() if answer else None)
         return screen
 
     def open_certify(self, paths: RunPaths, standing: Standing | None) -> None:
-        """A form to certify a run; `standing` where it is known already."""
+        """Opens the form that certifies a run; `standing` if it is known already."""
         self.push_screen(CertifyScreen(self, paths, standing))
 
     def open_launch(self) -> None:
-        """A form to train a recipe."""
+        """Opens the form that trains a recipe."""
         self.push_screen(LaunchScreen(self))
 
     def leave(self) -> None:
-        """Leaves the dashboard, not the runs."""
+        """Exits the dashboard; runs continue."""
         self.exit()
 
     def suspend_to_shell(self) -> None:
-        """Suspends the dashboard as a job of its shell; without such a shell nobody could go on with it."""
+        """Suspends the dashboard as a job of its shell; refuses if no shell could resume it."""
         if self.is_headless or self.is_web or os.getpgrp() == os.getsid(0):
-            self.tell("there is no shell here to bring the dashboard back")
+            self.toast("there is no shell here to bring the dashboard back")
         else:
-            with self.suspend():  # the terminal is the shell's before anybody is stopped
-                os.killpg(0, signal.SIGTSTP)  # what has started the dashboard too: the shell waits for that
+            with self.suspend():  # give the terminal back before stopping
+                os.killpg(0, signal.SIGTSTP)  # the whole group: the shell waits for its leader
 
     def show_palette(self) -> None:
-        """Lets a person find a command by its name."""
+        """Opens the command palette."""
         if not isinstance(self.screen, Palette):
             self.push_screen(Palette())
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
-        """The palette holds every command of the screen below it."""
+        """Every command of the screen below the palette."""
         if isinstance(screen, CommandScreen):
             for command in commands_of(screen.PLACE):
                 if command.name not in ("palette", "pane"):
@@ -263,19 +268,19 @@ class Dashboard(Keyed, BackgroundApp):
 
 
 def open_dashboard(runs_dir: Path, open_run: RunPaths | None = None) -> int:
-    """Shows the runs of a folder until it is left; returns the exit code.
+    """Shows the runs of a folder until the user quits; returns the exit code.
 
     Args:
-        runs_dir: the folder of run directories, which need not be there yet.
+        runs_dir: the folder of run directories, which need not exist yet.
         open_run: a run to show at once.
 
     Raises:
-        LinftuiError: it is no folder, or cannot be listed.
+        LinftuiError: it is not a folder, or cannot be listed.
     """
     store = RunStore(runs_dir)
     store.require(new=True)
     app = Dashboard(store, open_run)
-    for number in WARNING_SIGNALS:  # which are for a run's processes; here they would spoil the terminal
+    for number in WARNING_SIGNALS:  # meant for a run; here they would spoil the terminal
         signal.signal(number, signal.SIG_IGN)
     _end_with_the_terminal()
     app.run()
@@ -286,13 +291,13 @@ def open_dashboard(runs_dir: Path, open_run: RunPaths | None = None) -> int:
 
 
 def _end_with_the_terminal() -> None:
-    """A dashboard without a terminal is of no use, also where nobody says that the terminal is gone.
+    """Ends the dashboard when its terminal is gone, even if no signal reports that.
 
-    SIGHUP may be ignored, as under nohup, and does not come where the terminal does not control the session.
-    Then what is to be shown blocks, and the input is read, empty, for ever.
+    SIGHUP may be ignored, as under nohup, and is not sent if the terminal does not control the session. Then
+    output would block, and input would be read, empty, for ever.
     """
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
-    # Not asked whether it is one: of a terminal that was closed while we were loading, isatty says no.
+    # No check that it is a terminal: isatty says no to one that was closed while the dashboard was loading.
     threading.Thread(target=_watch_terminal, daemon=True).start()
 
 

@@ -1,4 +1,4 @@
-"""What the dashboard does in the background: threads that do deeds and answer questions, while keys go on."""
+"""Background tasks of the dashboard: threads do what takes long, so that keys keep working."""
 
 import contextlib
 import threading
@@ -9,42 +9,42 @@ from typing import TypeVar
 from textual.app import App
 from textual.message import Message
 
-from linftui.actions.telling import Tell
+from linftui.actions.telling import Report
 from linftui.errors import LinftuiError
 from linftui.memory import shortage
 
 T = TypeVar("T")
 
 
-class Worked(Message):
-    """Something done in the background is finished; `finish` shows the result."""
+class TaskFinished(Message):
+    """A task is finished; `finish` shows the result."""
 
     def __init__(self, finish: Callable[[], None]) -> None:
         super().__init__()
         self.finish = finish
 
 
-class Told(Message):
-    """A deed says how far it is."""
+class TaskProgress(Message):
+    """A task reports its progress."""
 
-    def __init__(self, deed: str, text: str) -> None:
+    def __init__(self, task: str, text: str) -> None:
         super().__init__()
-        self.deed, self.text = deed, text
+        self.task, self.text = task, text
 
     def can_replace(self, message: Message) -> bool:
         """Only the newest counts."""
-        return isinstance(message, Told) and message.deed == self.deed
+        return isinstance(message, TaskProgress) and message.task == self.task
 
 
 class BackgroundApp(App[None]):
-    """An app with deeds under way; a subclass says how they are shown."""
+    """An app with background tasks; a subclass shows them."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._under_way: dict[str, str] = {}  # deeds, the latest last, and how far each says it is
+        self._under_way: dict[str, str] = {}  # each task's latest progress, the newest task last
 
-    def tell(self, text: str) -> None:
-        """Shows a sentence for some seconds."""
+    def toast(self, text: str) -> None:
+        """Shows a sentence for a few seconds."""
         raise NotImplementedError
 
     def show_problem(self, error: LinftuiError) -> None:
@@ -52,43 +52,43 @@ class BackgroundApp(App[None]):
         raise NotImplementedError
 
     def status_changed(self) -> None:
-        """Shows what `status` is now."""
+        """Shows the new `status`."""
         raise NotImplementedError
 
-    def deed_done(self) -> None:
-        """Looks at what a deed may have changed."""
+    def task_done(self) -> None:
+        """Looks for what a task may have changed."""
         raise NotImplementedError
 
     @property
     def status(self) -> str:
-        """How far the latest deed is that says so."""
+        """The progress of the latest task that has reported any."""
         return next((text for text in reversed(self._under_way.values()) if text), "")
 
     def do(
         self,
-        deed: str,
-        work: Callable[[Tell], T],
+        task: str,
+        work: Callable[[Report], T],
         then: Callable[[T], None],
         failed: Callable[[LinftuiError], None] | None = None,
     ) -> None:
-        """Does to a run what a person asked for; `deed` says what in a few words.
+        """Does `work` in a thread; `task` names it in a few words.
 
-        The same deed is refused while it is under way: a key that is pressed twice does it once.
+        A second task of the same name is refused while the first one runs: a key pressed twice acts once.
         """
-        if deed in self._under_way:
-            self.tell(f"{deed} already")
+        if task in self._under_way:
+            self.toast(f"{task} already")
             return
 
-        def through(finish: Callable[[], None]) -> None:
-            self._say(deed, None)
-            self.deed_done()
+        def settle(finish: Callable[[], None]) -> None:
+            self._say(task, None)
+            self.task_done()
             finish()
 
-        def tell(text: str) -> None:
-            self.post_safely(Told(deed, text))
+        def report(text: str) -> None:
+            self.post_safely(TaskProgress(task, text))
 
-        self._say(deed, "")
-        self._in_thread(lambda: work(tell), then, failed or self.show_problem, through)
+        self._say(task, "")
+        self._in_thread(lambda: work(report), then, failed or self.show_problem, settle)
 
     def find_out(
         self,
@@ -97,7 +97,7 @@ class BackgroundApp(App[None]):
         then: Callable[[T], None],
         failed: Callable[[LinftuiError], None] | None = None,
     ) -> None:
-        """Answers a screen's question; nobody needs the answer any more once that screen is gone."""
+        """Does `work` for a screen, `asker`, in a thread; drops the result if it is closed by then."""
 
         def answer(finish: Callable[[], None]) -> None:
             if asker in self.screen_stack:
@@ -107,7 +107,7 @@ class BackgroundApp(App[None]):
 
     def post_safely(self, message: Message) -> None:
         """Posts a message from a thread, which may outlive the app."""
-        with contextlib.suppress(RuntimeError):  # the event loop has just been closed
+        with contextlib.suppress(RuntimeError):  # the event loop has just closed
             self.post_message(message)
 
     def _in_thread(
@@ -115,11 +115,12 @@ class BackgroundApp(App[None]):
         work: Callable[[], T],
         then: Callable[[T], None],
         failed: Callable[[LinftuiError], None],
-        through: Callable[[Callable[[], None]], None],
+        settle: Callable[[Callable[[], None]], None],
     ) -> None:
-        """Does `work` in a thread, which does not keep the dashboard from being left.
+        """Does `work` in a daemon thread, which does not keep the dashboard from exiting.
 
-        Here again `through` is called with what is to follow: `then` with the result, `failed` with an error.
+        Afterwards `settle` is called in the app's own thread with what to do next: `then` with the result, or
+        `failed` with the error.
         """
 
         def run() -> None:
@@ -128,33 +129,33 @@ class BackgroundApp(App[None]):
                 finish = partial(then, work())
             except LinftuiError as error:
                 finish = partial(failed, error)
-            except Exception as error:  # runs go on whatever happens here, and so may whoever watches them
+            except Exception as error:  # a bug in a task must not end the dashboard
                 finish = partial(failed, _unforeseen(error))
-            self.post_safely(Worked(partial(through, finish)))
+            self.post_safely(TaskFinished(partial(settle, finish)))
 
         threading.Thread(target=run, name="linftui-work", daemon=True).start()
 
-    def _say(self, deed: str, text: str | None) -> None:
-        """Notes how far something is; None: it is finished."""
+    def _say(self, task: str, text: str | None) -> None:
+        """Notes a task's progress; None: it is finished."""
         if text is None:
-            del self._under_way[deed]
+            del self._under_way[task]
         else:
-            self._under_way[deed] = text
+            self._under_way[task] = text
         self.status_changed()
 
-    def on_told(self, message: Told) -> None:
-        """Shows how far a deed is."""
-        self._say(message.deed, message.text)
+    def on_task_progress(self, message: TaskProgress) -> None:
+        """Shows a task's progress."""
+        self._say(message.task, message.text)
 
-    def on_worked(self, message: Worked) -> None:
-        """Goes on with what follows, in the app's own thread, unless its screens are being taken apart."""
+    def on_task_finished(self, message: TaskFinished) -> None:
+        """Shows a task's result, in the app's own thread, unless the app is exiting."""
         if self.is_running:
             message.finish()
 
 
 def _unforeseen(error: Exception) -> LinftuiError:
-    """An error nobody foresaw, as a sentence."""
+    """An unexpected error, as a sentence."""
     return shortage(error) or LinftuiError(
-        f"an unforeseen error, {type(error).__name__}: {error}",
-        "this is a defect of linftui, which its makers would like to hear of; runs go on all the same",
+        f"an unexpected error, {type(error).__name__}: {error}",
+        "this is a bug in linftui, please report it; runs are not affected",
     )

@@ -1,7 +1,7 @@
-"""Every key of the dashboard in one table, each with what it does.
+"""Every key of the dashboard in one table, with its handler.
 
-What a key does, the line of keys, the keys at the foot of boxes, the help and the palette are made from it.
-The mouse, and the keys that edit text in a field, are Textual's own.
+Bindings, the line of keys, the keys at the bottom of boxes, the help and the palette are all made from it.
+Only the mouse, and the keys that edit text in a field, are left to Textual.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -12,8 +12,8 @@ from textual.binding import Binding, BindingType
 
 from linftui.tui import commands
 from linftui.tui.places import (
+    ActsOnRun,
     Answerable,
-    AtARun,
     Certify,
     ChartView,
     Choices,
@@ -35,15 +35,15 @@ V = TypeVar("V")
 
 @dataclass(frozen=True)
 class Command(Generic[V]):
-    """Something a person can do in some places: screens, widgets in focus, or anywhere in the app.
+    """Something a user can do in some places: screens, focused widgets, or anywhere in the app.
 
-    `do` has what each key does, by Textual's names with commas between; a screen says in `why_not(name)` why
-    it cannot be done now. The line of keys shows a command `often`, `seldom` where what is in focus has keys
-    of its own, `last` at its right end, or `never`.
+    `do` maps keys, by Textual's names and separated by commas, to handlers; a screen's `why_not(name)` says
+    why a command is refused now. The line of keys shows a command `often`; `seldom`: only after the keys of
+    the focused widget; `last`: at its right end; or `never`.
     """
 
     name: str
-    shown: str  # the keys as a person reads them
+    shown: str  # the keys as the user sees them
     label: str  # in lines of keys
     help: str  # a sentence
     places: tuple[Place, ...]
@@ -52,12 +52,12 @@ class Command(Generic[V]):
 
     @property
     def keys(self) -> dict[str, Callable[[V], object]]:
-        """What each single key does."""
+        """The handler of each single key."""
         return {key: does for keys, does in self.do.items() for key in keys.split(",")}
 
 
 ANYWHERE: tuple[Place, ...] = ("runs", "run", "text")
-FAR = 1_000_000  # rows, beyond any table
+PAST_THE_END = 1_000_000  # in rows: more than any table has
 
 COMMANDS: tuple[Command[Any], ...] = (
     # All runs, and one
@@ -71,25 +71,25 @@ COMMANDS: tuple[Command[Any], ...] = (
     ),
     Command[Runs](
         "filter", "/", "filter",
-        "Show only runs whose id, recipe or state holds the text; !text shows the others.", ("runs",),
+        "Show only runs whose id, recipe or state contains the text; !text shows the others.", ("runs",),
         {"slash": lambda runs: runs.begin_filter()},
     ),
-    Command[AtARun](
+    Command[ActsOnRun](
         "stop", "S", "stop", "Ask the run to save a checkpoint and stop; asked again, end it at once.",
         ("runs", "run"), {"S": lambda screen: commands.ask_stop(screen.host, screen.row)},
     ),
-    Command[AtARun](
-        "resume", "U", "resume", "Go on from the newest checkpoint, as a new attempt.", ("runs", "run"),
+    Command[ActsOnRun](
+        "resume", "U", "resume", "Resume from the newest checkpoint, as a new attempt.", ("runs", "run"),
         {"U": lambda screen: commands.ask_resume(screen.host, screen.row)},
     ),
-    Command[AtARun](
+    Command[ActsOnRun](
         "certify", "C", "certify",
-        "Prove on the test set what the network is worth; past certificates are listed there.",
+        "Certify the network on the test set; past certificates are listed there too.",
         ("runs", "run"),
         {"C": lambda screen: commands.ask_certify(screen.host, screen.row, screen.standing)},
     ),
     Command[Run](
-        "logs", "l", "logs", "Read what happened so far, with the training's own log.", ("run",),
+        "logs", "l", "logs", "Read what has happened so far, with the training log.", ("run",),
         {"l": lambda run: run.show_log()},
     ),
     Command[Run](
@@ -97,7 +97,7 @@ COMMANDS: tuple[Command[Any], ...] = (
         {"y": lambda run: run.show_recipe()}, "seldom",
     ),
     Command[Run](
-        "enlarge", "z", "enlarge", "Show the chart in focus alone, or all of them.", ("run",),
+        "enlarge", "z", "enlarge", "Show only the focused chart, or all of them again.", ("run",),
         {"z,enter": lambda run: run.enlarge()},
     ),
     Command[Run](
@@ -126,7 +126,7 @@ COMMANDS: tuple[Command[Any], ...] = (
         {"O": lambda runs: runs.reverse_order()}, "never",
     ),
     Command[Table](
-        "unfilter", "esc", "no filter", "Take the filter away.", ("table",),
+        "unfilter", "esc", "no filter", "Clear the filter.", ("table",),
         {"escape": lambda table: table.drop_filter()}, "never",
     ),
     Command[Table](
@@ -136,8 +136,8 @@ COMMANDS: tuple[Command[Any], ...] = (
             "down,j": lambda table: table.move_cursor(1),
             "pageup": lambda table: table.turn_page(-1),
             "pagedown": lambda table: table.turn_page(1),
-            "home,g": lambda table: table.move_cursor(-FAR),
-            "end,G": lambda table: table.move_cursor(FAR),
+            "home,g": lambda table: table.move_cursor(-PAST_THE_END),
+            "end,G": lambda table: table.move_cursor(PAST_THE_END),
         },
         "never",
     ),
@@ -147,14 +147,14 @@ COMMANDS: tuple[Command[Any], ...] = (
         {"enter": lambda field: field.accept()}, "never",
     ),
     Command[Filter](
-        "give-up", "esc", "no filter", "Take the filter away.", ("filter",),
+        "give-up", "esc", "no filter", "Clear the filter.", ("filter",),
         {"escape,ctrl+c": lambda field: field.give_up()}, "never",
     ),
     Command[Filter](
         "point", "↑ ↓", "move", "Move in the table.", ("filter",),
         {"up": lambda field: field.point(-1), "down": lambda field: field.point(1)}, "never",
     ),
-    # A chart in focus
+    # The focused chart
     Command[ChartView](
         "zoom", "+ -", "zoom", "Zoom in and out.", ("chart",),
         {
@@ -164,7 +164,7 @@ COMMANDS: tuple[Command[Any], ...] = (
     ),
     Command[ChartView](
         "crosshair", "← →", "crosshair",
-        "Move the crosshair, faster with shift; all charts show that moment.", ("chart",),
+        "Move the crosshair, faster with shift; all charts show the same x.", ("chart",),
         {
             "left": lambda chart: chart.move_crosshair(-1),
             "right": lambda chart: chart.move_crosshair(1),
@@ -196,7 +196,7 @@ COMMANDS: tuple[Command[Any], ...] = (
         {"L": lambda chart: chart.toggle_log_y()},
     ),
     Command[ChartView](
-        "reset", "0", "reset", "Show all of it again.", ("chart",),
+        "reset", "0", "reset", "Reset the view.", ("chart",),
         {"0": lambda chart: chart.start_over()},
     ),
     # A log or a recipe
@@ -220,7 +220,7 @@ COMMANDS: tuple[Command[Any], ...] = (
     ),
     # Forms
     Command[Choices](
-        "choose", "↑ ↓", "choose", "Choose a recipe of the list; enter goes on to the changes.", ("recipes",),
+        "choose", "↑ ↓", "choose", "Choose a recipe; enter moves on to the changes.", ("recipes",),
         {
             "up": lambda choices: choices.action_cursor_up(),
             "down": lambda choices: choices.action_cursor_down(),
@@ -232,11 +232,11 @@ COMMANDS: tuple[Command[Any], ...] = (
         },
     ),
     Command[Form](
-        "train", "enter", "train it", "Train it, as is said below the fields.", ("launch",),
+        "train", "enter", "train it", "Train it as described below the fields.", ("launch",),
         {"enter": lambda form: form.enter()},
     ),
     Command[Form](
-        "prove", "enter", "certify", "Certify what the fields say.", ("certify",),
+        "prove", "enter", "certify", "Certify as the fields say.", ("certify",),
         {"enter": lambda form: form.enter()},
     ),
     Command[Form](
@@ -244,28 +244,28 @@ COMMANDS: tuple[Command[Any], ...] = (
         {"tab": lambda form: form.focus_next(), "shift+tab": lambda form: form.focus_previous()},
     ),
     Command[Certify](
-        "stop", "ctrl+s", "stop what is going on", "Stop what is being certified of the run.", ("certify",),
-        {"ctrl+s": lambda form: form.stop()},  # letters are typed into the fields
+        "stop", "ctrl+s", "stop certifying", "Stop the certification of the run.", ("certify",),
+        {"ctrl+s": lambda form: form.stop()},  # a plain letter would be typed into a field
     ),
     Command[Leavable](
-        "leave", "esc", "leave", "Leave without training.", ("launch",),
+        "leave", "esc", "leave", "Close the form without training.", ("launch",),
         {"escape,ctrl+c": lambda form: form.leave()},
     ),
     Command[Leavable](
-        "close", "esc", "close", "Close the form; a certification goes on.", ("certify",),
+        "close", "esc", "close", "Close the form; a running certification continues.", ("certify",),
         {"escape,ctrl+c": lambda form: form.leave()},
     ),
     # Boxes
     Command[Answerable](
-        "yes", "enter", "yes", "Say yes to what is asked; y too.", ("question",),
+        "yes", "enter", "yes", "Answer yes; y too.", ("question",),
         {"enter,y": lambda question: question.answer(True)},
     ),
     Command[Answerable](
-        "no", "esc", "leave it", "Say no; n and q too.", ("question",),
+        "no", "esc", "leave it", "Answer no; n and q too.", ("question",),
         {"escape,n,q,ctrl+c": lambda question: question.answer(False)},
     ),
     Command[Leavable](
-        "close", "enter", "close", "Close what says that something went wrong.", ("problem",),
+        "close", "enter", "close", "Close the error message.", ("problem",),
         {"enter,escape,q,ctrl+c,space": lambda problem: problem.leave()},
     ),
     Command[Leavable](
@@ -274,7 +274,7 @@ COMMANDS: tuple[Command[Any], ...] = (
     ),
     Command[Leavable](
         "close", "esc", "close", "Close the list of commands.", ("palette",),
-        {"ctrl+c": lambda palette: palette.leave()},  # escape is Textual's own there
+        {"ctrl+c": lambda palette: palette.leave()},  # there, Textual itself binds escape
     ),
     # Everywhere
     Command[HasHost](
@@ -282,7 +282,7 @@ COMMANDS: tuple[Command[Any], ...] = (
         {"colon": lambda screen: screen.host.show_palette()}, "never",
     ),
     Command[HasHost](
-        "suspend", "ctrl+z", "suspend", "Go to the shell; fg comes back.", (*ANYWHERE, "app"),
+        "suspend", "ctrl+z", "suspend", "Suspend to the shell; fg comes back.", (*ANYWHERE, "app"),
         {"ctrl+z": lambda screen: screen.host.suspend_to_shell()}, "never",
     ),
     Command[HasHost](
@@ -290,10 +290,10 @@ COMMANDS: tuple[Command[Any], ...] = (
         {"question_mark": lambda screen: screen.host.show_help()}, "last",
     ),
     Command[HasHost](
-        "quit", "q", "quit", "Leave; runs go on.", ANYWHERE,
+        "quit", "q", "quit", "Quit; runs continue.", ANYWHERE,
         {"q,ctrl+c": lambda screen: screen.host.leave()}, "last",
     ),
-    # In forms and boxes as well, as ctrl+z
+    # In forms and boxes too, like ctrl+z
     Command[HasHost](
         "palette", "ctrl+p", "commands", "The same as :.", ("app",),
         {"ctrl+p": lambda app: app.host.show_palette()}, "never",
@@ -304,12 +304,12 @@ COMMANDS: tuple[Command[Any], ...] = (
     ),
 )  # fmt: skip
 
-# What the help tells, and from which places.
+# The sections of the help, and the places whose commands each lists.
 SECTIONS: tuple[tuple[str, tuple[Place, ...]], ...] = (
     ("The runs", ("runs", "table")),
     ("The filter", ("filter",)),
     ("A run", ("run",)),
-    ("A chart in focus", ("chart",)),
+    ("The focused chart", ("chart",)),
     ("Training a recipe", ("recipes", "launch")),
     ("Certifying", ("certify",)),
     ("A log or a recipe", ("text", "lines")),
@@ -323,13 +323,13 @@ class Keyed:
     PLACE: ClassVar[Place]
 
     def action_command(self, name: str, key: str = "") -> None:
-        """Does what a key stands for; without a key, what the first of the command's does."""
+        """Calls the handler of a key; without a key, that of the command's first key."""
         does = command_of(self.PLACE, name).keys
         (does[key] if key else next(iter(does.values())))(self)
 
 
 def commands_of(*places: Place) -> tuple[Command[Any], ...]:
-    """What can be done in these places, in the order of the table."""
+    """The commands of these places, in the order of the table."""
     return tuple(command for command in COMMANDS if set(places) & set(command.places))
 
 
@@ -339,7 +339,7 @@ def command_of(place: Place, name: str) -> Command[Any]:
 
 
 def textual_bindings(place: Place, *, priority: bool = False) -> list[BindingType]:
-    """The bindings of a place, each of which calls `action_command`; those of priority come before fields."""
+    """The bindings of a place, which call `action_command`; with `priority`, before a text field acts."""
     return [
         Binding(
             key, f"command('{command.name}', '{key}')", command.label,
@@ -351,13 +351,15 @@ def textual_bindings(place: Place, *, priority: bool = False) -> list[BindingTyp
 
 
 def help_sections() -> list[tuple[str, list[tuple[str, str]]]]:
-    """Every section of the help with its keys and their sentences; what is so everywhere is told once."""
+    """Every section of the help with its keys and their sentences; what works everywhere is listed once."""
     everywhere = [c for c in COMMANDS if "app" in c.places or set(ANYWHERE) <= set(c.places)]
-    found = [("Everywhere", _told(everywhere))]
+    found = [("Everywhere", _help_of(everywhere))]
     for title, places in SECTIONS:
-        found.append((title, _told(command for command in commands_of(*places) if command not in everywhere)))
+        found.append(
+            (title, _help_of(command for command in commands_of(*places) if command not in everywhere))
+        )
     return found
 
 
-def _told(known: Iterable[Command[Any]]) -> list[tuple[str, str]]:
+def _help_of(known: Iterable[Command[Any]]) -> list[tuple[str, str]]:
     return [(command.shown, command.help) for command in known]

@@ -1,11 +1,11 @@
-"""What screens and commands need of the app that shows them; they know nothing else of it."""
+"""The interface of the app as screens and commands see it; they use nothing else of it."""
 
 from collections.abc import Callable
 from typing import Protocol, TypeVar
 
 from textual.screen import Screen
 
-from linftui.actions.telling import Tell
+from linftui.actions.telling import Report
 from linftui.devices import DeviceSnapshot, Gpu
 from linftui.errors import LinftuiError
 from linftui.rundir.paths import RunPaths
@@ -19,28 +19,28 @@ T = TypeVar("T")
 
 
 class Question(Protocol):
-    """A question that is on the screen, of which more may become known while it is asked."""
+    """A question on the screen, whose text may be completed while it is shown."""
 
     def settle(self, text: str, yes: str) -> None:
-        """Says what follows from a yes, and what a yes does; until then there is none."""
+        """Sets what follows from a yes, and the label of yes; until then only no can be answered."""
 
 
-class Form(Protocol):
-    """A form that has set something going."""
+class OpenForm(Protocol):
+    """A form that has started a task."""
 
     @property
     def is_active(self) -> bool:
-        """Whether it is still on top."""
+        """Whether it is still the top screen."""
 
     def dismiss(self) -> object:
         """Closes it."""
 
     def refusal(self) -> Callable[[LinftuiError], None]:
-        """What to call with the error where it cannot be done."""
+        """The function to call with the error if the task is refused."""
 
 
 class Host(Protocol):
-    """The app as its screens see it."""
+    """The app, as its screens see it."""
 
     @property
     def store(self) -> RunStore:
@@ -48,48 +48,48 @@ class Host(Protocol):
 
     @property
     def rows(self) -> tuple[RunRow, ...]:
-        """The runs that are known."""
+        """The runs known so far."""
 
     @property
     def complete(self) -> bool:
-        """Whether each run was looked at."""
+        """Whether every run has been read."""
 
     @property
     def facts(self) -> RunFacts | None:
-        """What is worth knowing of the selected run."""
+        """Facts about the selected run."""
 
     @property
     def machine(self) -> DeviceSnapshot | None:
-        """The machine's devices, once they were looked at."""
+        """The machine's devices, once they have been sampled."""
 
     @property
     def gpus(self) -> tuple[Gpu, ...]:
-        """Its GPUs among them."""
+        """The machine's GPUs."""
 
     @property
     def status(self) -> str:
-        """How far the latest deed is that says so."""
+        """The progress of the latest task that has reported any."""
 
     def now(self) -> float:
         """Seconds since 1970."""
 
     def is_in_sight(self, screen: Screen[None]) -> bool:
-        """Whether a screen is on top, or below others that let it through."""
+        """Whether a screen is on top, or visible below modal ones."""
 
     def select(self, paths: RunPaths | None) -> None:
-        """Has the facts of this run read; None: of none."""
+        """Reads the facts of this run from now on; None: of no run."""
 
     def follow(self, paths: RunPaths) -> Following:
-        """Has a run followed, whose news go to every screen; the caller closes it."""
+        """Follows a run; its news goes to every screen, and the caller closes the handle."""
 
     def do(
         self,
-        deed: str,
-        work: Callable[[Tell], T],
+        task: str,
+        work: Callable[[Report], T],
         then: Callable[[T], None],
         failed: Callable[[LinftuiError], None] | None = None,
     ) -> None:
-        """Does in a thread what a person asked for; the same `deed` is not done twice at once."""
+        """Does `work` in a thread; a second task of the same name is refused while the first one runs."""
 
     def find_out(
         self,
@@ -98,34 +98,34 @@ class Host(Protocol):
         then: Callable[[T], None],
         failed: Callable[[LinftuiError], None] | None = None,
     ) -> None:
-        """Answers in a thread what a screen asks, unless it is closed by then."""
+        """Does `work` for a screen in a thread, and drops the result if the screen is closed by then."""
 
-    def tell(self, text: str) -> None:
-        """A sentence in a corner, for some seconds."""
+    def toast(self, text: str) -> None:
+        """Shows a sentence in a corner for a few seconds."""
 
     def show_problem(self, error: LinftuiError) -> None:
-        """What went wrong, over whatever is shown."""
+        """Shows what went wrong, on top of the current screen."""
 
     def show_help(self) -> None:
-        """Every key."""
+        """Shows every key."""
 
     def show_palette(self) -> None:
-        """Commands by their names."""
+        """Opens the command palette."""
 
     def suspend_to_shell(self) -> None:
-        """Goes to the shell, from which one comes back."""
+        """Suspends the dashboard to its shell."""
 
     def leave(self) -> None:
-        """Leaves the dashboard, not the runs."""
+        """Exits the dashboard; runs continue."""
 
     def ask(self, question: str, text: str, yes: str, confirmed: Callable[[], None]) -> Question:
-        """Asks something that is answered yes or no; a yes calls `confirmed`."""
+        """Asks a yes-or-no question; a yes calls `confirmed`."""
 
     def open_run(self, paths: RunPaths) -> None:
-        """A screen for one run."""
+        """Opens the screen of one run."""
 
     def open_certify(self, paths: RunPaths, standing: Standing | None) -> None:
-        """A form to certify a run; `standing` where it is known already."""
+        """Opens the form that certifies a run; `standing` if it is known already."""
 
     def open_launch(self) -> None:
-        """A form to train a recipe."""
+        """Opens the form that trains a recipe."""

@@ -1,4 +1,4 @@
-"""The places that keys act in, and what each offers to its keys: the table of keys knows no more of it."""
+"""The places where keys act, and the interface of each: the table of keys uses nothing else of them."""
 
 from typing import Literal, Protocol
 
@@ -20,33 +20,33 @@ class HasHost(Protocol):
         """The app."""
 
 
-class AtARun(HasHost, Protocol):
+class ActsOnRun(HasHost, Protocol):
     """A screen whose keys act on a run."""
 
     @property
     def row(self) -> RunRow | None:
-        """The run; None where there is none, or it is not yet read."""
+        """The run; None if there is none, or it has not been read yet."""
 
     @property
     def standing(self) -> Standing | None:
-        """How it stands, where the run is followed."""
+        """Its standing, if the run is followed."""
 
 
 class Leavable(Protocol):
-    """Something one goes back from."""
+    """A screen that can be left."""
 
     def leave(self) -> None:
-        """Goes a step back."""
+        """Goes back one step."""
 
 
 class Focusing(Protocol):
-    """A screen with several things to focus."""
+    """A screen with several widgets to focus."""
 
     def focus_next(self) -> object:
         """Focuses the next."""
 
     def focus_previous(self) -> object:
-        """Focuses the one before."""
+        """Focuses the previous one."""
 
 
 class Runs(Protocol):
@@ -56,7 +56,7 @@ class Runs(Protocol):
         """Opens the run under the cursor."""
 
     def begin_filter(self) -> None:
-        """Asks for the text to filter by."""
+        """Opens the filter field."""
 
     def sort_by_next(self) -> None:
         """Sorts by the next column."""
@@ -72,30 +72,30 @@ class Filter(Protocol):
         """Goes back to the table."""
 
     def give_up(self) -> None:
-        """Has the filter taken away."""
+        """Clears the filter."""
 
     def point(self, by: int) -> None:
-        """Has the cursor of the table moved by so many rows."""
+        """Moves the table's cursor by this many rows."""
 
 
 class Table(Protocol):
     """The table of runs."""
 
     def move_cursor(self, by: int) -> None:
-        """Moves the cursor by so many rows."""
+        """Moves the cursor by this many rows."""
 
     def turn_page(self, direction: int) -> None:
         """Moves the cursor by a screenful."""
 
     def drop_filter(self) -> None:
-        """Has the filter taken away."""
+        """Clears the filter."""
 
 
 class Run(Focusing, Protocol):
     """The screen of one run."""
 
     def show_log(self) -> None:
-        """Shows what happened so far."""
+        """Shows what has happened so far."""
 
     def show_recipe(self) -> None:
         """Shows the recipe with every value."""
@@ -104,11 +104,11 @@ class Run(Focusing, Protocol):
         """Focuses a chart."""
 
     def enlarge(self) -> None:
-        """Shows the chart in focus alone, or all of them again."""
+        """Shows only the focused chart, or all of them again."""
 
 
 class ChartView(Protocol):
-    """A chart; 1 is in, right or up, -1 the other way."""
+    """A chart. A direction of 1 is in, right or up; -1 is out, left or down."""
 
     def zoom_step(self, direction: int) -> None:
         """Zooms x."""
@@ -123,20 +123,20 @@ class ChartView(Protocol):
         """Pans y."""
 
     def move_crosshair(self, cells: int) -> None:
-        """Moves the crosshair by so many cells."""
+        """Moves the crosshair by this many cells."""
 
     def cycle_smoothing(self) -> None:
-        """Smooths more, or not at all."""
+        """Smooths more, or after the most not at all."""
 
     def toggle_log_y(self) -> None:
         """Switches the log axis."""
 
     def start_over(self) -> None:
-        """Shows all of it again."""
+        """Resets the view."""
 
 
 class Scrolling(Protocol):
-    """What Textual scrolls by these names."""
+    """A widget of Textual that scrolls."""
 
     def action_scroll_up(self) -> None: ...
     def action_scroll_down(self) -> None: ...
@@ -149,14 +149,14 @@ class Scrolling(Protocol):
 
 
 class Text(Protocol):
-    """A text over the whole screen."""
+    """A full-screen text."""
 
     def go_to_end(self) -> None:
         """Goes to the end and stays there."""
 
 
 class Choices(Protocol):
-    """What Textual calls the keys of a list."""
+    """A list of Textual's."""
 
     def action_cursor_up(self) -> None: ...
     def action_cursor_down(self) -> None: ...
@@ -171,14 +171,14 @@ class Form(Focusing, Leavable, Protocol):
     """A form."""
 
     def enter(self) -> None:
-        """Sets going what the fields say."""
+        """Submits the form."""
 
 
 class Certify(Protocol):
     """The form for certifying."""
 
     def stop(self) -> None:
-        """Asks whether to stop what is being certified."""
+        """Asks whether to stop the certification."""
 
 
 class Answerable(Protocol):

@@ -1,4 +1,4 @@
-"""What takes Textual's styles, or a run's devices, to become text; all else is in `linftui.text`."""
+"""Text that needs Textual's styles, and the names of a run's devices; all other text is in `linftui.text`."""
 
 import math
 
@@ -8,7 +8,7 @@ from linftui.rundir.records import Gpu
 
 
 def bar(share: float | None, width: int, style: str = "$accent", rest: str = "$rail") -> Content:
-    """A horizontal bar of `width` cells, half a cell exact."""
+    """A horizontal bar of `width` cells, exact to half a cell."""
     share = 0.0 if share is None or math.isnan(share) else min(max(share, 0.0), 1.0)
     halves = round(share * width * 2)
     full, half = divmod(halves, 2)
@@ -16,7 +16,7 @@ def bar(share: float | None, width: int, style: str = "$accent", rest: str = "$r
 
 
 def device_names(devices: tuple[str, ...], gpus: tuple[Gpu, ...] = ()) -> str:
-    """Devices of a run in brief: `cpu`, `cpu ×2`, `gpu 0,3`; of another machine's GPUs how many they are."""
+    """A run's devices in brief: `cpu`, `cpu ×2`, `gpu 0,3`; `gpu ×2` if they are another machine's GPUs."""
     if not devices:
         return "-"
     many = f" ×{len(devices)}" if len(devices) > 1 else ""

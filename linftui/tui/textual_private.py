@@ -1,14 +1,14 @@
-"""What the dashboard needs of Textual that is not public: nothing else in linftui reaches into it."""
+"""The only place in linftui that uses private parts of Textual."""
 
 from textual.app import App
 from textual.notifications import Notification
 
 
 def make_room_for(app: App[None], coming: Notification, most: int) -> None:
-    """Takes away what says the same as a sentence that is about to be shown, and the oldest beyond `most`.
+    """Removes toasts with the message of `coming`, and the oldest, so that at most `most` are shown.
 
-    It has to happen once the sentence is posted and before it is shown, so that nothing is painted twice. In
-    public all of them can be cleared, but none can be put back.
+    This has to happen after the toast is posted and before it is shown, so that nothing is painted twice. The
+    public API can clear all toasts, but cannot put any back.
     """
     others = [shown for shown in app._notifications if shown.message != coming.message]
     app._notifications.clear()

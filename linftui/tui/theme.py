@@ -1,4 +1,4 @@
-"""Colours, all of them members of the 256-colour cube, so that they look the same over a plain terminal."""
+"""Colours, all from the 256-colour cube, so that they look the same on a terminal without true colour."""
 
 from textual.theme import Theme
 
@@ -16,8 +16,8 @@ THEME = Theme(
     panel="#262626",
     dark=True,
     variables={
-        "muted": "#8a8a8a",  # labels and what matters less
-        "faint": "#585858",  # what is there only to be ignored
+        "muted": "#8a8a8a",  # labels and secondary text
+        "faint": "#585858",  # text that matters least
         "rail": "#3a3a3a",  # the empty part of a bar
         "bright": "#eeeeee",
         "cursor": "#303030",  # the row that keys act on
@@ -38,7 +38,7 @@ THEME = Theme(
     },
 )
 
-# A glyph and a colour for every state; the word always stands beside them.
+# A glyph and a colour for every state; the state's name is always shown with them.
 STATES: dict[str, tuple[str, str]] = {
     "pending": ("○", "$muted"),
     "starting": ("●", "$accent"),
@@ -50,7 +50,7 @@ STATES: dict[str, tuple[str, str]] = {
     "crashed": ("✗", "$error"),
     "lost": ("?", "$warning"),
     "damaged": ("!", "$error"),
-    "gone": ("!", "$error"),  # of a run that was open when its directory was removed
+    "gone": ("!", "$error"),  # a run that was open when its directory was removed
 }
 
 

@@ -31,7 +31,7 @@ def test_radii_are_exact_and_asked_for_once(runs: Path) -> None:
 
 
 def test_nothing_that_is_certified_is_nothing_to_stop(runs: Path) -> None:
-    with pytest.raises(UsageError, match="being certified"):
+    with pytest.raises(UsageError, match="no certification of tiny-run is running"):
         stop(RunPaths(runs / "tiny-run"))
 
 
@@ -96,7 +96,7 @@ class Asked:
 def test_a_run_without_a_checkpoint_is_refused_before_anything_is_loaded(runs: Path) -> None:
     paths = RunPaths(runs / "tiny-run")
     shutil.rmtree(paths.checkpoints)
-    with pytest.raises(CheckpointError, match="^tiny-run has no checkpoint that could be certified$"):
+    with pytest.raises(CheckpointError, match="^tiny-run has no checkpoint to certify$"):
         Asked([]).check(paths)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from msgspec import structs
 
-from linftui.actions.remove import remove, size
+from linftui.actions.remove import disk_usage, remove
 from linftui.errors import LinftuiError, RunDirectoryError, RunStateError
 from linftui.launch.begin import plan_resume
 from linftui.launch.lock import sole_supervisor
@@ -34,7 +34,7 @@ def everything(folder: Path) -> list[Path]:
 
 
 def test_a_finished_run_is_removed_and_its_neighbour_is_not(copy: RunPaths) -> None:
-    assert size(copy) == sum(path.stat().st_size for path in everything(copy.root) if path.is_file())
+    assert disk_usage(copy) == sum(path.stat().st_size for path in everything(copy.root) if path.is_file())
     neighbour = shutil.copytree(copy.root, copy.root.with_name("neighbour"))
     before = everything(neighbour)
     remove(copy)
@@ -86,7 +86,7 @@ def test_a_run_that_is_being_certified_is_refused_until_that_is_over(
 ) -> None:
     certifies(copy, sleeper)
     before = everything(copy.root)
-    with pytest.raises(RunStateError, match="copy is being certified; wait for the end of it"):
+    with pytest.raises(RunStateError, match="copy is being certified; wait for it to finish"):
         remove(copy)
     assert everything(copy.root) == before
     sleeper.kill()
@@ -186,9 +186,9 @@ def test_a_folder_whose_meta_json_is_not_a_runs_is_left_alone(tmp_path: Path, da
     before = everything(paths.root)
     with pytest.raises(RunDirectoryError) as refused:
         remove(paths)
-    assert refused.value.message.startswith(f"{paths.root} is not removed, for it may be no run: ")
+    assert refused.value.message.startswith(f"{paths.root} was not removed, because it may not be a run: ")
     assert everything(paths.root) == before  # not even a lock is left in it
-    remove_by_hand = refused.value.hint.removeprefix("if it is to go all the same: ")
+    remove_by_hand = refused.value.hint.removeprefix("to remove it anyway: ")
     subprocess.run(["sh", "-c", remove_by_hand], check=True)
     assert not paths.root.exists() and tmp_path.exists()
 

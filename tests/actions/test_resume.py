@@ -52,7 +52,7 @@ def test_one_of_which_it_cannot_be_read_how_it_ended_is_not_begun(stopped: RunPa
 def test_one_whose_checkpoints_are_all_damaged_is_not_begun(stopped: RunPaths) -> None:
     for checkpoint in stopped.checkpoints.iterdir():
         (checkpoint / "trainer.json").write_text("damaged")
-    with pytest.raises(CheckpointError, match="no intact checkpoint to go on from; start another run"):
+    with pytest.raises(CheckpointError, match="no intact checkpoint to resume from; start a new run"):
         check(ResumeRequest(stopped))
 
 

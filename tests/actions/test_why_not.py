@@ -21,4 +21,4 @@ def test_a_sentence_names_the_run() -> None:
     pending = "no attempt of the run has begun yet: there is nothing to stop"
     assert why_not("stop", "pending") == pending
     assert why_not("stop", "pending", "a") == pending.replace("the run", "a")
-    assert why_not("certify", None, "a", checkpoints=False) == "a has no checkpoint that could be certified"
+    assert why_not("certify", None, "a", checkpoints=False) == "a has no checkpoint to certify"

@@ -185,7 +185,7 @@ def test_ctrl_c_keeps_the_certificates_that_are_whole_and_nothing_else(copied_ru
             time.sleep(0.02)
         process.send_signal(signal.SIGINT)
         stdout, stderr = process.communicate(timeout=60)
-    assert (process.returncode, stderr) == (130, "stopped; what was not certified to its end is discarded\n")
+    assert (process.returncode, stderr) == (130, "stopped; unfinished certificates are discarded\n")
     done = json_lines(stdout)
     assert 0 < len(done) < len(MANY_RADII)
     assert (
@@ -207,7 +207,7 @@ def test_a_certification_that_somebody_else_stops_is_not_taken_for_done(copied_r
         _, stderr = process.communicate(timeout=60)
     assert process.returncode == 143
     assert re.fullmatch(
-        r"linftui: it was stopped before its end: \d+ of 200 certificates of tiny-run are whole\n", stderr
+        r"linftui: it was stopped before its end: \d+ of 200 certificates of tiny-run are complete\n", stderr
     )
 
 

@@ -158,7 +158,7 @@ class TestLogs:
         )
         for rank in ("-1", "../rank-0", "\N{FULLWIDTH DIGIT ONE}", ""):
             assert fails(2, "logs", "tiny-run", f"--rank={rank}").endswith(
-                "is no rank; give a number, supervisor or torchrun"
+                "is not a rank; give a number, supervisor or torchrun"
             )
 
     def test_nothing_in_a_log_reaches_the_terminal_but_text_and_ends_of_lines(
@@ -239,7 +239,7 @@ class TestRm:
     def test_without_a_terminal_it_has_to_be_told(self, fails: Fails, copied_run: Path) -> None:
         before = sorted(copied_run.rglob("*"))
         sentence = fails(2, "rm", "tiny-run")
-        assert sentence == "rm asks before it removes, and this is no terminal; add --yes"
+        assert sentence == "rm asks before it removes anything, and this is not a terminal; add --yes"
         assert fails(2, "rm", "nosuch", "tiny-run", "-y").startswith("no run 'nosuch' in runs")
         assert sorted(copied_run.rglob("*")) == before
 
@@ -259,9 +259,9 @@ class TestRm:
         (tmp_path / "thesis" / "chapter.tex").write_text("years of work")
         sentence = fails(1, "rm", "thesis", "-y")
         assert sentence.startswith(
-            "thesis is not removed, for it may be no run: thesis/meta.json: cannot be read: "
+            "thesis was not removed, because it may not be a run: thesis/meta.json: cannot be read: "
         )
-        assert sentence.endswith(f"; if it is to go all the same: rm -r {tmp_path}/thesis")
+        assert sentence.endswith(f"; to remove it anyway: rm -r {tmp_path}/thesis")
         assert {path.name for path in (tmp_path / "thesis").iterdir()} == {"meta.json", "chapter.tex"}
         (copied_run / "meta.json").write_bytes((copied_run / "meta.json").read_bytes()[:-20])
         assert fails(1, "rm", "tiny-run", "-y").endswith(f" rm -r {copied_run}")

@@ -182,7 +182,7 @@ class TestFollowing:
     @pytest.mark.parametrize(
         ("number", "code", "said"),
         [
-            (signal.SIGINT, 130, "the run goes on; stop it with: linftui stop runs/left\n"),
+            (signal.SIGINT, 130, "the run continues; stop it with: linftui stop runs/left\n"),
             (signal.SIGHUP, -signal.SIGHUP, ""),
             (signal.SIGKILL, -signal.SIGKILL, ""),
         ],
@@ -265,11 +265,11 @@ class TestFollowing:
         state = copied_run / "state.json"
         state.write_text(json.dumps({**json.loads(state.read_text()), "attempt": 2}))
         assert follow(RunPaths(copied_run), 1) == 143
-        assert capsys.readouterr().out.endswith(f"go on with: linftui resume {copied_run}\n")
+        assert capsys.readouterr().out.endswith(f"resume it with: linftui resume {copied_run}\n")
 
     def test_a_run_that_is_removed_meanwhile_is_told(self, copied_run: Path) -> None:
         (copied_run / "state.json").unlink()
-        with pytest.raises(RunDirectoryError, match="is gone: somebody has removed it"):
+        with pytest.raises(RunDirectoryError, match="is gone: it was removed"):
             follow(RunPaths(copied_run), 1)
 
 
@@ -290,7 +290,7 @@ def test_ctrl_c_then_a_stop_then_a_resume_end_with_the_network_of_an_uninterrupt
         assert terminal.read_to_the_end() == 130
     text = terminal.text()
     assert "run runs/cut attempt 1" in text and "Traceback" not in text
-    assert text.endswith("the run goes on; stop it with: linftui stop runs/cut\r\n")
+    assert text.endswith("the run continues; stop it with: linftui stop runs/cut\r\n")
     assert not (run / "control" / "stop-001.json").exists()
 
     with start(tmp_path, "stop", "cut") as process:

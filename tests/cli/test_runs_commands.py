@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from support.forgeries import FORGERIES, NAME, Forge, edit, summary
 
-from linftui.cli.follow import Progress, follow
+from linftui.cli.follow import AttemptProgress, follow
 from linftui.cli.runs import show
 from linftui.rundir.paths import RunPaths
 
@@ -347,7 +347,7 @@ class TestStrangersRuns:
             assert done.returncode == 0 and "1e+30" in done.stdout
             assert max(map(len, done.stdout.splitlines())) <= 100
         assert json.loads(linftui("show", "tiny-run", "--json").stdout)["epoch"] is None
-        progress = Progress(RunPaths(copied_run), 1)
+        progress = AttemptProgress(RunPaths(copied_run), 1)
         progress.update()
         assert "1e+30" in progress.line() and len(progress.line()) <= 150
 

@@ -265,7 +265,7 @@ def test_a_warning_to_everybody_at_once_saves_and_stops(tiny_recipe: Path, tmp_p
             os.kill(pid, signal.SIGUSR1)
     output, errors = begun.communicate(timeout=60)
     assert (begun.returncode, errors) == (143, "")
-    assert output.splitlines()[-1].startswith("stopped: runs/run  go on with: linftui resume")
+    assert output.splitlines()[-1].startswith("stopped: runs/run  resume it with: linftui resume")
     ended = read_record(paths.exit, ExitRecord)
     assert ended is not None and (ended.outcome, ended.message) == ("stopped", "")
     assert not paths.kill_request(1).exists()

@@ -27,7 +27,7 @@ from linftui.rundir.state import run_state
 from linftui.rundir.writer import write_record
 from linftui.tui import app as dashboard_app
 from linftui.tui.app import Dashboard, open_dashboard
-from linftui.tui.live.run_list import look
+from linftui.tui.live.run_list import read_row
 from linftui.tui.screens import launch
 
 Show = Callable[..., None]
@@ -54,7 +54,7 @@ def test_it_starts_without_what_is_heavy() -> None:
 def test_what_goes_on_is_said_on_leaving(
     runs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], going_on: int, said: str
 ) -> None:
-    finished = look(RunPaths(runs / "tiny-run"))
+    finished = read_row(RunPaths(runs / "tiny-run"))
     running = replace(finished, summary=replace(finished.summary, state="running"))
 
     def leave(dashboard: Dashboard) -> None:
@@ -102,7 +102,7 @@ def test_an_error_in_the_background_that_nobody_foresaw_is_shown_and_ends_nothin
     show(runs, script)
 
 
-def test_a_deed_under_way_is_not_begun_again_and_hides_no_other(runs: Path, show: Show) -> None:
+def test_a_task_under_way_is_not_begun_again_and_hides_no_other(runs: Path, show: Show) -> None:
     first, second, done = threading.Event(), threading.Event(), list[str]()
 
     def work(name: str, until: threading.Event, tell: Callable[[str], None]) -> str:
@@ -183,7 +183,7 @@ def test_resuming_asks_and_says_from_where(
         for checkpoint in stopped.checkpoints.iterdir():
             (checkpoint / "trainer.json").write_text("damaged")
         await person.press("U")
-        await person.sees("That did not work", "tiny-run has no intact checkpoint to go on from")
+        await person.sees("That did not work", "tiny-run has no intact checkpoint to resume from")
         await person.press("escape", "enter", "escape")  # what is asked below has no yes
         assert begun == []
         shutil.rmtree(stopped.checkpoints)
@@ -355,7 +355,7 @@ def test_a_runs_life_by_keys(mine: RunPaths, tmp_path: Path, show: Show) -> None
         await person.press("enter")
         await person.sees("attempt 2", "● running", "ETA")
         await person.press("C")
-        await person.sees("eps", "nothing was certified yet")
+        await person.sees("eps", "nothing has been certified yet")
         await person.press("enter")
         await person.sees("proved  certified")
         await person.press("escape", "S", "enter")

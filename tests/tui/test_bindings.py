@@ -12,7 +12,7 @@ from dashboard_classes import dashboard_classes
 from linftui.rundir.paths import RunPaths
 from linftui.tui.app import Dashboard
 from linftui.tui.bindings import COMMANDS, Keyed, commands_of, help_sections, textual_bindings
-from linftui.tui.live.run_list import look
+from linftui.tui.live.run_list import read_row
 from linftui.tui.places import Place
 
 CLASSES = dashboard_classes()
@@ -57,7 +57,7 @@ class Stand:
 
 @pytest.mark.parametrize("found", KEYED, ids=lambda found: found.__qualname__)
 def test_every_key_does_something_that_its_place_can_do(found: type[Keyed]) -> None:
-    row = look(RunPaths(RUN))
+    row = read_row(RunPaths(RUN))
     for command in commands_of(found.PLACE):
         for key, does in command.keys.items():
             host = Stand(Dashboard)

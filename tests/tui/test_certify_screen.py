@@ -21,8 +21,8 @@ from linftui.rundir.records import CertificateSummary, CertifyRequest, MemberRec
 from linftui.rundir.writer import write_record
 from linftui.text import accuracy, wilson
 from linftui.tui.live.run_follower import Standing
-from linftui.tui.live.run_list import look
-from linftui.tui.screens.certify import SHOWN, Certificates, CertifyScreen
+from linftui.tui.live.run_list import read_row
+from linftui.tui.screens.certify import SHOWN, CertificateList, CertifyScreen
 from linftui.tui.screens.run import RunScreen
 
 Show = Callable[..., None]
@@ -109,7 +109,7 @@ def test_what_the_worker_refuses_is_told_in_the_form_and_left_nowhere_else(runs:
         await person.press("tab", "tab", "tab")
         screen.query_one("#devices", Input).value = "cpu"
         await person.press("enter")
-        await person.sees(refusal, "nothing was certified yet")
+        await person.sees(refusal, "nothing has been certified yet")
         assert screen.query_one("#devices", Input).value == "cpu"
         await person.type(":1")
         await person.until(lambda: refusal not in person.screen())
@@ -174,8 +174,8 @@ def test_what_nobody_should_rely_on_is_named_unverified_and_comes_last(
 def test_certificates_beyond_those_shown_are_counted(certified_runs: Path) -> None:
     paths = RunPaths(certified_runs / "tiny-run")
     three = known.Certificates(paths).look()
-    listed = Certificates()
-    listed.show(Standing(look(paths), certificates=three * 3))
+    listed = CertificateList()
+    listed.show(Standing(read_row(paths), certificates=three * 3))
     *lines, more = [line.plain for line in listed.make_lines(100, 0)]
     assert len(lines) == SHOWN and more == "and 1 more, which linftui show lists"
 
@@ -183,7 +183,7 @@ def test_certificates_beyond_those_shown_are_counted(certified_runs: Path) -> No
 def test_nothing_proved_yet(runs: Path, show: Show) -> None:
     async def script(person: Person) -> None:
         screen = await form(person)
-        await person.sees("nothing was certified yet", "✓ finished")  # over the run, which is still seen
+        await person.sees("nothing has been certified yet", "✓ finished")  # over the run, which is still seen
         box = screen.query_one(".box").region
         assert box.x > 0 and box.y > 0
 
@@ -197,7 +197,7 @@ def test_over_a_run_that_does_not_change_any_more_all_is_there_at_once(runs: Pat
         await person.press("C")
         screen = person.app.screen
         assert isinstance(screen, CertifyScreen) and screen.query_one("#eps", Input).value == "0.1"
-        await person.sees("nothing was certified yet")
+        await person.sees("nothing has been certified yet")
 
     show(runs, script, first="tiny-run")
 
@@ -241,9 +241,9 @@ def test_what_is_going_on_can_be_stopped(runs: Path, show: Show, monkeypatch: py
         me = describe_process(os.getpid(), "certify")
         assert me is not None
         write_record(logs.worker, MemberRecord(host=this_host(), process=me))
-        await person.sees("loading the network", "ctrl+s stop what is going on")
+        await person.sees("loading the network", "ctrl+s stop certifying")
         await person.press("ctrl+s")
-        await person.sees("Stop certifying tiny-run?", "whole by then are kept")
+        await person.sees("Stop certifying tiny-run?", "complete by then are kept")
         await person.press("escape")
         assert stopped == []
         await person.press("ctrl+s", "enter")

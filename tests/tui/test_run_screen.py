@@ -24,7 +24,7 @@ from linftui.rundir.records import (
 )
 from linftui.rundir.stopping import StopStages
 from linftui.rundir.writer import write_record
-from linftui.tui.app import Dashboard, Learned
+from linftui.tui.app import Dashboard, PollerNews
 from linftui.tui.chart.chart import Chart
 from linftui.tui.live.following import Following
 from linftui.tui.live.messages import RunGrew
@@ -304,7 +304,7 @@ def test_news_of_an_earlier_following_are_not_told_twice(runs: Path, show: Show)
         known = len(screen.model.events)
         late = RunFollower(screen.paths).poll()
         assert late is not None and late.events
-        person.app.post_message(Learned(RunGrew(Following(screen.paths), late)))
+        person.app.post_message(PollerNews(RunGrew(Following(screen.paths), late)))
         await person.pilot.pause(0.2)
         assert known and len(screen.model.events) == known
 

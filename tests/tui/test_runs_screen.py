@@ -18,10 +18,10 @@ from textual.widgets._toast import Toast
 
 from linftui.rundir.paths import RunPaths
 from linftui.tui.app import Dashboard
-from linftui.tui.live.run_list import look
+from linftui.tui.live.run_list import read_row
 from linftui.tui.screens.run import RunScreen
 from linftui.tui.screens.runs import RunsScreen
-from linftui.tui.widgets.run_columns import COLUMNS, Machine
+from linftui.tui.widgets.run_columns import COLUMNS, CellContext
 from linftui.tui.widgets.run_table import RunTable
 
 Show = Callable[..., None]
@@ -97,7 +97,7 @@ def test_filtering_as_one_types(runs: Path, show: Show) -> None:
         await person.type(" !2")
         assert ids(person) == ["cifar-1"]
         await person.type(" z")
-        await person.sees("certified", "No run matches the filter; esc takes it away.")  # below the head
+        await person.sees("certified", "No run matches the filter; esc clears it.")  # below the head
         await person.press("backspace")
         await person.until(lambda: "No run matches" not in person.screen())
         await person.press("escape")
@@ -162,10 +162,10 @@ def test_the_scrollbar_hides_nothing(runs: Path, show: Show, size: tuple[int, in
      (12_345, 50_000, "12345/50k"), (1_234_567, 20_000_000, "1M/20M")],
 )  # fmt: skip
 def test_many_epochs_fit_their_column(runs: Path, done: int | None, epochs: int | None, shown: str) -> None:
-    row = look(RunPaths(runs / "tiny-run"))
+    row = read_row(RunPaths(runs / "tiny-run"))
     row = replace(row, summary=replace(row.summary, epoch=done, epochs=epochs))
     column = next(column for column in COLUMNS if column.name == "epoch")
-    assert column.cell(row, Machine()) == shown and len(shown) <= column.width
+    assert column.cell(row, CellContext()) == shown and len(shown) <= column.width
 
 
 def test_sentences_in_a_corner_do_not_pile_up(runs: Path, show: Show) -> None:
@@ -176,7 +176,7 @@ def test_sentences_in_a_corner_do_not_pile_up(runs: Path, show: Show) -> None:
         assert person.screen().count("there is nothing to stop") == 1
         await person.press("U", "U", "S")
         await person.sees("there is nothing to stop", "there is nothing left to train")
-        person.app.tell("something else")
+        person.app.toast("something else")
         await person.sees("something else", "there is nothing to stop")
         await person.until(lambda: "nothing left to train" not in person.screen())
         assert len(person.app.screen.query(Toast)) == 2
@@ -242,15 +242,15 @@ def test_while_runs_are_being_read_the_cursor_waits_on_top(runs: Path, show: Sho
         await person.until(lambda: person.app.complete)
         a, b, first = sorted(person.app.rows, key=lambda row: row.summary.id)
         table = RunTable()
-        table.show([first], Machine(), reading=True)
-        table.show([first, b], Machine())  # these are all
+        table.show([first], CellContext(), reading=True)
+        table.show([first, b], CellContext())  # these are all
         assert table.current is b
-        table.show([first, b, a], Machine())  # a new one, while one may be about to press a key
+        table.show([first, b, a], CellContext())  # a new one, while one may be about to press a key
         assert table.current is b
         other = RunTable()
-        other.show([first, b], Machine(), reading=True)
+        other.show([first, b], CellContext(), reading=True)
         other.move_cursor(1)
-        other.show([first, b, a], Machine(), reading=True)
+        other.show([first, b, a], CellContext(), reading=True)
         assert other.current is first
 
     show(runs, script)
@@ -420,7 +420,7 @@ def test_quitting_leaves_the_dashboard(runs: Path, show: Show) -> None:
 def test_every_command_is_in_the_help_and_in_the_palette(runs: Path, show: Show) -> None:
     async def script(person: Person) -> None:
         await person.press("question_mark")
-        await person.sees("Everywhere", "Open the run under the cursor.", "Leave; runs go on.")
+        await person.sees("Everywhere", "Open the run under the cursor.", "Quit; runs continue.")
         await person.press("escape", "colon")
         await person.sees("sort (o)", "quit (q)")
         await person.type("resum")
@@ -432,8 +432,6 @@ def test_every_command_is_in_the_help_and_in_the_palette(runs: Path, show: Show)
 def test_the_help_tells_the_keys_of_the_forms(runs: Path, show: Show) -> None:
     async def script(person: Person) -> None:
         await person.press("question_mark")
-        await person.sees(
-            "Training a recipe", "Certifying", "ctrl+s  Stop what is being certified of the run."
-        )
+        await person.sees("Training a recipe", "Certifying", "ctrl+s  Stop the certification of the run.")
 
     show(runs, script, size=(120, 80))

@@ -1,4 +1,4 @@
 """The chart: curves of any length, drawn in characters.
 
-From samples to cells it is plain numpy; only the widget, in `chart`, knows of Textual.
+Everything from samples to cells is plain numpy; only the widget, in `chart`, uses Textual.
 """

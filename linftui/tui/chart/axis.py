@@ -1,4 +1,4 @@
-"""Axes: which range to show, where the ticks stand, and numbers in as few characters as tell them apart."""
+"""Axes: the range to show, the places of the ticks, and numbers in as few characters as distinguish them."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -9,11 +9,11 @@ import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
 
-# Narrower ranges, relative to their values, are widened: their labels would be all digits.
+# Ranges narrower than this, relative to their values, are widened: their labels would be too long.
 FINEST = 1e-6
-# Beyond this, differences of two values would overflow.
+# Beyond this, the difference of two values could overflow.
 LARGEST = 1e300
-# An outlier is further from all but the outermost hundredth than this many times their width.
+# An outlier lies more than this many times the width of the inner 98 % of the values away from them.
 OUTLIER = 4.0
 UNITS = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
@@ -27,14 +27,14 @@ class Scale:
     log: bool = False
 
     def places(self, values: Floats) -> Floats:
-        """Values as shares of the range: low at 0, high at 1. Not positive on a log axis: -inf."""
+        """Values as shares of the range, low at 0 and high at 1; on a log axis, -inf unless positive."""
         low, high = self._ends
         with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
             warped = np.log10(np.where(values < 0, 0.0, values)) if self.log else values
             return (warped - low) / (high - low)
 
     def place(self, value: float) -> float:
-        """One value likewise."""
+        """The share of one value."""
         return float(self.places(np.array([value]))[0])
 
     def value(self, share: float) -> float:
@@ -56,7 +56,7 @@ class Scale:
     def _between(self, low: float, high: float) -> "Scale":
         found = Scale(self.value(low), self.value(high), self.log)
         size = max(abs(found.low), abs(found.high))
-        # Floating point ends here: there is nothing finer, or larger, to look at.
+        # Floating point has nothing finer, or larger, to show.
         if not found.high - found.low > FINEST * 1e-3 * size or size > LARGEST:
             return self
         return found
@@ -66,8 +66,8 @@ class Scale:
         return (math.log10(self.low), math.log10(self.high)) if self.log else (self.low, self.high)
 
 
-def fit(values: Floats | Sequence[float], log: bool = False) -> Scale:
-    """The range to show so that all finite values (on a log axis: positive ones) are within, nicely rounded.
+def scale_for(values: Floats | Sequence[float], log: bool = False) -> Scale:
+    """A rounded range that holds all finite values (on a log axis: all positive ones).
 
     Rounding outwards by a few per cent keeps the axis still while a curve grows.
     """
@@ -91,9 +91,9 @@ def fit(values: Floats | Sequence[float], log: bool = False) -> Scale:
 
 
 def without_outliers(values: Floats, keep: Floats, log: bool = False) -> tuple[Floats, bool, bool]:
-    """The values that a range should be fitted to, and whether some above and some below are left out.
+    """The values to fit a range to, and whether outliers above, and below, are left out.
 
-    `keep` (the newest values) are never outliers: a curve that leaves at its end is news.
+    `keep` (the newest values) are never outliers: a curve that jumps at its end must be seen.
     """
     values = np.sort(values[np.isfinite(values) & (values > 0)] if log else values[np.isfinite(values)])
     few = max(2, len(values) // 100)
@@ -110,7 +110,7 @@ def without_outliers(values: Floats, keep: Floats, log: bool = False) -> tuple[F
 
 
 def ticks(scale: Scale, count: int) -> list[float]:
-    """At most `count` (two at least) round values within the range, rising; its two ends where none fit."""
+    """At most `count` (at least two) round values within the range, rising; else its two ends."""
     count = max(count, 2)
     found = _log_ticks(scale, count) if scale.log else _linear_ticks(scale, count)
     return found if len(found) >= 2 else [scale.low, scale.high]
@@ -119,7 +119,7 @@ def ticks(scale: Scale, count: int) -> list[float]:
 def _linear_ticks(scale: Scale, count: int) -> list[float]:
     exponent = math.floor(math.log10((scale.high - scale.low) / count))
     for digit, up in ((1, 0), (2, 0), (2.5, 0), (5, 0), (1, 1), (2, 1), (2.5, 1), (5, 1)):
-        # Quarters only where they cost no digit more: of 1, of 100 and of 1,000.
+        # Steps of 2.5 only where they need no extra digit: quarters of 1, of 100 and of 1,000.
         if digit == 2.5 and (exponent + up not in (-1, 1, 2) or scale.high >= 1000):
             continue
         step = float(f"{digit}e{exponent + up}")
@@ -144,9 +144,9 @@ def _log_ticks(scale: Scale, count: int) -> list[float]:
 
 
 def labels(values: Sequence[float], log: bool = False) -> list[str]:
-    """The ticks' labels, as short as tells them apart; shares as `.05` to `1.0`.
+    """The ticks' labels, as short as distinguishes them; shares as `.05` to `1.0`.
 
-    On a linear axis they are alike in decimals; on a log axis each is as short as it can be.
+    On a linear axis all have the same decimals; on a log axis each is as short as possible.
     """
     largest = max((abs(v) for v in values), default=0.0)
     step = min((b - a for a, b in zip(values, values[1:], strict=False)), default=largest or 1.0)
@@ -154,14 +154,14 @@ def labels(values: Sequence[float], log: bool = False) -> list[str]:
         return [_shortest(v, min(step, abs(v)) if log else step) for v in values]
     decimals = _decimals(values, step)
     if largest <= 1 and min(values, default=0) >= 0:
-        # One needs no more digits than the shares below it.
+        # 1 takes no more characters than the shares below it.
         decimals = max(decimals, 2)
         return [f"1.{'0' * (decimals - 1)}" if v == 1 else _bare(f"{v:.{decimals}f}") for v in values]
     return [_bare(f"{v:.{decimals}f}") if v else "0" for v in values]
 
 
 def compact(value: float | None, digits: int = 4) -> str:
-    """A number of so many digits in few characters: .2263, 68.9, 11.84k, 9.2e-4, ∞; a dash for none."""
+    """A number of `digits` digits in few characters: .2263, 68.9, 11.84k, 9.2e-4, ∞; a dash for None."""
     if value is None or math.isnan(value):
         return "–"
     if math.isinf(value):
@@ -183,7 +183,7 @@ def round_to(value: float, step: float) -> float:
 
 
 def _shortest(value: float, step: float) -> str:
-    """One label on its own: plain, with a unit's letter, or scientific, whichever is shortest."""
+    """One label by itself: plain, with a unit's letter, or scientific, whichever is shortest."""
     size = abs(value)
     if size == 0 or math.isinf(size):
         return "0" if size == 0 else compact(value)
@@ -197,17 +197,17 @@ def _shortest(value: float, step: float) -> str:
 
 
 def _in_units(value: float, step: float, unit: float) -> str:
-    step = max(step, 1e-10 * abs(value))  # on a log axis steps differ by more than there are digits
+    step = max(step, 1e-10 * abs(value))  # steps on a log axis may differ by more digits than exist
     return _bare(f"{value / unit:.{_decimals([value / unit], step / unit)}f}")
 
 
 def _decimals(values: Sequence[float], step: float) -> int:
-    """As many as write every value to within a hundredth of the step."""
+    """The fewest decimals that show every value to within a hundredth of the step."""
     return next((d for d in range(10) if all(abs(round(v, d) - v) <= step * 0.01 for v in values)), 10)
 
 
 def _significant(value: float, digits: int) -> str:
-    """So many digits, without the zeros that end a fraction."""
+    """The value with `digits` digits, without trailing zeros of its fraction."""
     decimals = max(digits - 1 - math.floor(math.log10(abs(value))), 0) if value else 0
     text = f"{value:.{decimals}f}"
     return _bare(text.rstrip("0").rstrip(".") if decimals else text)
@@ -231,7 +231,7 @@ def _nice_below(value: float) -> float:
 
 
 def _leading_digit(value: float, rounding: Callable[[float], int]) -> float:
-    """The value with one digit, rounded as told."""
+    """The value rounded to one digit by `rounding`."""
     exponent = math.floor(math.log10(value))
     digit = value / 10.0**exponent
     return float(f"{rounding(round(digit, 9))}e{exponent}")

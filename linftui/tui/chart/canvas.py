@@ -1,6 +1,6 @@
-"""A picture of character cells: curves as dots of Braille, blocks or ASCII, rules, text, each with its ink.
+"""A picture of character cells: curves as dots (Braille, blocks, ASCII), rules and text, each with an ink.
 
-Ink is a small number that the owner of the canvas gives a meaning to; 0 is that of empty cells.
+An ink is a small number whose meaning is up to the owner of the canvas; 0 is the ink of empty cells.
 """
 
 from collections.abc import Sequence
@@ -15,9 +15,9 @@ from rich.cells import cell_len
 from linftui.tui.chart.trace import Trace
 
 BLANK = ord(" ")
-Line = Literal["solid", "dashed", "dotted", "dash-dotted"]
-# Of a period of eight dots, those that are drawn.
-PATTERNS: dict[Line, tuple[int, ...]] = {
+LineStyle = Literal["solid", "dashed", "dotted", "dash-dotted"]
+# Which dots of a period of eight are drawn.
+PATTERNS: dict[LineStyle, tuple[int, ...]] = {
     "solid": (1, 1, 1, 1, 1, 1, 1, 1),
     "dashed": (1, 1, 1, 1, 1, 0, 0, 0),
     "dotted": (1, 0, 1, 0, 1, 0, 1, 0),
@@ -27,9 +27,9 @@ PATTERNS: dict[Line, tuple[int, ...]] = {
 
 @dataclass(frozen=True)
 class Marker:
-    """A way to draw dots with characters: so many a cell, and the glyph of each set of them.
+    """A way to draw dots with characters: `across` x `down` dots in a cell, and a glyph for each set.
 
-    Bit `column * down + row` of a set is the dot there.
+    Bit `column * down + row` of a set is the dot in that place.
     """
 
     across: int
@@ -38,7 +38,7 @@ class Marker:
 
 
 def _braille() -> str:
-    # Unicode numbers the upper six dots by column, and the lowest two after them.
+    # Unicode numbers the upper six dots column by column, then the lowest two.
     order = (0x01, 0x02, 0x04, 0x40, 0x08, 0x10, 0x20, 0x80)
     codes = (sum(code for bit, code in enumerate(order) if dots >> bit & 1) for dots in range(256))
     return "".join(chr(0x2800 + code) for code in codes)
@@ -77,13 +77,13 @@ class Area:
 
     @property
     def cells(self) -> tuple[slice, slice]:
-        """Where it is in an array of rows."""
+        """Its slices in an array of rows."""
         return slice(self.row, self.row + self.height), slice(self.column, self.column + self.width)
 
 
 @lru_cache(1024)
 def plain(text: str) -> str:
-    """Text of which each character takes one cell and does nothing else, whoever wrote it."""
+    """Text from any source, in which each character takes one cell and has no other effect."""
     if text.isascii() and text.isprintable():
         return text
     return "".join(c if c.isprintable() and cell_len(c) == 1 else "\N{REPLACEMENT CHARACTER}" for c in text)
@@ -91,13 +91,13 @@ def plain(text: str) -> str:
 
 @lru_cache(1024)
 def plain_ascii(text: str) -> str:
-    """The same for terminals that know nothing but ASCII."""
+    """The same for terminals that show only ASCII."""
     known = text.translate({ord(c): word for c, word in ASCII_WORDS.items()})
     return "".join(c if c.isascii() and c.isprintable() else "?" for c in known)
 
 
 class Canvas:
-    """`height` rows of `width` cells. What falls outside of it is left out."""
+    """`height` rows of `width` cells. What falls outside is not drawn."""
 
     def __init__(self, height: int, width: int, marker: Marker = BRAILLE) -> None:
         self.height, self.width, self.marker = height, width, marker
@@ -111,14 +111,16 @@ class Canvas:
         """Rows and columns."""
         return self.height, self.width
 
-    def curve(self, area: Area, trace: Trace, ink: int, line: Line = "solid", faint: bool = False) -> None:
+    def curve(
+        self, area: Area, trace: Trace, ink: int, line: LineStyle = "solid", faint: bool = False
+    ) -> None:
         """Draws a curve whose dots are counted from the area's upper left corner.
 
-        Where curves meet in a cell their dots join and the later one's ink wins; but a faint curve gives
-        way to any other.
+        Where curves meet in a cell, their dots are combined and the later curve's ink wins, except that a
+        faint curve gives way to any other.
         """
         down, across = self.marker.down, self.marker.across
-        if line == "dotted":  # one dot a column where it is flat
+        if line == "dotted":  # only one dot in each column where it is flat
             flat = trace.bottom - trace.top <= 2
             trace = Trace(trace.top, np.where(flat, np.minimum(trace.top, trace.bottom), trace.bottom))
         first = (np.arange(area.height) * down)[:, None]
@@ -140,7 +142,7 @@ class Canvas:
         self._glyphs[area.cells][hit] = self.marker.glyphs[before[hit]]
 
     def text(self, row: int, column: int, text: str, ink: int) -> int:
-        """Writes text, a cell a character, over what is there; returns the column after it."""
+        """Writes text over what is there, one cell per character; returns the column after it."""
         codes = _codes(text.replace("…", "~") if self.marker is ASCII else text)
         end = column + len(codes)
         if 0 <= row < self.height:
@@ -163,7 +165,7 @@ class Canvas:
         return inside and bool((self._glyphs[area.cells] == BLANK).all())
 
     def runs(self, rows: Sequence[int]) -> list[list[tuple[str, int]]]:
-        """Rows as stretches of one ink each; an empty cell takes that of the cell before it."""
+        """Rows as stretches of one ink; an empty cell takes the ink of the cell before it."""
         rows, width = list(rows), self.width
         glyphs = self._glyphs[rows]
         last = np.maximum.accumulate(np.where(glyphs != BLANK, np.arange(width), 0), axis=1)
@@ -180,7 +182,7 @@ class Canvas:
         return found
 
     def changes(self, before: "Canvas") -> list[tuple[int, int, int]]:
-        """Where this differs from an equally large canvas: (row, first column, column after the last)."""
+        """Where this differs from a canvas of the same size: (row, first column, column after the last)."""
         other = (self._glyphs != before._glyphs) | (self._inks != before._inks)
         rows = np.flatnonzero(other.any(axis=1))
         first = other[rows].argmax(axis=1)
@@ -189,7 +191,7 @@ class Canvas:
 
 
 def _runs_of_dots() -> npt.NDArray[np.uint8]:
-    """At [a, b]: the set of the dots a .. b - 1 of a column of at most four."""
+    """A table whose entry [a, b] is the set of dots a .. b - 1 of a column of at most four."""
     table = [[sum(1 << dot for dot in range(a, b)) for b in range(5)] for a in range(5)]
     return np.array(table, np.uint8)
 
@@ -197,8 +199,8 @@ def _runs_of_dots() -> npt.NDArray[np.uint8]:
 _RUNS = _runs_of_dots()
 
 
-def _stencil(line: Line, trace: Trace, height: int, down: int) -> npt.NDArray[np.uint8]:
-    """The dots that a broken line keeps: along its columns where it is flat, along its rows where steep."""
+def _stencil(line: LineStyle, trace: Trace, height: int, down: int) -> npt.NDArray[np.uint8]:
+    """The dots that a broken line keeps: by columns where it is flat, by rows where it is steep."""
     pattern = np.array(PATTERNS[line], np.bool_)
     columns = np.arange(len(trace.top))
     by_column = np.where(pattern[columns % len(pattern)], 0xFF, 0).astype(np.uint8)

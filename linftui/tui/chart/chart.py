@@ -1,4 +1,4 @@
-"""The chart: the one widget that draws curves, by the line, repainting only what changed."""
+"""The chart: the widget that draws curves, line by line, repainting only what has changed."""
 
 from collections.abc import Sequence
 from typing import ClassVar, Literal
@@ -16,7 +16,7 @@ from textual.widget import Widget
 from linftui.tui.bindings import Keyed, textual_bindings
 from linftui.tui.chart.canvas import ASCII, BLOCK, BRAILLE, Canvas
 from linftui.tui.chart.curve import ChartOptions, Curve
-from linftui.tui.chart.plot import Inks, Model, Plot, View, draw
+from linftui.tui.chart.plot import Inks, Plot, PlotInput, View, draw
 
 MARKERS = {"braille": BRAILLE, "block": BLOCK, "ascii": ASCII}
 MarkerName = Literal["braille", "block", "ascii"]
@@ -29,8 +29,8 @@ FAINT = 0.6
 class Chart(Keyed, Widget, can_focus=True):
     """Curves over x, with legend, axes, zoom, pan and crosshair.
 
-    `heading`, `options` and `marker` may be set at any time; they show, like samples appended to a curve's
-    series, at the next `redraw`. Of the options, `log_y` only says how the chart begins.
+    `heading`, `options` and `marker` may be set at any time; like samples appended to a curve's series, they
+    take effect at the next `redraw`. The option `log_y` only sets how the chart starts.
     """
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {
@@ -61,7 +61,7 @@ class Chart(Keyed, Widget, can_focus=True):
     BINDINGS = textual_bindings("chart")
 
     class CrosshairMoved(Message):
-        """The crosshair of `chart` was moved by hand to `x`, or away (None)."""
+        """The user moved the crosshair of `chart` to `x`, or removed it (None)."""
 
         def __init__(self, chart: "Chart", x: float | None) -> None:
             super().__init__()
@@ -99,7 +99,7 @@ class Chart(Keyed, Widget, can_focus=True):
 
     @property
     def curves(self) -> tuple[Curve, ...]:
-        """The curves; the first is the first in the legend and drawn over the others."""
+        """The curves; the first is the first in the legend, and is drawn on top of the others."""
         return self._curves
 
     def set_curves(self, curves: Sequence[Curve]) -> None:
@@ -125,7 +125,7 @@ class Chart(Keyed, Widget, can_focus=True):
 
     @property
     def smoothing(self) -> float:
-        """The weight of the past in the curves' moving averages; 0: as they are."""
+        """The weight of the past in the curves' moving averages; 0: no smoothing."""
         return self._view.smoothing
 
     @property
@@ -139,7 +139,7 @@ class Chart(Keyed, Widget, can_focus=True):
         return None if self._plot is None or self._plot.x is None else (self._plot.y.low, self._plot.y.high)
 
     def redraw(self) -> None:
-        """Draws what the curves hold now, and repaints the cells that differ."""
+        """Draws the curves as they are now, and repaints the cells that differ."""
         if not self.is_attached or not self.size:
             return
         before = self._plot
@@ -156,10 +156,10 @@ class Chart(Keyed, Widget, can_focus=True):
         if changes:
             self.refresh(*(Region(first, row, stop - first, 1) for row, first, stop in changes))
 
-    # Looking closer.
+    # Zoom and pan.
 
     def zoom(self, factor: float, around: float | None = None) -> None:
-        """Makes x `factor` times finer (coarser below 1) around an x: the crosshair, or the middle."""
+        """Makes x `factor` times finer (coarser below 1) around an x; None: the crosshair, or the middle."""
         if self._plot is not None and self._plot.x is not None:
             x = self._plot.x
             at = self.crosshair if around is None else around
@@ -174,13 +174,13 @@ class Chart(Keyed, Widget, can_focus=True):
             self.redraw()
 
     def pan(self, share: float) -> None:
-        """Moves the view by a share of its width, to the right for positive ones."""
+        """Moves the view by a share of its width; positive is to the right."""
         if self._plot is not None and self._plot.x is not None:
             self._view.x = self._plot.x.panned(share)
             self.redraw()
 
     def pan_y(self, share: float) -> None:
-        """Moves the view by a share of its height, up for positive ones."""
+        """Moves the view by a share of its height; positive is up."""
         if self._plot is not None:
             self._view.y = self._plot.y.panned(share)
             self.redraw()
@@ -196,7 +196,7 @@ class Chart(Keyed, Widget, can_focus=True):
         self.redraw()
 
     def cycle_smoothing(self) -> None:
-        """Smooths more, and after the most not at all."""
+        """Smooths more, or after the most not at all."""
         self._view.smoothing = SMOOTHINGS[(SMOOTHINGS.index(self._view.smoothing) + 1) % len(SMOOTHINGS)]
         self.redraw()
 
@@ -219,12 +219,12 @@ class Chart(Keyed, Widget, can_focus=True):
         self.pan_y(PAN * direction)
 
     def start_over(self) -> None:
-        """Resets the view, and puts the crosshair away."""
+        """Resets the view, and removes the crosshair."""
         self.reset()
         self._put_crosshair(None)
 
     def move_crosshair(self, cells: int) -> None:
-        """Moves the crosshair, which comes in from the right end, by so many cells."""
+        """Moves the crosshair, which enters at the right end, by this many cells."""
         if self._plot is None or self._plot.x is None:
             return
         x, width = self._plot.x, self._plot.area.width
@@ -235,7 +235,7 @@ class Chart(Keyed, Widget, can_focus=True):
     # Mouse.
 
     def on_mouse_move(self, event: events.MouseMove) -> None:
-        """The crosshair follows the pointer; with the button down the picture does."""
+        """Moves the crosshair with the pointer, and with the button down the picture too."""
         if self._plot is None or self._plot.x is None:
             return
         if self._dragged_from is not None:
@@ -249,17 +249,17 @@ class Chart(Keyed, Widget, can_focus=True):
             self._put_crosshair(self._plot.x.value(share))
 
     def on_mouse_down(self, event: events.MouseDown) -> None:
-        """Begins to drag the picture."""
+        """Starts dragging the picture."""
         self._dragged_from = event.x, event.y
         self.capture_mouse()
 
     def on_mouse_up(self, event: events.MouseUp) -> None:
-        """Ends the dragging."""
+        """Stops dragging."""
         self._dragged_from = None
         self.release_mouse()
 
     def on_leave(self, event: events.Leave) -> None:
-        """Puts the crosshair away with the pointer."""
+        """Removes the crosshair as the pointer leaves."""
         self._put_crosshair(None)
 
     def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
@@ -267,7 +267,7 @@ class Chart(Keyed, Widget, can_focus=True):
         self._wheel(event, ZOOM)
 
     def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
-        """Zooms out, likewise."""
+        """Zooms out around the pointer; on y with shift or ctrl."""
         self._wheel(event, 1 / ZOOM)
 
     def _wheel(self, event: events.MouseEvent, factor: float) -> None:
@@ -281,7 +281,7 @@ class Chart(Keyed, Widget, can_focus=True):
             self.zoom(factor, None if share is None else self._plot.x.value(share))
 
     def _share_at(self, column: int) -> float | None:
-        """Where a column of the widget is on the x axis; None beside it."""
+        """The share of the x axis at a column of the widget; None outside the axis."""
         area = self._plot.area if self._plot is not None else None
         if area is None or not area.column <= column < area.column + area.width:
             return None
@@ -295,7 +295,7 @@ class Chart(Keyed, Widget, can_focus=True):
     # Drawing.
 
     def render_line(self, y: int) -> Strip:
-        """One line, as it was last drawn."""
+        """One line, as last drawn."""
         if self._plot is None or self._plot.canvas.size != self.size[::-1]:
             self._plot = self._draw()
             self._strips = []
@@ -308,12 +308,12 @@ class Chart(Keyed, Widget, can_focus=True):
         self.redraw()
 
     def watch_has_focus(self, focused: bool) -> None:
-        """Shows the focus in the frame."""
+        """Shows the focus in the frame's colour."""
         super().watch_has_focus(focused)
         self.redraw()
 
     def notify_style_update(self) -> None:
-        """Another theme: the same cells, in other colours."""
+        """Repaints the same cells in the colours of a new theme."""
         super().notify_style_update()
         self._styles_of_inks.clear()
         self._strips = []
@@ -321,10 +321,10 @@ class Chart(Keyed, Widget, can_focus=True):
     def _draw(self) -> Plot:
         self._view.focused = self.has_focus
         self._view.colorless = self.app.no_color
-        model = Model(self.heading, self._curves, self.options, self._view)
+        given = PlotInput(self.heading, self._curves, self.options, self._view)
         expected = self._plot.area.width if self._plot is not None else 0
         size = self.size.height, self.size.width
-        return draw(model, size, MARKERS[self.marker], self._inks, expected or max(size[1] - 8, 1))
+        return draw(given, size, MARKERS[self.marker], self._inks, expected or max(size[1] - 8, 1))
 
     def _rows(self, canvas: Canvas, rows: Sequence[int]) -> list[Strip]:
         return [
@@ -349,5 +349,5 @@ class Chart(Keyed, Widget, can_focus=True):
         return Style(color=RichColor.from_rgb(*color.rgb), bgcolor=self._ground())
 
     def _ground(self) -> RichColor:
-        """What is behind a curve: without it, that would be the terminal's own background."""
+        """The background behind a curve; without it, the terminal's own background would show."""
         return RichColor.from_rgb(*self.background_colors[1].rgb)

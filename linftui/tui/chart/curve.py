@@ -1,10 +1,10 @@
-"""What a chart is given to draw."""
+"""The input of a chart: curves, marks and options."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from linftui.tui.chart.axis import compact
-from linftui.tui.chart.canvas import Line
+from linftui.tui.chart.canvas import LineStyle
 from linftui.tui.chart.series import Series
 
 
@@ -12,19 +12,19 @@ from linftui.tui.chart.series import Series
 class Curve:
     """A named series and its look.
 
-    `note` says what the curve is not ("not a certificate"): it stands in the legend wherever the curve is
-    drawn, as `short_note` at worst; a chart too small for that leaves out the curve.
+    `note` says what the curve is not ("not a certificate"): the legend shows it wherever the curve is drawn,
+    or at least `short_note`; a chart too small for that leaves out the curve.
     """
 
     name: str
     series: Series
     color: str
-    line: Line = "solid"
+    line: LineStyle = "solid"
     faint: bool = False
     note: str = ""
     short_note: str = ""
     format: Callable[[float | None], str] = compact
-    smooth: bool = True  # whether smoothing applies: not to schedules
+    smooth: bool = True  # whether smoothing applies; False for schedules
 
 
 @dataclass(frozen=True)
@@ -44,5 +44,5 @@ class ChartOptions:
     y_range: tuple[float, float] | None = None
     clip_outliers: bool = True
     marks: tuple[Mark, ...] = field(default=())
-    growing: bool = True  # data may still come where there are none
-    here: float | None = None  # "you are here": where a run stands between what was and what is planned
+    growing: bool = True  # more data may come
+    here: float | None = None  # "you are here": the x between the past and the plan

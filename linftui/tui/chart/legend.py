@@ -1,11 +1,11 @@
-"""The legend: one line or several of `marker name value note`, in whatever width there is."""
+"""The legend: one or more lines of `marker name value note`, shortened to the width available."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from linftui.tui.chart.curve import Curve
 
-# From roomy to tight: the longest name, and whether notes are written out and values shown.
+# From roomy to tight: the longest name, whether notes are written out, and whether values are shown.
 _FORMS = (
     (80, True, True),
     (24, False, True),
@@ -19,7 +19,7 @@ GAP = 2
 
 @dataclass(frozen=True)
 class Entry:
-    """One curve in the legend; the texts carry no blanks around them."""
+    """One curve in the legend; its texts have no spaces around them."""
 
     curve: Curve
     name: str
@@ -28,7 +28,7 @@ class Entry:
 
     @property
     def width(self) -> int:
-        """Cells of the entry, with its marker and the blanks between its parts."""
+        """Cells of the entry, with its marker and the spaces between its parts."""
         return 1 + sum(1 + len(text) for text in (self.name, self.value, self.note) if text)
 
 
@@ -52,13 +52,13 @@ class Legend:
 def lay_out(
     named: Sequence[tuple[Curve, str]], inline: int, width: int, most_rows: int
 ) -> tuple[Legend, bool]:
-    """The legend of curves and their values, and whether it stands in the title's line.
+    """Lays out curves and their values; returns the legend, and whether it is in the title's line.
 
-    `inline` cells are free beside the title; else there are up to `most_rows` rows of `width`. Where even
-    the shortest form does not fit, entries are left out from the end.
+    `inline` cells are free beside the title; otherwise there are up to `most_rows` rows of `width` cells. If
+    even the shortest form does not fit, entries are dropped from the end.
     """
     if len(named) == 1 and not named[0][0].note and named[0][1]:
-        # The title says what a lone curve is, so its value may stand there alone.
+        # The title names a single curve, so its value can stand there alone.
         entry = Entry(named[0][0], "", named[0][1], "")
         if _length([_entry(*named[0], *_FORMS[0][:2])]) > inline >= entry.width:
             return Legend(((entry,),)), True
@@ -71,7 +71,7 @@ def lay_out(
 
 
 def shortened(text: str, longest: int) -> str:
-    """Text of at most so many characters, one of which says that there was more."""
+    """Text of at most `longest` characters; one that was cut ends in an ellipsis."""
     return text if len(text) <= longest else text[: max(longest - 1, 0)] + "…"[: max(longest, 0)]
 
 
@@ -96,7 +96,7 @@ def _length(entries: Sequence[Entry]) -> int:
 
 
 def _wrapped(entries: Sequence[Entry], width: int) -> tuple[tuple[Entry, ...], ...] | None:
-    """The entries in rows, or None where one is wider than a row."""
+    """The entries in rows, or None if one is wider than a row."""
     rows: list[list[Entry]] = []
     for entry in entries:
         if entry.width > width:

@@ -1,4 +1,4 @@
-"""The curves' colours: told apart by colour-blind eyes, and on terminals of sixteen colours.
+"""The curves' colours, distinguishable for colour-blind users and on terminals with sixteen colours.
 
 After Okabe and Ito, moved to the nearest bright members of the 256-colour cube.
 """
@@ -15,7 +15,7 @@ CYAN = "#00afaf"
 CERTIFIED = GREEN
 CLEAN = BLUE
 ATTACKED = RED
-AT_P = GREY  # what is not a certificate is never in a certificate's colour
+AT_P = GREY  # a figure that is not a certificate never has a certificate's colour
 LOSS = ORANGE
 P = PURPLE
 LAM = YELLOW
@@ -23,5 +23,5 @@ LR = BLUE
 THROUGHPUT = CYAN
 PLANNED = GREY
 
-# For devices, and for runs laid over each other, in this order.
+# For devices, and for several runs in one chart, in this order.
 CYCLE = (BLUE, ORANGE, GREEN, PURPLE, YELLOW, RED, CYAN)

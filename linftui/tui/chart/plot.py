@@ -1,4 +1,4 @@
-"""Draws a chart into a canvas: frame, legend, axes, curves. Knows nothing of terminals or events."""
+"""Draws a chart on a canvas: frame, legend, axes, curves. Independent of terminals and events."""
 
 import math
 from collections.abc import Sequence
@@ -6,30 +6,30 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from linftui.tui.chart.axis import Floats, Scale, compact, fit, labels, ticks, without_outliers
-from linftui.tui.chart.canvas import ASCII, Area, Canvas, Line, Marker, plain, plain_ascii
+from linftui.tui.chart.axis import Floats, Scale, compact, labels, scale_for, ticks, without_outliers
+from linftui.tui.chart.canvas import ASCII, Area, Canvas, LineStyle, Marker, plain, plain_ascii
 from linftui.tui.chart.curve import ChartOptions, Curve
 from linftui.tui.chart.legend import GAP, Legend, lay_out, shortened
-from linftui.tui.chart.series import Columns, Series
+from linftui.tui.chart.series import DotColumns, Series
 from linftui.tui.chart.trace import FAR, trace
 
 NO_DATA, NO_DATA_YET = "no data", "no data yet"
 NOTHING_HERE = "nothing here, 0 resets the view"
 NOTHING_DRAWN = "nothing to draw"
-PLAIN_LINES: tuple[Line, ...] = ("solid", "dashed", "dash-dotted", "dotted")
+LINE_STYLES: tuple[LineStyle, ...] = ("solid", "dashed", "dash-dotted", "dotted")
 
 
 class Inks(dict[str, int]):
-    """The number of each ink by its name: a part of the chart, or a colour (`~` after it: faint)."""
+    """Ink numbers by name: a part of the chart, or a colour (followed by `~`: faint)."""
 
     def __missing__(self, name: str) -> int:
-        self[name] = len(self) + 1  # 0 is that of empty cells
+        self[name] = len(self) + 1  # 0 is the ink of empty cells
         return self[name]
 
 
 @dataclass(frozen=True)
 class Signs:
-    """The glyphs of the chart's furniture."""
+    """The glyphs of frame, rules and marks."""
 
     corners: str = "┌┐└┘"
     horizontal: str = "─"
@@ -39,7 +39,7 @@ class Signs:
     mark: str = "▴"
     above: str = "▲"
     below: str = "▼"
-    lines: dict[Line, str] = field(
+    lines: dict[LineStyle, str] = field(
         default_factory=lambda: {"solid": "━", "dashed": "╍", "dotted": "┅", "dash-dotted": "┉"}
     )
 
@@ -60,7 +60,7 @@ ASCII_SIGNS = Signs(
 
 @dataclass
 class View:
-    """How a person looks at a chart, beside what its options say; None follows the options."""
+    """How the user has set up a chart, in addition to its options; None follows the options."""
 
     x: Scale | None = None
     y: Scale | None = None
@@ -68,12 +68,12 @@ class View:
     smoothing: float = 0.0
     crosshair: float | None = None
     focused: bool = False
-    colorless: bool = False  # curves are told apart by their lines alone
+    colorless: bool = False  # curves differ in their line styles alone
 
 
 @dataclass(frozen=True)
 class Plot:
-    """A drawn chart: which x and y its area of the canvas shows; `x` is None where there is no data."""
+    """A drawn chart, and the x and y that its area of the canvas shows; `x` is None without data."""
 
     canvas: Canvas
     area: Area
@@ -82,8 +82,8 @@ class Plot:
 
 
 @dataclass(frozen=True)
-class Model:
-    """What is to be drawn; of the curves, the first is the first in the legend and the uppermost."""
+class PlotInput:
+    """What to draw; the first curve is the first in the legend, and is drawn on top."""
 
     title: str
     curves: Sequence[Curve]
@@ -91,46 +91,48 @@ class Model:
     view: View
 
 
-def draw(model: Model, size: tuple[int, int], marker: Marker, inks: Inks, expected_width: int) -> Plot:
+def draw(given: PlotInput, size: tuple[int, int], marker: Marker, inks: Inks, expected_width: int) -> Plot:
     """Draws a chart into `size` (rows, columns) cells.
 
-    `expected_width` is how wide its area will be, at a guess; a right one saves half of the reading.
+    `expected_width` is a guess at the width of its area; a correct one saves half of the reading.
     """
-    return _Painter(model, Canvas(*size, marker), inks, expected_width).paint()
+    return _Painter(given, Canvas(*size, marker), inks, expected_width).paint()
 
 
 class _Painter:
-    """One drawing in the making."""
+    """Draws one chart, once."""
 
-    def __init__(self, model: Model, canvas: Canvas, inks: Inks, expected_width: int) -> None:
-        self.title, self.options, self.view = model.title, model.options, model.view
+    def __init__(self, given: PlotInput, canvas: Canvas, inks: Inks, expected_width: int) -> None:
+        self.title, self.options, self.view = given.title, given.options, given.view
         self.canvas, self.inks, self.expected_width = canvas, inks, expected_width
-        self._read: dict[tuple[int, int], Columns] = {}
+        self._read: dict[tuple[int, int], DotColumns] = {}
         self.signs = ASCII_SIGNS if canvas.marker is ASCII else UNICODE_SIGNS
-        self.curves = [self._plain_curve(k, curve) for k, curve in enumerate(model.curves)]
-        self.rail = int(any(curve.series.has_infinity for curve in model.curves))  # rows it takes
+        self.curves = [self._plain_curve(k, curve) for k, curve in enumerate(given.curves)]
+        self.rail = int(
+            any(curve.series.has_infinity for curve in given.curves)
+        )  # rows of the rail of infinity, 0 or 1
 
     def _plain_curve(self, number: int, curve: Curve) -> Curve:
-        """The curve with texts, and a line, that this terminal can show."""
+        """The curve with texts and a line style that this terminal can show."""
         broken = self.view.colorless and curve.line == "solid"
         return replace(
             curve,
             name=self._say(curve.name),
             note=self._say(curve.note),
             short_note=self._say(curve.short_note),
-            line=PLAIN_LINES[number % len(PLAIN_LINES)] if broken else curve.line,
+            line=LINE_STYLES[number % len(LINE_STYLES)] if broken else curve.line,
         )
 
     def _say(self, text: str) -> str:
-        """Text with as many characters as cells, whoever wrote it."""
+        """Text from any source, with one cell for each character."""
         return plain_ascii(text) if self.canvas.marker is ASCII else plain(text)
 
     def paint(self) -> Plot:
-        """All of it, in the order of the layers; where there is no room for a frame, the title alone."""
+        """Draws everything, layer by layer; without room for a frame, only the title."""
         canvas = self.canvas
         if canvas.height < 3 or canvas.width < 6:
             canvas.text(0, 0, self._say(self.title), self.inks["title"])
-            return Plot(canvas, Area(0, 0, 0, 0), None, fit([]))
+            return Plot(canvas, Area(0, 0, 0, 0), None, scale_for([]))
         x = _x_scale([curve.series for curve in self.curves], self.options, self.view)
         y, clipped = self._y_scale(x)
         self._frame()
@@ -165,7 +167,7 @@ class _Painter:
             canvas.behind(Area(1, column, canvas.height - 2, 1), signs.vertical, ink)
 
     def _heading(self, clipped: str) -> tuple[int, list[Curve]]:
-        """Title and legend; returns the first row below them, and the curves that the legend names."""
+        """Draws title and legend; returns the first row below them, and the curves that the legend names."""
         canvas, inks = self.canvas, self.inks
         tags = [(f" {clipped}", "warning")] if clipped else []
         if self.view.smoothing:
@@ -177,7 +179,7 @@ class _Painter:
         column = canvas.text(0, column, " ", inks["title"])
         rows = max((canvas.height - 2) // 3, 1) if canvas.height > 4 else 0
         values = [(curve, self._value(curve)) for curve in self.curves]
-        # A blank at either side, and some line between title and legend.
+        # Leaves a space on both sides, and some of the frame between title and legend.
         legend, in_title = lay_out(values, canvas.width - 4 - column, canvas.width - 4, rows)
         named = [entry.curve for entry in legend.entries]
         if not in_title:
@@ -213,7 +215,7 @@ class _Painter:
     # Axes.
 
     def _y_scale(self, x: Scale | None) -> tuple[Scale, str]:
-        """The range of y, and what is said of outliers beyond it."""
+        """The range of y, and a tag about outliers beyond it."""
         log, view = self.view.log_y, self.view
         fixed = self.options.y_range
         if view.y is not None:
@@ -221,21 +223,21 @@ class _Painter:
         if fixed is not None and fixed[0] < fixed[1] and not (log and fixed[0] <= 0):
             return Scale(*fixed, log), ""
         if x is None:
-            return fit([], log), ""
+            return scale_for([], log), ""
         read = [self._columns(curve.series, x, self.expected_width) for curve in self.curves]
         values = np.concatenate([v for c in read for v in (c.low, c.high)])
         if not self.options.clip_outliers:
-            return fit(values, log), ""
+            return scale_for(values, log), ""
         newest = np.array([curve.series.y[-1] for curve in self.curves if len(curve.series)])
         kept, above, below = without_outliers(values, newest, log)
         arrows = self.signs.above * above + self.signs.below * below
-        return fit(kept, log), f"{arrows} clipped" if arrows else ""
+        return scale_for(kept, log), f"{arrows} clipped" if arrows else ""
 
     def _y_axis(self, y: Scale, area: Area) -> Area:
-        """The labels at the left; returns what they leave of the area."""
+        """Draws the labels on the left; returns what is left of the area."""
         rows, dots = area.height - self.rail, self.canvas.marker.down
         marks = ticks(y, (rows + 1) // 2 if rows < 12 else rows // 3 + 1) if rows > 1 else []
-        # Beside the very dots that a curve of that value has.
+        # In the row of the dots that a curve at that value has.
         at = (
             area.row
             + self.rail
@@ -253,7 +255,7 @@ class _Painter:
         return Area(area.row, area.column + taken, area.height, area.width - taken)
 
     def _marks(self, x: Scale, area: Area, row: int) -> None:
-        """The checkpoints; a word stands at the side of its mark where there is room."""
+        """Draws the checkpoints; a label stands on the side of its mark where there is room."""
         for mark in self.options.marks:
             if x.low <= mark.x <= x.high:
                 column, word = _column(x, mark.x, area), self._say(mark.label)
@@ -264,12 +266,12 @@ class _Painter:
                     self.canvas.text(row, column + 1, word, self.inks["mark"])
 
     def _x_axis(self, x: Scale, area: Area) -> None:
-        """The labels in the frame's lower line; the crosshair's own goes first."""
+        """Draws the labels in the frame's lower line; the crosshair's label goes first."""
         canvas, bottom = self.canvas, self.canvas.height - 1
         texts = [(value, text, "label") for value, text in _x_labels(x, area.width, self.view.x is None)]
         at = self.view.crosshair
         if at is not None and x.low <= at <= x.high:
-            cells = abs(at) / (x.high - x.low) * area.width  # so many are told apart by the digits
+            cells = abs(at) / (x.high - x.low) * area.width  # the digits must tell this many cells apart
             text = compact(at, min(max(math.ceil(math.log10(max(cells, 1))), 1), 12))
             texts.insert(0, (at, text, "value"))
         taken = np.zeros(canvas.width, np.bool_)
@@ -281,10 +283,10 @@ class _Painter:
                 canvas.text(bottom, first, f" {text} "[: canvas.width - 1 - first], self.inks[ink])
                 taken[place] = True
 
-    # What the area shows.
+    # Inside the area.
 
     def _curve(self, curve: Curve, x: Scale, y: Scale, area: Area) -> None:
-        """Draws one curve, over its raw samples where it is smoothed."""
+        """Draws one curve; a smoothed one on top of its raw samples."""
         weight = self.view.smoothing if curve.smooth else 0.0
         if weight or curve.faint:
             self._layer(self._columns(curve.series, x, area.width), curve, y, area, faint=True)
@@ -292,7 +294,7 @@ class _Painter:
             series = curve.series.smoothed(weight) if weight else curve.series
             self._layer(self._columns(series, x, area.width), curve, y, area, faint=False)
 
-    def _layer(self, columns: Columns, curve: Curve, y: Scale, area: Area, faint: bool) -> None:
+    def _layer(self, columns: DotColumns, curve: Curve, y: Scale, area: Area, faint: bool) -> None:
         down, ink = self.canvas.marker.down, self.inks[curve.color + "~" * faint]
         below = Area(area.row + self.rail, area.column, area.height - self.rail, area.width)
         last = below.height * down - 1
@@ -308,7 +310,7 @@ class _Painter:
             self.canvas.curve(Area(area.row, area.column, 1, area.width), on_rail, ink, curve.line, faint)
 
     def _here(self, column: int, area: Area) -> None:
-        """Says where the run is, in the lowest row where nothing beside the rule is in the way."""
+        """Labels where the run is, in the lowest row with free cells beside the rule."""
         text = "you are here" if area.width >= 40 else "here"
         leftmost, rightmost = area.column, area.column + area.width - len(text)
         for row in range(area.row + area.height - 1, area.row + self.rail - 1, -1):
@@ -318,14 +320,14 @@ class _Painter:
                     self.canvas.text(row, first, text, self.inks["label"])
                     return
 
-    def _columns(self, series: Series, x: Scale, width: int) -> Columns:
+    def _columns(self, series: Series, x: Scale, width: int) -> DotColumns:
         key = id(series), width
         if key not in self._read:
             self._read[key] = series.columns(x.low, x.high, width * self.canvas.marker.across)
         return self._read[key]
 
     def _verticals(self, x: Scale, area: Area) -> None:
-        """What stands behind the curves: the crosshair, where the run is, the rail of infinity."""
+        """Draws what is behind the curves: the crosshair, where the run is, the rail of infinity."""
         for at, glyph, ink in (
             (self.view.crosshair, self.signs.vertical, "crosshair"),
             (self.options.here, self.signs.upright, "rule"),
@@ -340,7 +342,7 @@ class _Painter:
 
 
 def _x_scale(series: Sequence[Series], options: ChartOptions, view: View) -> Scale | None:
-    """The range of x: as looked at, as the options say, or all there is; None without any data."""
+    """The range of x: as zoomed to, as the options say, or all of it; None without data."""
     filled = [s for s in series if len(s)]
     if not filled:
         return None
@@ -349,11 +351,11 @@ def _x_scale(series: Sequence[Series], options: ChartOptions, view: View) -> Sca
     if options.x_range is not None and options.x_range[0] < options.x_range[1]:
         return Scale(*options.x_range)
     low, high = min(float(s.x[0]) for s in filled), max(float(s.x[-1]) for s in filled)
-    return fit([low, high if high > low else low + 1])
+    return scale_for([low, high if high > low else low + 1])
 
 
 def _x_labels(x: Scale, width: int, whole: bool) -> list[tuple[float, str]]:
-    """As many ticks as leave some line between their labels; the ends of the `whole` run if those are few."""
+    """As many ticks as leave space between their labels; if they are few, the ends of the `whole` run."""
     count = max(width // 8, 2)
     while True:
         marks = ticks(x, count)
@@ -368,5 +370,5 @@ def _x_labels(x: Scale, width: int, whole: bool) -> list[tuple[float, str]]:
 
 
 def _column(x: Scale, value: float, area: Area) -> int:
-    """The canvas's column that a value within the axis falls into."""
+    """The canvas column of a value on the axis."""
     return area.column + min(int(x.place(value) * area.width), area.width - 1)

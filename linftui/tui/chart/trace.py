@@ -1,4 +1,4 @@
-"""From what columns hold to the dots that show it: runs of dots, joined from column to column by lines."""
+"""Turns columns of samples into dots: a run of dots in each column, joined from column to column by lines."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from linftui.tui.chart.series import Columns, Floats
+from linftui.tui.chart.series import DotColumns, Floats
 
 Ints = npt.NDArray[np.int64]
 FAR = 1 << 30
@@ -14,34 +14,35 @@ FAR = 1 << 30
 
 @dataclass(frozen=True)
 class Trace:
-    """Dots of each column of dots, from row `top` (0 is the highest) to `bottom`; none: top > bottom."""
+    """The dots of each column, from row `top` (0 is the highest) to `bottom`; none if top > bottom."""
 
     top: Ints
     bottom: Ints
 
 
-def trace(columns: Columns, rows_of: Callable[[Floats], Floats]) -> Trace:
-    """The dots of a curve, where `rows_of` gives each y its row; inf has one too, a gap's is NaN.
+def trace(columns: DotColumns, rows_of: Callable[[Floats], Floats]) -> Trace:
+    """The dots of a curve; `rows_of` gives each y its row, inf included, and NaN for a gap.
 
-    Neighbouring samples are joined by straight lines on the screen, over empty columns too, but never over
-    a gap. Each column shows its own samples from the lowest to the highest, and its part of those lines.
+    Neighbouring samples are joined by straight lines on the screen, even across empty columns, but never
+    across a gap. Each column shows its own samples from the lowest to the highest, and its part of those
+    lines.
     """
     infinite = np.where(columns.infinite, np.inf, np.nan)
     rows = rows_of(np.stack([columns.first, columns.last, columns.low, columns.high, infinite]))
     edges = _line_at_edges(columns, rows[0], rows[1], rows_of)
     line_top, line_bottom = np.fmin(edges[:-1], edges[1:]), np.fmax(edges[:-1], edges[1:])
-    # Of the line a column has the dots whose middle it passes, which neighbours share out between them.
+    # A column has the dots whose middle the line passes; so neighbours divide the line between them.
     top = np.fmin(np.rint(np.fmin.reduce(rows)), np.ceil(line_top))
     bottom = np.fmax(np.rint(np.fmax.reduce(rows)), np.floor(line_bottom))
-    between = top > bottom  # a line alone, that passes no dot's middle
+    between = top > bottom  # only a line, which passes the middle of no dot
     top[between] = bottom[between] = np.rint((line_top + line_bottom)[between] / 2)
     return Trace(_whole(top, FAR), _whole(bottom, -FAR))
 
 
 def _line_at_edges(
-    columns: Columns, first: Floats, last: Floats, rows_of: Callable[[Floats], Floats]
+    columns: DotColumns, first: Floats, last: Floats, rows_of: Callable[[Floats], Floats]
 ) -> Floats:
-    """The rows of the line that joins the samples at the n + 1 edges of the columns; NaN: no line."""
+    """The rows of the joining line at the n + 1 edges of the columns; NaN: no line."""
     place = np.flatnonzero(columns.sampled).astype(np.float64)
     entered, left = first[columns.sampled], last[columns.sampled]
     if columns.before is not None:

@@ -1,5 +1,5 @@
-"""The reading half of the dashboard: what becomes known of runs and of the machine while it is watched.
+"""The reading half of the dashboard: it reads runs and samples the machine while the dashboard is open.
 
-One thread (`poller`) reads, and posts plain frozen values (`messages`). Nothing here knows of a terminal, so
-that it serves whatever shows runs.
+One thread (`poller`) reads, and posts plain frozen values (`messages`). Nothing here needs a terminal, so any
+other viewer of runs can use it.
 """

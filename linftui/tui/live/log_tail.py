@@ -1,4 +1,4 @@
-"""The end of an attempt's log, followed while it grows; cleaned, since programs write what they like."""
+"""The end of an attempt's log, followed as it grows; cleaned, since a program can print anything."""
 
 import os
 from pathlib import Path
@@ -7,10 +7,10 @@ from linftui.files import open_regular
 from linftui.rundir.paths import RunPaths
 from linftui.text import clean
 
-BITE = 1 << 18  # of a log that is there already, only so much of its end is read
+TAIL_BYTES = 1 << 18  # how much of the end of an existing log is read, and how much at a time
 MAX_LINE = 2000  # characters
-MAX_BYTES = 4 * MAX_LINE
-TICK_S = 0.01  # the times of files may lag behind the clock by so much
+MAX_BYTES = 4 * MAX_LINE  # a character takes at most 4
+TICK_S = 0.01  # a file's mtime may lag behind the clock by this much
 
 
 class LogTail:
@@ -21,11 +21,11 @@ class LogTail:
         self._file: Path | None = None
         self._offset = 0
         self._rest = b""
-        self._cut = False  # the first line that is read began before what is read
-        self.written = 0.0  # when it was last written to, in seconds since 1970, as of the last lines
+        self._cut = False  # reading began inside a line, which is dropped
+        self.written = 0.0  # its mtime when it was last read, in seconds since 1970
 
     def poll(self, attempt: int) -> list[str]:
-        """The lines that came since the last call; a new attempt's log begins with a line that says so."""
+        """The lines written since the last call; a new attempt's log starts with a line that says so."""
         path = self._paths.rank_log(attempt, self._rank)
         lines: list[str] = []
         try:
@@ -34,7 +34,7 @@ class LogTail:
                 if path != self._file or end < self._offset:
                     lines += self._begin(path, attempt, end)
                 file.seek(self._offset)
-                data = file.read(BITE)
+                data = file.read(TAIL_BYTES)
                 self.written = os.fstat(file.fileno()).st_mtime + TICK_S
         except OSError:
             return []
@@ -49,12 +49,12 @@ class LogTail:
     def _begin(self, path: Path, attempt: int, end: int) -> list[str]:
         again = self._file is not None
         self._file, self._rest = path, b""
-        self._offset = max(0, end - BITE)
+        self._offset = max(0, end - TAIL_BYTES)
         self._cut = self._offset > 0
         return [f"── attempt {attempt} ──"] if again else []
 
 
 def _shown(line: bytes) -> str:
-    """The line as a terminal would end up showing it: what follows the last carriage return."""
+    """The line as a terminal would finally show it: what follows the last carriage return."""
     text = line.rstrip(b"\r").rsplit(b"\r", 1)[-1][:MAX_BYTES].decode(errors="replace")
     return clean(text.expandtabs(4)[:MAX_LINE])

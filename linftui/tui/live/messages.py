@@ -1,4 +1,4 @@
-"""What the poller says: frozen values, for whoever listens to wrap as it needs them."""
+"""The poller's messages: frozen values, which the receiver wraps as it needs."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ from linftui.tui.live.run_list import RunRow
 
 @dataclass(frozen=True)
 class RunsListed:
-    """The runs as they are known now; `complete` once each was looked at."""
+    """The runs as known now; `complete` once every run has been read."""
 
     rows: tuple[RunRow, ...]
     complete: bool
@@ -19,21 +19,21 @@ class RunsListed:
 
 @dataclass(frozen=True)
 class FactsRead:
-    """What is worth knowing of the selected run."""
+    """Facts about the selected run."""
 
     facts: RunFacts
 
 
 @dataclass(frozen=True)
 class MachineSampled:
-    """The machine's devices now."""
+    """A new sample of the machine's devices."""
 
     machine: DeviceSnapshot
 
 
 @dataclass(frozen=True)
 class RunGrew:
-    """What is new of a run that is followed. The records in it are told once: no later one replaces it."""
+    """News of a followed run. Its records are sent only once, so no later message replaces it."""
 
     following: Following
     news: RunNews
@@ -41,7 +41,7 @@ class RunGrew:
 
 @dataclass(frozen=True)
 class PollerFailed:
-    """The reading thread met an error that nobody foresaw; nothing more will come."""
+    """The reading thread ended with an unexpected error; no more messages will come."""
 
     error: Exception
 

@@ -1,7 +1,7 @@
-"""The one thread that reads: it lists the runs, follows those that are open, and looks at the machine.
+"""The one thread that reads: it lists the runs, follows those that are open, and samples the machine.
 
-What it learns it posts as messages, at most twice a second each, which is also what bounds how often a screen
-is repainted. Opening something wakes it, so that nobody waits for its rhythm.
+It posts what it finds as messages, each kind at most twice a second, which also bounds how often a screen is
+repainted. Opening something wakes it at once.
 """
 
 import math
@@ -26,15 +26,15 @@ from linftui.tui.live.run_list import RunList, RunRow
 
 FOLLOW_S = 0.5
 LIST_S = 1.0
-TELL_S = 0.5  # while runs are being read for the first time, they are told this often
+FIRST_LIST_S = 0.5  # while runs are first being read, the list is posted this often
 FACTS_S = 2.0
 MACHINE_S = 2.0
-TAKING_S = 0.05
-SLICE_S = 0.1  # the list of runs is worked on for so long at a time
+PATIENCE_S = 0.05
+SLICE_S = 0.1  # how long the list of runs is worked on at a time
 
 
 class Poller(threading.Thread):
-    """Reads until it is told to stop.
+    """Reads until `stop` is called.
 
     Args:
         store: the folder of runs.
@@ -59,7 +59,7 @@ class Poller(threading.Thread):
         self._asked_to_stop = False
 
     def follow(self, paths: RunPaths) -> Following:
-        """Follows a run from its beginning, beside those that are followed already, until that is closed."""
+        """Follows a run from its beginning, alongside others, until the returned handle is closed."""
         following = Following(paths)
         self._followings.append(following)
         self._wake.set()
@@ -67,16 +67,16 @@ class Poller(threading.Thread):
 
     @property
     def followed(self) -> tuple[Following, ...]:
-        """What is followed now."""
+        """The handles that are open now."""
         return tuple(following for following in self._followings if not following.closed)
 
     def select(self, paths: RunPaths | None) -> None:
-        """Reads what is worth knowing of this run; None: of none."""
+        """Reads the facts of this run from now on; None: of no run."""
         self._selected = paths
         self._wake.set()
 
     def look_closely(self) -> None:
-        """Looks at everything now: a person has just done something to a run."""
+        """Reads everything now, because the user has just done something to a run."""
         self._anything_may_have_changed = True
         self._wake.set()
 
@@ -87,7 +87,7 @@ class Poller(threading.Thread):
         self.join(2.0)
 
     def run(self) -> None:
-        """The thread's life."""
+        """Reads until stopped (in the thread itself)."""
         try:
             while not self._asked_to_stop:
                 if self._wake.is_set():
@@ -97,7 +97,7 @@ class Poller(threading.Thread):
                     if time.monotonic() >= due and not self._asked_to_stop:
                         self._due[job] = time.monotonic() + job()
                 self._wake.wait(max(0.0, min(self._due.values()) - time.monotonic()))
-        except Exception as error:  # nobody would see it otherwise, and the screen would just stand still
+        except Exception as error:  # otherwise it would go unseen, and the screen would just freeze
             if not self._asked_to_stop:
                 self._post(PollerFailed(error))
         finally:
@@ -113,17 +113,17 @@ class Poller(threading.Thread):
             self._due[self._list] = 0.0
 
     def _list(self) -> float:
-        """Lists runs; returns, as all jobs do, after how many seconds to come again."""
-        through = self._runs.step(SLICE_S)
-        told = (self._runs.rows(), self._runs.complete)
-        pause = 0.0 if through or not self._listed[0] else TELL_S
-        if told != self._listed and time.monotonic() - self._listed_at >= pause:
-            self._listed, self._listed_at = told, time.monotonic()
-            self._post(RunsListed(*told))
-        return LIST_S if through else 0.0
+        """Works on the list of runs; returns, as every job does, in how many seconds to run it again."""
+        finished = self._runs.step(SLICE_S)
+        found = (self._runs.rows(), self._runs.complete)
+        pause = 0.0 if finished or not self._listed[0] else FIRST_LIST_S
+        if found != self._listed and time.monotonic() - self._listed_at >= pause:
+            self._listed, self._listed_at = found, time.monotonic()
+            self._post(RunsListed(*found))
+        return LIST_S if finished else 0.0
 
     def _follow(self) -> float:
-        for following in list(self._followings):  # others may join at any moment
+        for following in list(self._followings):  # another thread may add one at any moment
             if following.closed:
                 self._followings.remove(following)
             elif time.monotonic() >= following.due:
@@ -133,7 +133,7 @@ class Poller(threading.Thread):
 
     def _poll(self, following: Following) -> float:
         try:
-            news = following.poll(TAKING_S)
+            news = following.poll(PATIENCE_S)
         except TimeoutError:
             return 0.0
         if news is not None:

@@ -1,4 +1,4 @@
-"""A run's curves over its epochs, grown record by record; of a step done twice, the later attempt counts."""
+"""A run's curves over its epochs, extended record by record; of a repeated step, the later attempt counts."""
 
 import math
 from collections import deque
@@ -16,16 +16,16 @@ from linftui.rundir.records import DeviceRecord, EvalRecord, Gpu, Metric, TrainR
 from linftui.tui.chart.series import Floats, Series
 
 PLANNED_POINTS = 400
-GPUS_APART = 2  # with more of them, their mean and their extremes are drawn
+GPUS_APART = 2  # with more GPUs than this, their mean and extremes are drawn
 
-# Series by name, and the field of a training record that each is of.
+# Series by name, and the field of a training record that each shows.
 TRAIN = {
     "loss": "loss",
     "p": "p",
     "lam": "lam",
-    "at_p": "certified_at_p",  # at the test radius, as the true one is, so that the two compare
+    "at_p": "certified_at_p",  # at the test radius, so that it can be compared with "certified"
 }
-# Of an evaluation on the test set: of which running means, and which fields.
+# Series of evaluations on the test set: with which means, and which fields.
 TEST = {
     "certified": ("running", attrgetter("epoch", "certified_accuracy")),
     "clean": ("running", attrgetter("epoch", "clean_accuracy")),
@@ -38,21 +38,21 @@ _TRAIN_FIELDS = attrgetter("epoch", "time", *TRAIN.values())
 class RunCurves:
     """Every curve of a run, x in epochs.
 
-    `series` holds those of training by the names in `TRAIN`; of the test set at p = inf `certified`, `clean`
-    and, of a copy with re-estimated means, `certified_reestimated`. `devices` holds shares in [0, 1] by a
-    device's name.
+    `series` holds the curves of training by the names in `TRAIN`, and those of the test set at p = inf:
+    `certified`, `clean` and, for a copy with re-estimated means, `certified_reestimated`. `devices` holds
+    shares in [0, 1] by the device's name.
     """
 
     def __init__(self) -> None:
         self.series: dict[str, Series] = {name: Series() for name in (*TRAIN, *TEST)}
         self.devices: dict[str, Series] = {}
         self.attempt = 0
-        self.clocks: dict[int, Series] = {}  # of each attempt: its epochs over time, in seconds since 1970
-        self._begins: dict[int, float] = {}  # the epoch each attempt went on from
+        self.clocks: dict[int, Series] = {}  # per attempt: its epochs over time, in seconds since 1970
+        self._begins: dict[int, float] = {}  # the epoch at which each attempt began
         self._waiting: deque[DeviceRecord] = deque()  # samples newer than any training record
 
     def add(self, metrics: Sequence[Metric], devices: Sequence[DeviceRecord]) -> None:
-        """Takes the next records of metrics.jsonl and devices.jsonl, in their order."""
+        """Adds the next records of metrics.jsonl and devices.jsonl, in their order."""
         start = 0
         for place, record in enumerate(metrics):  # a stretch is what one attempt wrote
             if record.attempt > self.attempt:
@@ -64,34 +64,34 @@ class RunCurves:
         self._place_devices()
 
     def _enter(self, record: Metric) -> None:
-        """An attempt begins at this record; what earlier ones did from there on counts no longer."""
+        """A new attempt begins at this record; what earlier ones did from its epoch on no longer counts."""
         self.attempt = record.attempt
         self._begins[record.attempt] = record.epoch
         for series in (*self.series.values(), *self.devices.values()):
             series.truncate(record.epoch)
 
     def _extend(self, stretch: Sequence[Metric]) -> None:
-        own = [record for record in stretch if record.attempt == self.attempt]  # not of one that was given up
+        own = [record for record in stretch if record.attempt == self.attempt]  # not from an earlier attempt
         train = [record for record in own if isinstance(record, TrainRecord)]
         epochs, times, *columns = _rising(train, _TRAIN_FIELDS, len(TRAIN) + 2, self.series["loss"])
         for name, column in zip(TRAIN, columns, strict=True):
             self.series[name].extend(epochs, column)
-        self._tell_time(times, epochs)
+        self._extend_clock(times, epochs)
         tests = [record for record in own if isinstance(record, EvalRecord) and record.split == "test"]
         for name, (means, fields) in TEST.items():
             series = self.series[name]
             kept = [record for record in tests if record.means == means]
             series.extend(*_rising(kept, fields, 2, series))
 
-    def _tell_time(self, times: Floats, epochs: Floats) -> None:
+    def _extend_clock(self, times: Floats, epochs: Floats) -> None:
         if not len(times):
-            return  # a stretch of evaluations alone; a clock that is there has an end
+            return  # only evaluations; a clock that exists is never empty
         clock = self.clocks.setdefault(self.attempt, Series())
         start = clock.x[-1] if len(clock) else -np.inf
         clock.extend(np.maximum.accumulate(np.maximum(np.nan_to_num(times), start)), epochs)
 
     def _place_devices(self) -> None:
-        """Draws the samples whose moment lies before a training record; the others wait in their order."""
+        """Adds the samples that are older than the latest training record; the others wait in their order."""
         ready: list[DeviceRecord] = []
         while self._waiting:
             sample = self._waiting[0]
@@ -116,7 +116,7 @@ class RunCurves:
 
 
 def device_shares(record: DeviceRecord) -> dict[str, float]:
-    """What is drawn of a sample, as shares in [0, 1] by name; NaN where a device did not say."""
+    """A sample as shares in [0, 1] by name; NaN where a device reported nothing."""
     shares: dict[str, float] = {}
     if len(record.gpus) > GPUS_APART:
         used = [_or_nan(gpu.utilisation) for gpu in record.gpus]
@@ -150,13 +150,13 @@ def _or_nan(value: float | None) -> float:
 def _rising(
     records: Sequence[Metric], fields: Callable[[Metric], Any], width: int, series: Series
 ) -> list[Floats]:
-    """The `width` fields of records, a column each, the first being epochs; where these go on."""
+    """The `width` fields of the records, an array each, epochs first, without records whose epoch falls."""
     table = np.array(list(map(fields, records)), np.float64).reshape(-1, width)
     return list(table[_goes_on(table[:, 0], series)].T)
 
 
 def _goes_on(epochs: Floats, series: Series) -> npt.NDArray[np.bool_]:
-    """Which epochs go on from the series' end and from each other; those of a damaged file may not."""
+    """Which epochs do not fall below the series' end or each other; in a damaged file some do."""
     known = np.where(np.isfinite(epochs), epochs, -np.inf)
     end = series.x[-1] if len(series) else 0.0
     goes_on: npt.NDArray[np.bool_] = known >= np.maximum.accumulate(np.append(end, known))[:-1]
@@ -164,7 +164,7 @@ def _goes_on(epochs: Floats, series: Series) -> npt.NDArray[np.bool_]:
 
 
 def planned(recipe: Recipe) -> dict[str, Series]:
-    """What the recipe plans, over all its epochs: `p` and `lam`."""
+    """The planned curves of a recipe over all its epochs: `p` and `lam`."""
     schedules = Schedules.of(recipe)
     epochs = np.linspace(0.0, recipe.epochs, PLANNED_POINTS)
     corners = [t for t in (schedules.p.begin, schedules.p.end) if 0.0 < t < recipe.epochs]

@@ -1,4 +1,4 @@
-"""What is worth knowing of the run under the cursor, read when the cursor comes to it."""
+"""Facts about the run under the cursor, read when the cursor reaches it."""
 
 import os
 from dataclasses import dataclass
@@ -16,12 +16,12 @@ from linftui.rundir.store import read_meta, read_recipe
 from linftui.tui.live.run_list import cannot_look
 
 TAIL = 1 << 14
-EVENTS = 8  # so many of the last ones
+EVENTS = 8  # how many of the latest are kept
 
 
 @dataclass(frozen=True)
 class RunFacts:
-    """Beside a run's summary: what it was made from, what happened last, how it ended."""
+    """What a run's summary does not hold: its recipe, its latest events, how it ended."""
 
     paths: RunPaths
     meta: MetaRecord | None = None
@@ -33,9 +33,9 @@ class RunFacts:
 
 
 def read_facts(paths: RunPaths, before: RunFacts | None = None) -> RunFacts:
-    """The facts as they are on disk now; what cannot be read is left out, and the last problem told.
+    """The facts as they are on disk now; what cannot be read is left out and reported in `problem`.
 
-    `before` spares reading the recipe, which does not change.
+    With `before`, the recipe is not read again, since it does not change.
     """
     meta = ended = recipe = None
     checkpoints, problem = tuple[int, ...](), ""

@@ -1,4 +1,4 @@
-"""Following the open run: everything of it that grows or changes, in bites that never take long."""
+"""Following one run: everything in it that grows or changes, read in pieces that never take long."""
 
 import os
 import time
@@ -17,22 +17,22 @@ from linftui.rundir.stopping import StopStages, stop_stages
 from linftui.rundir.store import read_meta, read_recipe
 from linftui.tui.live.log_tail import LogTail
 from linftui.tui.live.run_facts import checkpoint_steps
-from linftui.tui.live.run_list import RunRow, cannot_look, look
+from linftui.tui.live.run_list import RunRow, cannot_look, read_row
 
-SLOWLY_S = 2.0  # how often what changes seldom is looked at
-CHECK_S = 0.1  # certificates are checked for so long at a time: large weights take seconds
+SLOWLY_S = 2.0  # how often the parts that rarely change are read
+CHECK_S = 0.1  # how long certificates are checked at a time: large weights take seconds
 
 
 @dataclass(frozen=True)
 class Standing:
-    """How the run stands, told whole each time."""
+    """Everything known of a run except its records, complete in every message."""
 
     row: RunRow
     meta: MetaRecord | None = None
     recipe: Recipe | None = None
     recipe_text: str = ""
     ended: ExitRecord | None = None
-    stop: StopStages | None = None  # None: nobody asked the current attempt to stop
+    stop: StopStages | None = None  # None: the current attempt was not asked to stop
     checkpoints: tuple[int, ...] = ()  # steps
     certifications: tuple[CertificationProgress, ...] = ()  # newest first
     certificates: tuple[Certificate, ...] = ()  # the one that counts first
@@ -43,26 +43,26 @@ class Standing:
 
 @dataclass(frozen=True)
 class RunNews:
-    """What came since the news before, and how things stand now."""
+    """The records since the previous news, and the run's standing now."""
 
     paths: RunPaths
     standing: Standing
-    first: bool = False  # told from the beginning: whatever was told before counts no longer
+    first: bool = False  # read from the beginning: earlier news no longer counts
     metrics: list[Metric] = field(default_factory=list)
     events: list[EventRecord] = field(default_factory=list)
     devices: list[DeviceRecord] = field(default_factory=list)
     log: list[str] = field(default_factory=list)
     log_written: float = 0.0  # when the log was last written to, in seconds since 1970
-    behind: bool = False  # more is there already, and comes at once
+    behind: bool = False  # more is already there, and follows at once
 
     def __bool__(self) -> bool:
         return bool(self.metrics or self.events or self.devices or self.log)
 
 
 class RunFollower:
-    """Reads one run from its beginning, and then what is added to it.
+    """Reads one run from its beginning, then what is appended to it.
 
-    A run that was removed and made again under the same name is read from its beginning too.
+    If the run is replaced by another one of the same name, that is read from its beginning too.
     """
 
     def __init__(self, paths: RunPaths) -> None:
@@ -81,7 +81,7 @@ class RunFollower:
         self._listed = -SLOWLY_S
 
     def poll(self) -> RunNews | None:
-        """What is new, or None where nothing is."""
+        """The news, or None if there is none."""
         news = self._poll()
         if self._metrics.restarts or self._events.restarts or self._devices.restarts:
             self._begin()
@@ -99,8 +99,8 @@ class RunFollower:
             problem = str(error)
         self._history += events
         behind = self._metrics.offset - offset == CHUNK
-        before = self._standing  # None: nothing was told yet
-        if before is None or not behind:  # while much is read at once, it need not be asked each time
+        before = self._standing  # None: no news yet
+        if before is None or not behind:  # while catching up, the standing is not read for every piece
             self._standing = self._stand(problem, eventful=bool(events))
         assert self._standing is not None
         attempt = self._standing.row.summary.attempt
@@ -112,11 +112,11 @@ class RunFollower:
         return news if news or before != self._standing else None
 
     def _stand(self, problem: str, *, eventful: bool) -> Standing:
-        """How things stand, with what changes seldom taken from the last look at it.
+        """Reads the standing; its parts that rarely change are kept from the last time for SLOWLY_S.
 
-        `eventful`: something has just happened, a checkpoint perhaps.
+        `eventful`: an event was just written, perhaps about a checkpoint, so those parts are read too.
         """
-        row = look(self.paths)
+        row = read_row(self.paths)
         problem = problem or row.summary.problem
         standing = replace(self._standing, row=row) if self._standing else Standing(row)
         if not os.path.isdir(self.paths.root):
@@ -138,7 +138,7 @@ class RunFollower:
         return replace(standing, bad_lines=bad_lines, problem=problem, gone=False)
 
     def _hurries(self) -> bool:
-        """Whether something is being certified, or a certificate is still being checked."""
+        """Whether a certification is running, or a certificate is still being checked."""
         if self._standing is None:
             return False
         certifying = any(known.state == "running" for known in self._standing.certifications)

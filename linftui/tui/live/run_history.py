@@ -1,4 +1,4 @@
-"""What happened in a run, in order of time: its events, its evaluations, and the lines of its own log."""
+"""What happened in a run, in order of time: its events, its evaluations, and the lines of its log."""
 
 import math
 from collections import deque
@@ -8,22 +8,22 @@ from linftui.rundir.records import EvalRecord, EventRecord
 from linftui.text import clean
 from linftui.tui.live.run_follower import RunNews
 
-KEPT = 2000  # lines of the log, and as many of the rest: neither pushes out the other
+KEPT = 2000  # lines of the log, and separately other entries, so that neither pushes out the other
 
 
 @dataclass(frozen=True, eq=False)
 class HistoryEntry:
-    """One thing that happened. It is equal to itself alone, so that what is made of it may be kept."""
+    """One thing that happened. Entries compare by identity, so that what is made from one can be cached."""
 
     attempt: int
-    time: float  # seconds since 1970, or what a record says in their place
+    time: float  # seconds since 1970, if the record is sound
     what: EventRecord | EvalRecord | str  # a line of the log is a str
 
 
 class RunHistory:
-    """The entries of one run. Files are read in pieces and one after the other; that does not show here.
+    """The entries of one run, in order although its files are read in pieces and one after the other.
 
-    A log tells no times: its lines are of the moment at which it was last written to before they were read.
+    Log lines carry no times: each gets the time at which the log was last written before it was read.
     """
 
     def __init__(self) -> None:
@@ -31,7 +31,7 @@ class RunHistory:
         self._log: deque[HistoryEntry] = deque(maxlen=KEPT)
 
     def add(self, news: RunNews) -> None:
-        """Takes what is new."""
+        """Adds news."""
         dated = [HistoryEntry(event.attempt, event.time, event) for event in news.events]
         dated += [HistoryEntry(r.attempt, r.time, r) for r in news.metrics if isinstance(r, EvalRecord)]
         self._dated = sorted([*self._dated, *dated], key=_place)[-KEPT:]
@@ -41,10 +41,10 @@ class RunHistory:
             self._log.append(HistoryEntry(attempt, max(before, news.log_written), clean(line)))
 
     def entries(self) -> list[HistoryEntry]:
-        """All that are kept, the newest last."""
+        """All kept entries, the newest last."""
         return sorted([*self._dated, *self._log], key=_place)
 
 
 def _place(entry: HistoryEntry) -> tuple[int, float]:
-    """By attempts first, since clocks are set back; a number that is no moment comes first in its own."""
+    """By attempt first, since clocks may be set back; a time that is not finite is the earliest."""
     return entry.attempt, entry.time if math.isfinite(entry.time) else 0.0

@@ -1,7 +1,7 @@
-"""The runs of a folder, each looked at again only where something of it changed.
+"""The runs of a folder, each read again only if its files have changed.
 
-A thousand finished runs cost a few stats each; a run that is going on is looked at every round, since a
-process that dies changes no file.
+A thousand finished runs cost a few stat calls each; an active run is read every round, since a process that
+dies changes no file.
 """
 
 import contextlib
@@ -19,8 +19,8 @@ from linftui.rundir.records import StateRecord
 from linftui.rundir.state import ACTIVE
 from linftui.rundir.store import RunStore, RunSummary, summarise
 
-THOROUGH_ROUNDS = 4  # every so many rounds the files of runs that have ended are looked at too
-SETTLED_S = 2.0  # a file touched less long ago may change again within the same tick of its clock
+THOROUGH_ROUNDS = 4  # once in this many rounds, the files of ended runs are checked too
+SETTLED_S = 2.0  # a file modified more recently may change again without a new mtime
 WATCHED = ("meta.json", "state.json", "exit.json", "metrics.jsonl", "control")
 
 
@@ -29,20 +29,20 @@ Signature = tuple[tuple[int, int], ...]
 
 @dataclass(frozen=True)
 class RunRow:
-    """A run at a glance, with what the table shows beside its summary."""
+    """A run's summary, and what else the table shows of it."""
 
     summary: RunSummary
     devices: tuple[str, ...]  # of its current attempt: "cpu" or UUIDs
-    pace: Pace | None  # None: it is not running, or not for long enough
+    pace: Pace | None  # None: it is not running, or has not run for long enough
 
     def eta(self, now: float) -> float | None:
-        """Seconds from `now` to the last epoch; None where there is no pace."""
+        """Seconds from `now` to the end of the last epoch; None if there is no pace."""
         epochs = self.summary.epochs
         return None if self.pace is None or epochs is None else self.pace.seconds_until(float(epochs), now)
 
     @property
     def active(self) -> bool:
-        """Whether processes of it may be running."""
+        """Whether its processes may be running."""
         return self.summary.state in ACTIVE and self.summary.attempt is not None
 
     @property
@@ -52,7 +52,7 @@ class RunRow:
 
 
 class RunList:
-    """What is known of the runs in a store; `step` brings it up to date a little at a time."""
+    """The runs in a store; `step` brings the list up to date a little at a time."""
 
     def __init__(self, store: RunStore) -> None:
         self._store = store
@@ -60,14 +60,14 @@ class RunList:
         self._seen: dict[str, Signature] = {}
         self._round: Iterator[None] | None = None
         self._rounds = 0
-        self.complete = False  # every run was looked at once
+        self.complete = False  # every run has been read once
 
     def rows(self) -> tuple[RunRow, ...]:
-        """The runs known so far, in no order; unchanged ones are the same objects as before."""
+        """The runs known so far, in no particular order; unchanged ones are the same objects as before."""
         return tuple(self._rows.values())
 
     def step(self, budget_s: float) -> bool:
-        """Works on the current round for about so long; True once it is through."""
+        """Works on the current round for about `budget_s` seconds; returns whether it is finished."""
         deadline = time.monotonic() + budget_s
         self._round = self._round or self._look_around()
         for _ in self._round:
@@ -79,7 +79,7 @@ class RunList:
         return True
 
     def look_closely(self) -> None:
-        """Has the next round look at every run's files: a person has just done something."""
+        """Makes the next round check every run's files, because the user has just done something."""
         self._rounds, self._round = 0, None
 
     def _look_around(self) -> Iterator[None]:
@@ -95,7 +95,7 @@ class RunList:
             if row is not None and not row.active and not thorough and name in self._seen:
                 continue
             signature = _signature(path)
-            if signature[0] == (0, 0):  # no meta.json: not a run, or not yet one
+            if signature[0] == (0, 0):  # no meta.json: not a run, or not one yet
                 self._rows.pop(name, None)
             elif row is None or row.active or signature != self._seen.get(name):
                 self._rows[name] = self._look(self._store.root / name, row)
@@ -104,14 +104,14 @@ class RunList:
             yield
 
     def _folders(self) -> dict[str, str] | None:
-        """Path of every folder of the store by its name, the newest first; None: it cannot be listed."""
+        """Every folder's path by its name, the newest first; None if the store cannot be listed."""
         found = []
         try:
             with os.scandir(self._store.root) as entries:
                 for entry in entries:
                     with contextlib.suppress(OSError):  # it has just gone
                         if entry.is_dir(follow_symlinks=False) and not entry.name.startswith("."):
-                            known = entry.name in self._rows  # then its place in the queue does not matter
+                            known = entry.name in self._rows  # then its place in the order does not matter
                             date = 0.0 if known else entry.stat(follow_symlinks=False).st_mtime
                             found.append((date, entry.name, entry.path))
         except FileNotFoundError:
@@ -121,12 +121,12 @@ class RunList:
         return {name: path for _, name, path in sorted(found, reverse=True)}
 
     def _look(self, path: Path, before: RunRow | None) -> RunRow:
-        row = look(RunPaths(path))
+        row = read_row(RunPaths(path))
         return before if before is not None and before == row else row
 
 
-def look(paths: RunPaths) -> RunRow:
-    """One run as its directory tells it now; damage is in the summary's `problem`."""
+def read_row(paths: RunPaths) -> RunRow:
+    """One run, from its directory as it is now; damage is in the summary's `problem`."""
     try:
         summary, devices = summarise(paths), tuple[str, ...]()
     except OSError as error:
@@ -135,7 +135,7 @@ def look(paths: RunPaths) -> RunRow:
         state = read_record(paths.state, StateRecord)
         devices = tuple(state.devices) if state else ()
     except LinftuiError:
-        pass  # summarise has said so
+        pass  # the summary already has this problem
     pace = None
     if summary.state == "running" and summary.attempt is not None:
         pace = read_pace(paths.metrics, summary.attempt)
@@ -143,7 +143,7 @@ def look(paths: RunPaths) -> RunRow:
 
 
 def _unreadable(paths: RunPaths, error: OSError) -> RunSummary:
-    """Of a run that cannot even be looked at, its name and why."""
+    """The summary of a run that cannot be read at all: its name, and why."""
     return RunSummary(
         id=paths.id, state=None, recipe=None, epoch=None, epochs=None, step=None, p=None, lam=None, loss=None,
         clean_accuracy=None, certified_accuracy=None, eps=None, eps_exact=None, attempt=None, created=None,
@@ -152,12 +152,12 @@ def _unreadable(paths: RunPaths, error: OSError) -> RunSummary:
 
 
 def cannot_look(paths: RunPaths, error: OSError) -> str:
-    """What to say where the file system refuses a look at a run, such as a folder that is another user's."""
+    """The problem of a run that the file system does not let us read, such as another user's folder."""
     return f"{error.filename or paths.root}: cannot be read: {error.strerror or error}"
 
 
 def _signature(path: str) -> Signature:
-    """Date and size of the files whose change changes a summary; (0, 0) for one that is not there."""
+    """Modification time and size of the files that a summary depends on; (0, 0) for a missing one."""
     known = []
     for name in WATCHED:
         try:

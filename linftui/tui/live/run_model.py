@@ -1,4 +1,4 @@
-"""The open run as it is known so far: what its screen shows, put together from news."""
+"""The state of an open run, built up from its news: everything that its screen shows."""
 
 import math
 from collections import deque
@@ -15,20 +15,20 @@ from linftui.tui.live.run_history import RunHistory
 
 
 class RunModel:
-    """One run. `add` takes news; the rest is what can be said from all of it."""
+    """One run. `add` takes news; the properties are derived from all news so far."""
 
     def __init__(self, paths: RunPaths) -> None:
         self.paths = paths
         self.curves = RunCurves()
         self.standing: Standing | None = None
         self.train: TrainRecord | None = None
-        self.evaluation: EvalRecord | None = None  # the newest of the test set with running means
+        self.evaluation: EvalRecord | None = None  # the newest on the test set with running means
         self.events: deque[EventRecord] = deque(maxlen=2000)
         self.history = RunHistory()
-        self._spans: dict[int, tuple[float, float]] = {}  # first and last word of each attempt
+        self._spans: dict[int, tuple[float, float]] = {}  # times of the first and last record of each attempt
 
     def add(self, news: RunNews) -> None:
-        """Takes what is new."""
+        """Adds news."""
         self.standing = news.standing
         self.curves.add(news.metrics, news.devices)
         self.events += news.events
@@ -51,40 +51,40 @@ class RunModel:
 
     @property
     def state(self) -> str | None:
-        """The run's state, `gone` once its directory is; None while it is damaged or not yet read."""
+        """The run's state, `gone` if its directory is gone; None if it is damaged or not read yet."""
         if self.standing is None:
             return None
         return "gone" if self.standing.gone else self.standing.row.summary.state
 
     @property
     def going_on(self) -> bool:
-        """Whether it is being trained just now."""
+        """Whether it is being trained now."""
         return self.state in GOING_ON
 
     @property
     def reason(self) -> str:
-        """Why it ended, in a sentence; empty where its state says enough, or it has not ended."""
+        """Why it ended, in a sentence; empty if its state says enough, or it has not ended."""
         if self.standing is None:
             return ""
         return why_it_ended(self.state, self.standing.row.summary.attempt, self.standing.ended, self.events)
 
     @property
     def has_ended(self) -> bool:
-        """Whether its latest attempt is over, as far as anybody knows."""
+        """Whether its latest attempt is known to be over."""
         return self.state not in (None, "gone", *ACTIVE)
 
     @property
     def ending(self) -> str:
-        """What there is to say of its end: why it ended, or what to be careful about."""
+        """Why it ended, or else a caution about its result."""
         return self.reason or (self.standing.row.summary.caution if self.standing else "")
 
     @property
     def epochs(self) -> int | None:
-        """How many epochs it has in all."""
+        """The number of epochs in its recipe."""
         return self.standing.row.summary.epochs if self.standing else None
 
     def elapsed(self, now: float) -> float:
-        """Seconds that it was trained for, over all attempts."""
+        """Seconds of training, over all attempts."""
         total = sum(last - first for first, last in self._spans.values())
         if self.going_on and self._spans:
             current = max(self._spans)
@@ -93,11 +93,11 @@ class RunModel:
         return total
 
     def eta(self, now: float) -> float | None:
-        """Seconds to the last epoch at the pace of late; None where there is none."""
+        """Seconds to the end of the last epoch at the recent pace; None if there is no pace."""
         return self.standing.row.eta(now) if self.standing else None
 
     def p_infinity_in(self, now: float) -> float | None:
-        """Seconds until p becomes infinite; None where it is so already, or there is no pace."""
+        """Seconds until p becomes infinite; None if it already is, or there is no pace."""
         standing, train = self.standing, self.train
         if standing is None or standing.recipe is None or standing.row.pace is None:
             return None

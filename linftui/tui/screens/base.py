@@ -1,4 +1,4 @@
-"""What all screens share: they know their host, and a key that cannot work now says why."""
+"""What all screens share: they know their host, and a refused key says why."""
 
 from typing import Any
 
@@ -12,46 +12,46 @@ from linftui.tui.widgets.key_bar import Available
 
 
 class Listener(Screen[None]):
-    """A screen that the app hands on to what it learns; each overrides what it shows."""
+    """A screen that receives the app's news; subclasses override what they show."""
 
     def __init__(self, host: Host) -> None:
         super().__init__()
         self.host = host
 
     def runs_changed(self) -> None:
-        """The list of runs is another one."""
+        """Called when the list of runs has changed."""
 
     def facts_changed(self) -> None:
-        """The facts about the run under the cursor are others."""
+        """Called when the facts about the run under the cursor have changed."""
 
     def machine_changed(self) -> None:
-        """The devices were looked at."""
+        """Called when the devices have been sampled."""
 
     def run_grew(self, following: Following, news: RunNews) -> None:
-        """A run that is followed has grown, or stands otherwise."""
+        """Called with the news of a followed run."""
 
     def status_changed(self) -> None:
-        """Something that is done in the background said how far it is."""
+        """Called when a background task has reported progress."""
 
 
 class CommandScreen(Keyed, Listener):
-    """A screen with a line of keys, where a key that cannot work now says why."""
+    """A screen with a line of keys, where a refused key says why."""
 
     def why_not(self, command: str) -> str:
-        """Why the command cannot be done now, as a sentence; empty where it can."""
+        """Why the command is refused now, as a sentence; empty if it is not."""
         return ""
 
     def action_command(self, name: str, key: str = "") -> None:
-        """Does what a key stands for, or says why not."""
+        """Calls the handler of a key, or says why the command is refused."""
         if reason := self.why_not(name):
             self.notify(reason, severity="warning", timeout=4, markup=False)
         else:
             super().action_command(name, key)
 
     def available(self) -> Available:
-        """For the line of keys: what can be done, its label, and whether it would do something now.
+        """For the line of keys: the commands, their labels, and whether each would do something now.
 
-        The keys of what is in focus come before those of the screen that are used less.
+        The keys of the focused widget come before the screen's less frequent ones.
         """
         own = [
             (command, self.label(command), not self.why_not(command.name))
@@ -67,5 +67,5 @@ class CommandScreen(Keyed, Listener):
         return [*often, *shown, *(key for key in own if key not in often)]
 
     def label(self, command: Command[Any]) -> str:
-        """What the key is called now."""
+        """The command's current label."""
         return command.label

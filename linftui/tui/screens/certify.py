@@ -1,4 +1,4 @@
-"""Certifying a run: which radii, which checkpoint, go; and what was proved so far."""
+"""The form that certifies a run, and the list of its certificates so far."""
 
 from textual.app import ComposeResult
 from textual.containers import VerticalScroll
@@ -21,40 +21,40 @@ from linftui.tui.live.run_follower import RunNews, Standing
 from linftui.tui.screens.form import FormScreen, form_words
 from linftui.tui.screens.modal import keys_line
 from linftui.tui.widgets.field import Field, fill
-from linftui.tui.widgets.lines import Lines, wrapped
-from linftui.tui.widgets.run_head import certificate_line, running_line
+from linftui.tui.widgets.lines import LinesWidget, wrapped
+from linftui.tui.widgets.run_head import certificate_line, certification_line
 
 SHOWN = 8  # past certificates
 
 
-class Certificates(Lines):
-    """What is being certified, what went wrong last, and the certificates, verified ones first."""
+class CertificateList(LinesWidget):
+    """The running certifications, the last failure, and the certificates, verified ones first."""
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self._standing: Standing | None = None
 
     def show(self, standing: Standing) -> None:
-        """Takes how things stand."""
+        """Takes the run's standing."""
         self._standing = standing
         self.redraw()
 
     def make_lines(self, width: int, height: int) -> list[Content]:
-        """A line each."""
+        """One line each."""
         if (standing := self._standing) is None:
             return [Content.empty()]
-        lines = [running_line(each) for each in standing.certifications if each.state == "running"]
+        lines = [certification_line(each) for each in standing.certifications if each.state == "running"]
         begun = [each for each in standing.certifications if not each.refused]
         if begun and begun[0].state == "failed":
             lines += wrapped(clean(form_words(begun[0].error)), width, "$error")
         lines += map(certificate_line, standing.certificates[:SHOWN])
         if (more := len(standing.certificates) - SHOWN) > 0:
             lines.append(Content.styled(f"and {more} more, which linftui show lists", "$faint"))
-        return lines or [Content.styled("nothing was certified yet", "$faint")]
+        return lines or [Content.styled("nothing has been certified yet", "$faint")]
 
 
 class CertifyScreen(FormScreen, ModalScreen[None]):
-    """A form over the run, and below it what is being certified and what was."""
+    """A form on top of the run's screen, with the running certifications and the certificates below it."""
 
     PLACE = "certify"
     BINDINGS = textual_bindings("certify")
@@ -73,21 +73,21 @@ class CertifyScreen(FormScreen, ModalScreen[None]):
             )
             yield Field("eps", "", 'exact radii in pixel units, such as 8/255 or "0.1, 0.2"', id="eps")
             yield Field("checkpoint", "latest", "latest, best or a step", id="checkpoint")
-            yield Field("means", "running", "running, or re-estimated, which is another network", id="means")
+            yield Field("means", "running", "running, or re-estimated: a different network", id="means")
             yield Field("devices", "auto", "auto, cpu or a GPU's number", id="devices")
-            yield Static(id="verdict")
-            yield Certificates(id="certificates")
+            yield Static(id="feedback")
+            yield CertificateList(id="certificates")
             yield Static(id="certify-keys")
 
     def on_mount(self) -> None:
-        """Fills in what the recipe says."""
+        """Fills in the recipe's radius."""
         self.query_one("#eps").focus()
         self._show_keys()
         if self._standing is not None:
             self._show(self._standing)
 
     def run_grew(self, following: Following, news: RunNews) -> None:
-        """Tells how the certification goes."""
+        """Shows the progress of certifications."""
         if news.paths == self._paths:
             self._show(news.standing)
 
@@ -96,7 +96,7 @@ class CertifyScreen(FormScreen, ModalScreen[None]):
             self._prefilled = True
             fill(self.query_one("#eps", Input), format_fraction(standing.recipe.eps.test))
         self._standing = standing
-        self.query_one(Certificates).show(standing)
+        self.query_one(CertificateList).show(standing)
         self._show_keys()
 
     @property
@@ -110,7 +110,7 @@ class CertifyScreen(FormScreen, ModalScreen[None]):
         self.query_one("#certify-keys", Static).update(keys_line(*shown))
 
     def _request(self) -> tuple[CertifyRequest, str] | None:
-        """What is to be certified, and where; None where a radius is refused."""
+        """The request and the devices; None if a radius is refused."""
         eps, checkpoint, means, devices = (
             self.query_one(f"#{field}", Input).value.strip()
             for field in ("eps", "checkpoint", "means", "devices")
@@ -122,7 +122,7 @@ class CertifyScreen(FormScreen, ModalScreen[None]):
             return None
 
     def check(self) -> None:
-        """Radii, checkpoint, means and device."""
+        """Checks radii, checkpoint, means and devices."""
         if self._prefilled and (asked := self._request()) is not None:
             request, devices = asked
             machine = self.host.machine
@@ -132,12 +132,12 @@ class CertifyScreen(FormScreen, ModalScreen[None]):
             )
 
     def submit(self) -> None:
-        """Certifies what the fields say."""
+        """Certifies as the fields say."""
         if (asked := self._request()) is not None:
             commands.certify(self.host, self._paths, *asked, self)
 
     def stop(self) -> None:
-        """Asks whether to stop what is being certified of this run."""
+        """Asks whether to stop the certification of this run."""
         if self._going_on:
             commands.ask_stop_certifying(self.host, self._paths)
         else:

@@ -1,4 +1,4 @@
-"""What forms share: what is typed is checked at once, and a refusal is told in the form, which stays open."""
+"""What forms share: input is checked as it is typed, and a refusal is shown in the form, which stays open."""
 
 import re
 from collections.abc import Callable
@@ -18,41 +18,41 @@ from linftui.tui.screens.base import Listener
 
 T = TypeVar("T")
 
-LOW = 16  # rows: with fewer there is no air between the parts
+LOW = 16  # rows: with fewer, the parts have no space between them
 
 _OPTIONS = re.compile(r"(?<!\S)--(?:set |(?=(?:name|devices|eps|checkpoint|means)\b))")
 
 
 class FormScreen(Keyed, Listener):
-    """A form with a Static `verdict`, which tells what is wrong with the fields, or what they mean."""
+    """A form with a Static `feedback`, which shows what is wrong with the fields, or what they mean."""
 
     def __init__(self, host: Host) -> None:
         super().__init__(host)
-        self._checks = 0  # so many were begun; what comes of an earlier one is no news
-        self._wrong = False  # the latest has refused what the fields say
-        self._verdict = Content.empty()  # on fields that are right
+        self._checks = 0  # number of checks begun; only the latest one's result counts
+        self._wrong = False  # the latest check refused the fields
+        self._feedback = Content.empty()  # on valid fields
 
     def check(self) -> None:
-        """Has what the fields say checked by `find_out`, or refuses it."""
+        """Checks the fields with `find_out`, or refuses them."""
         raise NotImplementedError
 
     def submit(self) -> None:
-        """Sets going what the fields say."""
+        """Starts the task that the fields describe."""
         raise NotImplementedError
 
     def enter(self) -> None:
-        """Sets going what the fields say, once what was typed before the key is in them."""
+        """Submits the form, once the characters typed before this key are in the field."""
         if isinstance(field := self.focused, Input):
             field.post_message(Input.Submitted(field, field.value))
 
     def find_out(self, work: Callable[[], T], accepted: Callable[[T], Content]) -> None:
-        """Checks in a thread what the fields say; `accepted` gets the result, and returns the verdict."""
+        """Checks the fields in a thread; `accepted` gets the result, and returns the feedback."""
         asked = self._checks
 
         def good(found: T) -> None:
             if asked == self._checks:
-                self._verdict = accepted(found)
-                self._tell(self._verdict)
+                self._feedback = accepted(found)
+                self._show_feedback(self._feedback)
 
         def bad(error: LinftuiError) -> None:
             if asked == self._checks:
@@ -61,24 +61,24 @@ class FormScreen(Keyed, Listener):
         self.host.find_out(self, work, good, bad)
 
     def refuse(self, error: LinftuiError) -> None:
-        """Says what is wrong with the fields, which have to be mended first."""
+        """Shows what is wrong with the fields, and blocks submitting until they change."""
         self._wrong = True
-        self._tell_refusal(error)
+        self._show_refusal(error)
 
     def refusal(self) -> Callable[[LinftuiError], None]:
-        """Tells that what was just asked for cannot be done: in the form, where it may be asked for again.
+        """Returns the function that shows why the task just started was refused, in the form.
 
-        Where it is closed by then, or says something else, it is told over whatever is shown.
+        If the form is closed or has changed by then, a screen on top of the others shows it instead.
         """
         asked = self._checks
 
-        def tell(error: LinftuiError) -> None:
+        def show(error: LinftuiError) -> None:
             if self in self.app.screen_stack and asked == self._checks:
-                self._tell_refusal(error)
+                self._show_refusal(error)
             else:
                 self.host.show_problem(LinftuiError(form_words(error.message), form_words(error.hint)))
 
-        return tell
+        return show
 
     @on(Input.Changed)
     def _typed(self) -> None:
@@ -90,29 +90,29 @@ class FormScreen(Keyed, Listener):
     @on(Input.Submitted)
     def _entered(self) -> None:
         if not self.is_active:
-            return  # enter was pressed twice, and the first one has closed the form
+            return  # enter was pressed twice, and the first press closed the form
         if self._wrong:
             self.notify("fix what is shown in red first", severity="warning", markup=False)
-            self._typed()  # it may be right by now: a checkpoint was saved, a file was mended
+            self._typed()  # it may be valid by now: a checkpoint was saved, a file was fixed
             return
-        self._tell(self._verdict)
+        self._show_feedback(self._feedback)
         self.submit()
 
-    def _tell_refusal(self, error: LinftuiError) -> None:
-        self._tell(Content.styled(clean(form_words(str(error))), "$error"))
+    def _show_refusal(self, error: LinftuiError) -> None:
+        self._show_feedback(Content.styled(clean(form_words(str(error))), "$error"))
 
-    def _tell(self, verdict: Content) -> None:
-        place = self.query_one("#verdict", Static)
-        place.update(verdict)
+    def _show_feedback(self, feedback: Content) -> None:
+        place = self.query_one("#feedback", Static)
+        place.update(feedback)
         self._bring_into_sight(place)
 
     def on_resize(self, event: Resize) -> None:
-        """A small terminal shows a part of the form: what is typed into is in it."""
+        """On a small terminal, scrolls to the field that is typed into."""
         self.set_class(event.size.height < LOW, "low")
         self._bring_into_sight()
 
     def _bring_into_sight(self, *others: Widget) -> None:
-        """Scrolls to the field in focus; to others too, as far as there is room."""
+        """Scrolls to the focused field, and to others as far as there is room."""
 
         def scroll() -> None:
             for widget in (*others, self.focused):
@@ -122,10 +122,10 @@ class FormScreen(Keyed, Listener):
         self.call_after_refresh(scroll)
 
     def leave(self) -> None:
-        """Closes the form; what it has set going goes on."""
+        """Closes the form; tasks it has started continue."""
         self.dismiss()
 
 
 def form_words(text: str) -> str:
-    """A sentence of the command line in the words of a form, whose fields are called as its options are."""
+    """A sentence of the command line for a form, whose fields have the names of options but no dashes."""
     return _OPTIONS.sub("", text)

@@ -1,4 +1,4 @@
-"""Training a recipe: choose it, change values, see what that means, go."""
+"""The form that trains a recipe: choose it, change values, see what that means, start."""
 
 import shlex
 
@@ -36,7 +36,7 @@ class Recipes(Keyed, OptionList):
 
 
 class LaunchScreen(FormScreen):
-    """The recipes, the fields, what they mean. It stays until the run has begun."""
+    """The recipes, the fields, and what they mean. It stays open until the run has begun."""
 
     PLACE = "launch"
     BINDINGS = textual_bindings("launch")
@@ -51,25 +51,25 @@ class LaunchScreen(FormScreen):
         with VerticalScroll(id="launch", can_focus=False):
             yield Recipes(id="recipes", compact=True, markup=False)
             with Vertical(id="form"):
-                yield Field("recipe", "", "a name of the list, or the path of a YAML file", id="recipe")
+                yield Field("recipe", "", "a name from the list, or the path of a YAML file", id="recipe")
                 yield Field(
                     "changes", "", "path=value path=value, such as optimizer.lr=0.02 seed=1", id="changes"
                 )
                 yield Field("devices", "auto", "auto, cpu, cpu:2, gpu:2, 0,3", id="devices")
-                yield Field("name", "", "the run's id; one is made up where it is left empty", id="name")
-            yield Static(id="verdict")
+                yield Field("name", "", "the run's id; generated if left empty", id="name")
+            yield Static(id="feedback")
             yield Chart("p, as planned", id="preview", options=ChartOptions(log_y=True, clip_outliers=False))
         yield Static(keys_line(*commands_of("launch")), id="launch-keys")
 
     def on_mount(self) -> None:
-        """Lists what there is."""
+        """Lists the recipes."""
         self.query_one("#preview").can_focus = False
         self.query_one(Recipes).focus()
         self.status_changed()
         self.host.find_out(self, known_recipes, self._listed)
 
     def status_changed(self) -> None:
-        """Says how far what is being started has come."""
+        """Shows the progress of what is being started."""
         heading = Content.assemble(
             ("Train a recipe", "bold $bright"), "  ", (clean(self.host.status), "$warning")
         )
@@ -92,7 +92,7 @@ class LaunchScreen(FormScreen):
         self.query_one("#changes").focus()
 
     def check(self) -> None:
-        """The recipe with its changes, the devices, and whether the name is free."""
+        """Checks the recipe with its changes, the devices, and whether the name is free."""
         try:
             request = self._request()
         except UsageError as error:
@@ -125,16 +125,16 @@ class LaunchScreen(FormScreen):
         chart.options = ChartOptions(log_y=True, clip_outliers=False, x_range=(0.0, float(recipe.epochs)))
         chart.set_curves([Curve("p", planned(recipe)["p"], palette.P, smooth=False, format=number)])
         warnings = [Content.styled(clean(warning), "$warning") for warning in plan.warnings]
-        return Content("\n").join([summary(recipe), *warnings])
+        return Content("\n").join([recipe_summary(recipe), *warnings])
 
     def refuse(self, error: LinftuiError) -> None:
-        """Says what is wrong with the fields, of which nothing is planned."""
+        """Shows what is wrong with the fields, and hides the planned p."""
         super().refuse(error)
-        self.query_one(Chart).set_curves([])  # what was planned before was another recipe
+        self.query_one(Chart).set_curves([])  # they belong to the previous fields
         self.query_one(Chart).visible = False
 
     def submit(self) -> None:
-        """Trains what the fields say."""
+        """Trains as the fields say."""
         commands.launch(self.host, self._request(), self)
 
 
@@ -143,8 +143,8 @@ def _choice(recipe: KnownRecipe, width: int) -> Content:
     return Content.assemble(f"{clean(recipe.name):<{width}}  ", beside)
 
 
-def summary(recipe: Recipe) -> Content:
-    """What a recipe does, in two lines."""
+def recipe_summary(recipe: Recipe) -> Content:
+    """A recipe in two lines."""
     p, model = recipe.p, recipe.model
     return Content.assemble(
         (clean(model.summary()), "$bright"), f" net on {recipe.data.dataset}, ",

@@ -1,4 +1,4 @@
-"""Small screens over the others: a question, a problem, commands, keys. Escape and ctrl+c leave them."""
+"""Boxes on top of the screens: a question, a problem, the palette, the help. Escape and ctrl+c close them."""
 
 from dataclasses import replace
 from typing import Any
@@ -13,20 +13,20 @@ from textual.widgets import Static
 
 from linftui.text import clean
 from linftui.tui.bindings import Command, Keyed, commands_of, help_sections, textual_bindings
-from linftui.tui.widgets.lines import Lines, wrapped
+from linftui.tui.widgets.lines import LinesWidget, wrapped
 
-KEY = 9  # cells for the keys of a line
+KEY = 9  # cells for the keys in a line of the help
 
 
 class ConfirmScreen(Keyed, ModalScreen[bool]):
-    """A question that is answered yes or no.
+    """A yes-or-no question.
 
-    Until `yes` says what a yes does, there is none: `settle` says it once more is known.
+    While `yes` is empty, only no can be answered; `settle` sets it once more is known.
 
     Args:
         question: what is asked, in a few words.
         text: what follows from a yes.
-        yes: what a yes does, as a verb.
+        yes: the label of yes, a verb.
     """
 
     text = reactive("", recompose=True)
@@ -49,7 +49,7 @@ class ConfirmScreen(Keyed, ModalScreen[bool]):
             yield Static(keys_line(*([replace(yes, label=self.yes)] if self.yes else []), no))
 
     def settle(self, text: str, yes: str) -> None:
-        """Says what follows from a yes, and what a yes does."""
+        """Sets what follows from a yes, and the label of yes."""
         self.text, self.yes = text, yes
 
     def answer(self, yes: bool) -> None:
@@ -59,7 +59,7 @@ class ConfirmScreen(Keyed, ModalScreen[bool]):
 
 
 class ProblemScreen(Keyed, ModalScreen[None]):
-    """What went wrong, and how to mend it."""
+    """What went wrong, and how to fix it."""
 
     PLACE = "problem"
     BINDINGS = textual_bindings("problem")
@@ -83,13 +83,13 @@ class ProblemScreen(Keyed, ModalScreen[None]):
 
 
 class Palette(Keyed, CommandPalette):
-    """Commands by their names."""
+    """The command palette."""
 
     PLACE = "palette"
     BINDINGS = textual_bindings("palette")
 
     def leave(self) -> None:
-        """Closes it as escape does."""
+        """Closes the palette as escape does."""
         self.call_later(self.run_action, "escape")
 
 
@@ -117,11 +117,11 @@ class HelpScreen(Keyed, ModalScreen[None]):
         self.dismiss(None)
 
 
-class Keys(Lines):
+class Keys(LinesWidget):
     """The sections of the help, sentences wrapped beside their keys."""
 
     def make_lines(self, width: int, height: int) -> list[Content]:
-        """As many lines as it takes."""
+        """As many lines as the help needs."""
         lines: list[Content] = []
         for title, keys in help_sections():
             lines += [Content.styled(title, "bold $bright"), Content.empty()]
@@ -134,6 +134,6 @@ class Keys(Lines):
 
 
 def keys_line(*known: Command[Any]) -> Content:
-    """Keys with what they do, at the foot of a box."""
+    """Keys with their labels, for the bottom of a box."""
     parts = (Content.assemble((each.shown, "$accent"), " ", (each.label, "$muted")) for each in known)
     return Content("   ").join(parts)

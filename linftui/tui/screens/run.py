@@ -1,4 +1,4 @@
-"""One run: its head, its charts while they grow, and what happened last."""
+"""The screen of one run: its head, its charts as they grow, and the latest events."""
 
 from typing import Any
 
@@ -26,15 +26,15 @@ from linftui.tui.widgets.run_charts import RunCharts
 from linftui.tui.widgets.run_head import RunHead
 from linftui.tui.widgets.top_line import TopLine
 
-CATCH_UP_S = 0.3  # while much is being read at once, it is drawn this often
+CATCH_UP_S = 0.3  # how often it is drawn while it catches up with a long run
 
 
 class RunScreen(CommandScreen):
-    """Everything of one run that is worth watching."""
+    """Everything worth watching in one run."""
 
     PLACE = "run"
     BINDINGS = textual_bindings("run")
-    AUTO_FOCUS = ""  # a chart in focus takes keys for itself
+    AUTO_FOCUS = ""  # a focused chart would take keys for itself
 
     def __init__(self, host: Host, paths: RunPaths) -> None:
         super().__init__(host)
@@ -53,22 +53,22 @@ class RunScreen(CommandScreen):
         yield KeyBar(self.available, id="keys")
 
     def on_mount(self) -> None:
-        """Has the run followed."""
+        """Follows the run."""
         self._following = self.host.follow(self.paths)
         self.set_interval(1.0, self._tick)
 
     def on_screen_resume(self) -> None:
-        """Shows what became known meanwhile."""
+        """Catches up with the news."""
         self.runs_changed()
         self._draw()
 
     def on_unmount(self) -> None:
-        """Nobody looks at the run any more."""
+        """Stops following the run."""
         if self._following is not None:
             self._following.close()
 
     def on_resize(self, event: Resize) -> None:
-        """What there is no room for is left out, the least telling first."""
+        """Hides what there is no room for, the least important first."""
         width, height = event.size
         self.set_class(height < 32, "low")
         self.set_class(height < 20, "lower")
@@ -78,16 +78,16 @@ class RunScreen(CommandScreen):
 
     @property
     def row(self) -> RunRow | None:
-        """The run at a glance, once it was read."""
+        """The run as the table shows it, once it has been read."""
         return self.model.standing.row if self.model.standing else None
 
     @property
     def standing(self) -> Standing | None:
-        """How it stands, once it was read."""
+        """Its standing, once it has been read."""
         return self.model.standing
 
     def run_grew(self, following: Following, news: RunNews) -> None:
-        """Takes what is new, and draws it; while much comes at once, not all of it."""
+        """Adds news and draws it; while catching up, only every CATCH_UP_S."""
         if following is not self._following:
             return
         if news.first:
@@ -103,7 +103,7 @@ class RunScreen(CommandScreen):
             self._draw()
 
     def _begin(self) -> None:
-        """The run is told from its beginning: perhaps another one was made under its name."""
+        """Starts again: the run is being read from its beginning, perhaps since another took its name."""
         self.model = RunModel(self.paths)
         self.query_one(RunHead).begin(self.model)
         self.query_one(RunCharts).begin(self.model)
@@ -115,12 +115,12 @@ class RunScreen(CommandScreen):
         self.query_one(KeyBar).redraw()
 
     def runs_changed(self) -> None:
-        """The first line counts all runs."""
+        """Updates the first line, which counts all runs."""
         app = self.host
         self.query_one(TopLine).show(app.rows, app.complete, app.status)
 
     def status_changed(self) -> None:
-        """Says what is being done in the background."""
+        """Shows the progress of background tasks."""
         app = self.host
         self.query_one(TopLine).show(app.rows, app.complete, app.status)
         self._draw_head()
@@ -131,22 +131,22 @@ class RunScreen(CommandScreen):
 
     def _draw_head(self) -> None:
         app = self.host
-        status = app.status if self.has_class("low") else ""  # else the first line tells it
+        status = app.status if self.has_class("low") else ""  # otherwise the first line shows it
         self.query_one(RunHead).show(app.now(), app.gpus, status)
 
     @on(DescendantFocus)
     @on(DescendantBlur)
     def _focus_moved(self) -> None:
         if isinstance(self.focused, Chart) and not self.query_one(RunCharts).has_room(self.focused):
-            self.set_focus(None)  # from one that is hidden now it has gone to the next, hidden as well
+            self.set_focus(None)  # focus has moved from a chart just hidden to a hidden one
         self.query_one(KeyBar).redraw()
 
     def label(self, command: Command[Any]) -> str:
-        """A second stop is another matter than the first."""
+        """The label of stop depends on whether the run is stopping already."""
         return (commands.stop_label(self.row) if command.name == "stop" else "") or command.label
 
     def why_not(self, command: str) -> str:
-        """Commands act on this run."""
+        """Why a command on this run is refused."""
         standing = self.model.standing
         if standing is not None and standing.gone and command in ("stop", "resume", "certify"):
             return "the run's directory is no longer there"
@@ -160,12 +160,12 @@ class RunScreen(CommandScreen):
         return commands.why_not(command, self.row, checkpoints=checkpoints)
 
     def action_command(self, name: str, key: str = "") -> None:
-        """Does what a key stands for; enter without a chart in focus is a run opened by two presses."""
+        """Calls the handler of a key, except enter without a focused chart: a second press on opening."""
         if key != "enter" or isinstance(self.focused, Chart):
             super().action_command(name, key)
 
     def leave(self) -> None:
-        """From a chart to all of them; from all of them to the list."""
+        """Goes from one chart to all of them, and from there to the list."""
         charts = self.query_one(RunCharts)
         if charts.enlarged:
             charts.enlarge(None)
@@ -179,12 +179,12 @@ class RunScreen(CommandScreen):
         self.query_one(RunCharts).focus_chart(number)
 
     def enlarge(self) -> None:
-        """Shows the chart in focus alone, or all of them again."""
+        """Shows only the focused chart, or all of them again."""
         charts = self.query_one(RunCharts)
         charts.enlarge(None if charts.enlarged or not isinstance(self.focused, Chart) else self.focused)
 
     def show_log(self) -> None:
-        """Shows what happened so far over the whole screen, and what goes on to happen."""
+        """Shows the history of the run in full screen, growing as the run goes on."""
         self._log = TextScreen(self.host, self.paths.id, "log", history_lines(self.model), follow=True)
         self.app.push_screen(self._log, self._log_closed)
 

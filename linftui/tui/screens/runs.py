@@ -1,4 +1,4 @@
-"""The home of the dashboard: all runs of a folder, and the machine they run on."""
+"""The home screen: all runs of a folder, and the machine they run on."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -18,20 +18,20 @@ from linftui.tui.live.run_list import RunRow
 from linftui.tui.screens.base import CommandScreen
 from linftui.tui.widgets.device_strip import DeviceStrip
 from linftui.tui.widgets.key_bar import KeyBar
-from linftui.tui.widgets.lines import Lines, wrapped
-from linftui.tui.widgets.run_columns import Machine
+from linftui.tui.widgets.lines import LinesWidget, wrapped
+from linftui.tui.widgets.run_columns import CellContext
 from linftui.tui.widgets.run_table import RunTable
 from linftui.tui.widgets.side_panel import SidePanel
 from linftui.tui.widgets.top_line import TopLine
 
-WIDE = 120  # from so many columns on there is room for the side panel
+WIDE = 120  # columns from which there is room for the side panel
 
 
-class Beginning(Lines):
-    """What to read where there is no run yet."""
+class NoRunsYet(LinesWidget):
+    """What is shown while there is no run."""
 
     def make_lines(self, width: int, height: int) -> list[Content]:
-        """How to begin."""
+        """How to start the first run."""
         return [
             Content.styled("No runs here yet.", "bold $bright"),
             Content.empty(),
@@ -39,22 +39,22 @@ class Beginning(Lines):
             *wrapped("`digits` needs no download and takes about a minute.", width, "$muted"),
             Content.empty(),
             *wrapped(
-                "Runs are kept in the folder named above; --runs-dir shows another one.", width, "$muted"
+                "Runs are kept in the folder named above; --runs-dir opens another one.", width, "$muted"
             ),
         ]
 
 
 class FilterField(Keyed, Input):
-    """The field with the filter. What it says comes after what was typed, so it is said by messages."""
+    """The filter field. It acts by messages, so that they arrive after the text typed before them."""
 
     PLACE = "filter"
     BINDINGS = textual_bindings("filter")
 
     class GivenUp(Message):
-        """The filter is to be taken away."""
+        """The filter is to be cleared."""
 
     class Pointed(Message):
-        """The cursor of the table is to move by so many rows."""
+        """The table's cursor is to move by this many rows."""
 
         def __init__(self, by: int) -> None:
             super().__init__()
@@ -65,11 +65,11 @@ class FilterField(Keyed, Input):
         self.post_message(self.Submitted(self, self.value))
 
     def give_up(self) -> None:
-        """Has the filter taken away."""
+        """Clears the filter."""
         self.post_message(self.GivenUp())
 
     def point(self, by: int) -> None:
-        """Has the cursor of the table moved by so many rows."""
+        """Moves the table's cursor by this many rows."""
         self.post_message(self.Pointed(by))
 
 
@@ -85,7 +85,7 @@ class RunsScreen(CommandScreen):
         with Horizontal(id="middle"):
             with Vertical(id="left"):
                 yield RunTable(id="table")
-                yield Beginning(id="beginning")
+                yield NoRunsYet(id="beginning")
             yield SidePanel(id="side")
         yield FilterField(
             placeholder="part of an id, a recipe or a state; !text for all others", id="filter", compact=True
@@ -94,13 +94,13 @@ class RunsScreen(CommandScreen):
         yield KeyBar(self.available, id="keys")
 
     def on_mount(self) -> None:
-        """Starts with what is known already."""
+        """Hides the filter and focuses the table."""
         field = self.query_one(FilterField)
         field.cursor_blink = field.display = False
         self.table.focus()
 
     def on_screen_resume(self) -> None:
-        """Shows what became known meanwhile."""
+        """Catches up with the news."""
         self.runs_changed()
         self.facts_changed()
 
@@ -110,30 +110,30 @@ class RunsScreen(CommandScreen):
         return self.query_one(RunTable)
 
     def on_resize(self, event: Resize) -> None:
-        """The side panel is there where there is room for it."""
+        """Shows the side panel if there is room for it."""
         self.query_one(SidePanel).display = event.size.width >= WIDE
 
     def runs_changed(self) -> None:
-        """Shows the runs as they are now."""
+        """Shows the current runs."""
         app = self.host
         self.table.display = bool(app.rows) or not app.complete
-        self.query_one(Beginning).display = not self.table.display
+        self.query_one(NoRunsYet).display = not self.table.display
         self.status_changed()
         self.machine_changed()
 
     def status_changed(self) -> None:
-        """Says what is being done in the background."""
+        """Shows the progress of background tasks."""
         app = self.host
         self.query_one(TopLine).show(app.rows, app.complete, app.status)
 
     def facts_changed(self) -> None:
-        """Shows what is known of the run under the cursor."""
+        """Shows the facts about the run under the cursor."""
         self.query_one(SidePanel).show(self.row, self.host.facts, self.host.now())
 
     def machine_changed(self) -> None:
-        """Shows the devices and who holds them, and runs by the numbers of their GPUs."""
+        """Shows the devices and the runs that hold them, and the GPU numbers of each run."""
         app = self.host
-        self.table.show(app.rows, Machine(app.now(), app.gpus), reading=not app.complete)
+        self.table.show(app.rows, CellContext(app.now(), app.gpus), reading=not app.complete)
         self.query_one(DeviceStrip).show(app.machine, holders(app.rows))
 
     @on(RunTable.Moved)
@@ -156,19 +156,19 @@ class RunsScreen(CommandScreen):
 
     @property
     def standing(self) -> Standing | None:
-        """Not known: no run is followed here."""
+        """None: no run is followed here."""
         return None
 
     def label(self, command: Command[Any]) -> str:
-        """A second stop is another matter than the first."""
+        """The label of stop depends on whether the run is stopping already."""
         return (commands.stop_label(self.row) if command.name == "stop" else "") or command.label
 
     def why_not(self, command: str) -> str:
-        """Most keys act on the run under the cursor."""
+        """Why a command on the run under the cursor is refused."""
         return commands.why_not(command, self.row)
 
     def begin_filter(self) -> None:
-        """Asks for the text to filter by."""
+        """Opens the filter field."""
         field = self.query_one(FilterField)
         field.display = True
         self.set_focus(field)  # at once: the next key is meant for it
@@ -204,5 +204,5 @@ class RunsScreen(CommandScreen):
 
 
 def holders(rows: Iterable[RunRow]) -> dict[str, str]:
-    """Which run holds which GPU, by the GPU's UUID, of the runs that are going on."""
+    """The ids of active runs by the UUIDs of the GPUs they hold."""
     return {uuid: row.summary.id for row in rows if row.active for uuid in row.devices if uuid != "cpu"}

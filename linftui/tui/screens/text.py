@@ -1,4 +1,4 @@
-"""A text over the whole screen: a log that goes on, a recipe, the events of a run."""
+"""A full-screen text: a log that grows, or a recipe."""
 
 from collections.abc import Sequence
 
@@ -13,11 +13,11 @@ from linftui.tui.bindings import Keyed, textual_bindings
 from linftui.tui.host import Host
 from linftui.tui.screens.base import CommandScreen
 from linftui.tui.widgets.key_bar import KeyBar
-from linftui.tui.widgets.lines import Lines, line_strip, spread
+from linftui.tui.widgets.lines import LinesWidget, line_strip, spread
 
 
 class TextView(Keyed, ScrollView, can_focus=True):
-    """Lines that scroll both ways; while it stands at the end it stays there as lines come."""
+    """Lines that scroll both ways; at the end, it stays at the end as lines are added."""
 
     PLACE = "lines"
     BINDINGS = textual_bindings("lines")
@@ -29,11 +29,11 @@ class TextView(Keyed, ScrollView, can_focus=True):
 
     @property
     def following(self) -> bool:
-        """Whether it stands at the end."""
+        """Whether it is at the end and stays there."""
         return self._follow and self.scroll_offset.y >= self.max_scroll_y
 
     def show(self, lines: Sequence[Content]) -> None:
-        """Shows these lines in the place of those before."""
+        """Replaces the lines."""
         at_end = self.following or not self._text
         self._text = lines
         width = max((line.cell_length for line in self._text), default=0)
@@ -43,12 +43,12 @@ class TextView(Keyed, ScrollView, can_focus=True):
             self.scroll_end(animate=False)
 
     def on_resize(self) -> None:
-        """Stays at the end where it was there."""
+        """Stays at the end if it follows."""
         if self._follow:
             self.scroll_end(animate=False)
 
     def render_line(self, y: int) -> Strip:
-        """One line, from where it is scrolled to."""
+        """One line of the part scrolled to."""
         left, top = self.scroll_offset
         place = y + top
         line = self._text[place] if place < len(self._text) else Content.empty()
@@ -56,8 +56,8 @@ class TextView(Keyed, ScrollView, can_focus=True):
         return line_strip(self, line, width).crop(left, left + self.size.width)
 
 
-class Title(Lines):
-    """What the text is."""
+class Title(LinesWidget):
+    """The title of the text."""
 
     def __init__(self, title: str, beside: str) -> None:
         super().__init__()
@@ -70,7 +70,7 @@ class Title(Lines):
 
 
 class TextScreen(CommandScreen):
-    """Shows lines, from the beginning or, for what goes on, from the end."""
+    """Shows lines from the beginning, or, if they grow, from the end."""
 
     PLACE = "text"
     BINDINGS = textual_bindings("text")
@@ -80,7 +80,7 @@ class TextScreen(CommandScreen):
     ) -> None:
         super().__init__(host)
         self._title, self._beside, self._follow = title, beside, follow
-        self._waiting = lines  # for the text to be there
+        self._waiting = lines  # shown once the view is mounted
         self._there = False
 
     def compose(self) -> ComposeResult:
@@ -90,7 +90,7 @@ class TextScreen(CommandScreen):
         yield KeyBar(self.available, id="keys")
 
     def on_mount(self) -> None:
-        """Shows what there is."""
+        """Shows the lines given so far."""
         self.view.focus()
         self.view.show(self._waiting)
         self._waiting, self._there = (), True
@@ -101,16 +101,16 @@ class TextScreen(CommandScreen):
         return self.query_one(TextView)
 
     def show(self, lines: Sequence[Content]) -> None:
-        """Shows these lines in the place of those before, also where the text is not there yet."""
+        """Replaces the lines, even before the view is mounted."""
         if self._there:
             self.view.show(lines)
         else:
             self._waiting = lines
 
     def why_not(self, command: str) -> str:
-        """Only what goes on can be followed."""
+        """Refuses to follow a text that does not grow."""
         if command == "follow" and not self._follow:
-            return "this text does not go on"
+            return "this text does not grow"
         return ""
 
     def go_to_end(self) -> None:

@@ -1,19 +1,19 @@
-"""The machine at a glance: a bar a GPU with the run that holds it, or the processor where there is no GPU."""
+"""The machine at a glance: a bar for each GPU and the run that holds it; without GPUs, the processor."""
 
 from collections.abc import Mapping
 
 from textual.content import Content
 
 from linftui.devices import DeviceSnapshot, Gpu
-from linftui.text import clean, middle, size
+from linftui.text import clean, gib, middle
 from linftui.tui.text import bar
-from linftui.tui.widgets.lines import Lines
+from linftui.tui.widgets.lines import LinesWidget
 
 LINES_AT_MOST = 4
 
 
-class DeviceStrip(Lines):
-    """One line a GPU, or two GPUs a line where there is room; otherwise one line of processor and memory."""
+class DeviceStrip(LinesWidget):
+    """One line per GPU, or two GPUs a line if they fit; without GPUs, one line of processor and memory."""
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
@@ -21,12 +21,12 @@ class DeviceStrip(Lines):
         self._holders: Mapping[str, str] = {}
 
     def show(self, machine: DeviceSnapshot | None, holders: Mapping[str, str]) -> None:
-        """Takes the machine as it is now, and which run holds which GPU (by UUID)."""
+        """Takes the latest sample of the machine, and the run that holds each GPU, by the GPU's UUID."""
         self._machine, self._holders = machine, holders
         self.redraw()
 
     def make_lines(self, width: int, height: int) -> list[Content]:
-        """A line for each GPU while there are few, else as many as fit beside each other."""
+        """A line for each GPU if there are few; otherwise as many as fit side by side."""
         if self._machine is None:
             return [Content.styled("looking at the machine", "$faint")]
         if not self._machine.gpus:
@@ -52,7 +52,7 @@ def _processor(machine: DeviceSnapshot) -> Content:
         ("cpu ", "$muted"), bar(share, 10, "$success"), f"{share:5.0%}",
         (f" of {machine.cores} core{'' if machine.cores == 1 else 's'}   ", "$muted"),
         ("memory ", "$muted"), bar(used / max(machine.memory_total, 1), 10, "$primary"),
-        f" {size(used)}", (f" of {size(machine.memory_total)}   ", "$muted"),
+        f" {gib(used)}", (f" of {gib(machine.memory_total)}   ", "$muted"),
         ("no GPU", "$faint"),
     )  # fmt: skip
 
@@ -60,8 +60,8 @@ def _processor(machine: DeviceSnapshot) -> Content:
 def _gpu(gpu: Gpu, holder: str, width: int) -> Content:
     parts = Content.assemble(
         (f"gpu {gpu.index} ", "$muted"), bar(gpu.utilisation, 8, "$success"), _share(gpu.utilisation),
-        "  ", bar(_memory_share(gpu), 8, "$primary"), f" {size(gpu.memory_used)}",
-        (f"/{size(gpu.memory_total)}", "$muted"),
+        "  ", bar(_memory_share(gpu), 8, "$primary"), f" {gib(gpu.memory_used)}",
+        (f"/{gib(gpu.memory_total)}", "$muted"),
         f" {gpu.power:4.0f}W" if gpu.power is not None else "",
         f" {gpu.temperature:.0f}°C" if gpu.temperature is not None else "",
     )  # fmt: skip

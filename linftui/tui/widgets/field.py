@@ -1,4 +1,4 @@
-"""A line of a form: what is asked, and the field to type into."""
+"""A line of a form: a label, and a field to type into."""
 
 from textual.app import ComposeResult
 from textual.containers import Horizontal
@@ -7,10 +7,10 @@ from textual.widgets import Input, Static
 
 
 class FormInput(Input):
-    """A field whose enter is the form's own key."""
+    """A field that leaves enter to the form."""
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """All of a field's keys but enter, which the form decides upon."""
+        """Allows all of a field's keys except enter."""
         return action != "submit" and super().check_action(action, parameters)
 
 
@@ -18,8 +18,8 @@ class Field(Horizontal):
     """A label and an input on one line.
 
     Args:
-        label: what is asked.
-        value: what is there at first.
+        label: the text before the field.
+        value: the initial value.
         placeholder: what may be typed.
         id: of the input.
     """
@@ -38,12 +38,12 @@ class Field(Horizontal):
         self._input.cursor_blink = False
 
     def compose(self) -> ComposeResult:
-        """Both of them."""
+        """The label and the input."""
         yield Static(Content(self._label))
         yield self._input
 
 
 def fill(field: Input, value: str) -> None:
-    """Puts a value into a field, with the cursor behind it, where a person goes on typing."""
+    """Puts a value into a field, with the cursor after it, ready for more typing."""
     field.value = value
     field.cursor_position = len(value)

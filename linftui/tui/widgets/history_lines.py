@@ -1,4 +1,4 @@
-"""What happened in a run, as lines to read; of a run that has ended the last line says how."""
+"""The history of a run as lines of text; if it has ended, the last line says how."""
 
 from functools import lru_cache
 
@@ -23,7 +23,7 @@ EVENT_STYLES = {
 
 
 def history_lines(model: RunModel, last: int | None = None) -> list[Content]:
-    """The lines of a run in order of time: all of them, or only the `last` so many, at least one."""
+    """The lines in order of time: all of them, or the `last` ones (for a run that has ended at least one)."""
     ending = [ending_line(model.standing, model.ending)] if model.standing and model.has_ended else []
     entries = model.history.entries()
     if last is not None:
@@ -31,9 +31,9 @@ def history_lines(model: RunModel, last: int | None = None) -> list[Content]:
     return [*map(entry_line, entries), *ending]
 
 
-@lru_cache(maxsize=2 * KEPT)  # as a long log grows, only what is new of it is laid out
+@lru_cache(maxsize=2 * KEPT)  # as a long log grows, only its new lines are laid out
 def entry_line(entry: HistoryEntry) -> Content:
-    """One entry of a history."""
+    """One entry of the history."""
     if isinstance(entry.what, EventRecord):
         return event_line(entry.what)
     if isinstance(entry.what, EvalRecord):
@@ -42,7 +42,7 @@ def entry_line(entry: HistoryEntry) -> Content:
 
 
 def ending_line(standing: Standing, reason: str) -> Content:
-    """Which attempt ended, when and how, and the reason where there is one."""
+    """Which attempt ended, when and how, and the reason if there is one."""
     run, ended = standing.row.summary, standing.ended
     _, word, colour = state_look(run.state)
     known = ended is not None and ended.attempt == run.attempt
@@ -53,7 +53,7 @@ def ending_line(standing: Standing, reason: str) -> Content:
 
 
 def event_line(event: EventRecord) -> Content:
-    """When, what, and what was said of it."""
+    """The time, name and message of an event."""
     return Content.assemble(
         (time_of_day(event.time), "$faint"), " ",
         (event.event, EVENT_STYLES.get(event.event, "$foreground")), " ", (clean(event.message), "$muted"),
@@ -61,7 +61,7 @@ def event_line(event: EventRecord) -> Content:
 
 
 def evaluation_line(record: EvalRecord) -> Content:
-    """Where it was made, and what came of it; at p = inf always."""
+    """The epoch and figures of an evaluation, which is always at p = inf."""
     means = "" if record.means == "running" else ", re-estimated means"
     return Content.assemble(
         (time_of_day(record.time), "$faint"), f" {record.split} ", (f"epoch {record.epoch:g}", "$muted"),

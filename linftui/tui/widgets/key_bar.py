@@ -1,4 +1,4 @@
-"""The line of keys at the bottom; what cannot be done now stays there, dimmed."""
+"""The line of keys at the bottom; keys that are refused now stay there, dimmed."""
 
 from collections.abc import Callable
 from typing import Any
@@ -6,21 +6,21 @@ from typing import Any
 from textual.content import Content
 
 from linftui.tui.bindings import Command
-from linftui.tui.widgets.lines import Lines, spread
+from linftui.tui.widgets.lines import LinesWidget, spread
 
-# Commands, what each is called now, and whether it would do something.
+# Commands, their current labels, and whether each would do something now.
 Available = list[tuple[Command[Any], str, bool]]
 
 
-class KeyBar(Lines):
-    """Keys of the screen it stands in, as many as there is room for; `?` shows the rest."""
+class KeyBar(LinesWidget):
+    """The keys of its screen, as many as there is room for; `?` shows the rest."""
 
     def __init__(self, available: Callable[[], Available], *, id: str | None = None) -> None:
         super().__init__(id=id)
         self._available = available
 
     def make_lines(self, width: int, height: int) -> list[Content]:
-        """One line; help and the way out keep their place at its end."""
+        """One line; help and quit keep their place at its right end."""
         keys = [
             (command.footer, _key(command.shown, label, possible))
             for command, label, possible in self._available()

@@ -1,14 +1,14 @@
-"""The last lines of what happened in a run."""
+"""The last lines of a run's history."""
 
 from collections.abc import Sequence
 
 from textual.content import Content
 
-from linftui.tui.widgets.lines import Lines
+from linftui.tui.widgets.lines import LinesWidget
 
 
-class LogPane(Lines):
-    """As many of the newest lines as there is height for."""
+class LogPane(LinesWidget):
+    """As many of the newest lines as fit."""
 
     DEFAULT_CSS = "LogPane { height: 4; }"
 

@@ -18,17 +18,17 @@ from linftui.tui.live.run_curves import planned
 from linftui.tui.live.run_model import RunModel
 
 NAMES = ("accuracy", "loss", "p", "lam", "devices")  # in the order of the keys 1 to 5
-ROOMY = 110  # from so many columns on, curves have their full names
+ROOMY = 110  # columns from which curves have their full names
 
 
 class RunCharts(Vertical):
-    """Five charts over one x axis, epochs, that share their crosshair."""
+    """Five charts with epochs as x, and one crosshair for all."""
 
     def __init__(self, model: RunModel, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self._model = model
         self._planned: dict[str, Series] = {}
-        self._drawn_for: tuple[object, ...] = ()  # what decides which curves there are
+        self._drawn_for: tuple[object, ...] = ()  # what the choice of curves depended on
 
     def compose(self) -> ComposeResult:
         """The grid."""
@@ -41,15 +41,17 @@ class RunCharts(Vertical):
             yield Chart("devices", id="devices")
 
     def begin(self, model: RunModel) -> None:
-        """Shows another model from the next drawing on."""
+        """Shows another model from the next redraw on."""
         self._model, self._planned, self._drawn_for = model, {}, ()
 
     def redraw(self) -> None:
-        """Draws what the model holds now."""
+        """Draws the model's current data."""
         recipe = self._model.standing.recipe if self._model.standing else None
         if recipe is not None and not self._planned:
             self._planned = planned(recipe)
-            self.set_class(not len(self._planned["lam"]), "unmixed")  # its objective mixes nothing
+            self.set_class(
+                not len(self._planned["lam"]), "unmixed"
+            )  # its objective has no mixing coefficient
             self.chart("accuracy").heading = heading(recipe)
         self._choose_curves()
         self._choose_options()
@@ -57,7 +59,7 @@ class RunCharts(Vertical):
             self.chart(name).redraw()
 
     def on_resize(self) -> None:
-        """Curves are named in as many words as there is room for."""
+        """Chooses names that fit the width."""
         self._choose_curves()
 
     def chart(self, name: str) -> Chart:
@@ -65,27 +67,27 @@ class RunCharts(Vertical):
         return self.query_one(f"#{name}", Chart)
 
     def focus_chart(self, number: int) -> None:
-        """Focuses the chart of that number, from 1; it is enlarged where one is, or where it has no room."""
+        """Focuses the chart of that number, from 1; enlarges it if one is enlarged, or if it is hidden."""
         chart = self.chart(NAMES[number - 1])
         if chart.id == "lam" and self.has_class("unmixed"):
             return
         if self.enlarged or not self.has_room(chart):
             self.enlarge(chart)
-            self.call_after_refresh(chart.focus)  # once it is there again
+            self.call_after_refresh(chart.focus)  # once it is visible again
         else:
             self.screen.set_focus(chart)  # at once: the next key is meant for it
 
     def has_room(self, chart: Chart) -> bool:
-        """Whether a chart is shown: small terminals leave some out."""
+        """Whether a chart is shown: small terminals hide some."""
         return chart.display and any(row.display for row in self.query(Horizontal) if chart.parent is row)
 
     @property
     def enlarged(self) -> bool:
-        """Whether one chart is shown alone."""
+        """Whether only one chart is shown."""
         return self.has_class("enlarged")
 
     def enlarge(self, chart: Chart | None) -> None:
-        """Shows one chart alone; None: all of them again."""
+        """Shows only one chart; None: all of them again."""
         self.set_class(chart is not None, "enlarged")
         for other in self.query(Chart):
             other.set_class(other is chart, "chosen")
@@ -93,7 +95,7 @@ class RunCharts(Vertical):
             row.set_class(chart is not None and chart.parent is row, "chosen")
 
     def on_chart_crosshair_moved(self, event: Chart.CrosshairMoved) -> None:
-        """All charts show the same moment."""
+        """Moves the crosshair of all charts to the same x."""
         for chart in self.query(Chart):
             chart.crosshair = event.x
 
@@ -152,7 +154,7 @@ class RunCharts(Vertical):
     def _choose_options(self) -> None:
         model, train = self._model, self._model.train
         x_range = (0.0, float(model.epochs)) if model.epochs else None
-        so_far = (0.0, reached(train.epoch if train else 0.0, model.epochs)) if model.epochs else None
+        so_far = (0.0, axis_end(train.epoch if train else 0.0, model.epochs)) if model.epochs else None
         marks: tuple[Mark, ...] = ()
         if train is not None and train.step > 0 and model.standing is not None:
             epochs = (step * (train.epoch / train.step) for step in model.standing.checkpoints)
@@ -166,8 +168,8 @@ class RunCharts(Vertical):
         self.chart("devices").options = replace(plain, y_range=(0.0, 1.0))
 
 
-def reached(epoch: float, epochs: int) -> float:
-    """Where an axis ends for now: it doubles, so that curves fill it and yet most of it stands still."""
+def axis_end(epoch: float, epochs: int) -> float:
+    """The end of the x axis at an epoch: it doubles, so that curves fill it and it rarely changes."""
     end = float(epochs)
     while end / 2 >= max(epoch, 1.0):
         end /= 2
@@ -175,5 +177,5 @@ def reached(epoch: float, epochs: int) -> float:
 
 
 def heading(recipe: Recipe) -> str:
-    """What the accuracies are of."""
+    """The heading of the chart of accuracies."""
     return f"certified accuracy · test · eps {format_fraction(recipe.eps.test)}"

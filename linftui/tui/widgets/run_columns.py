@@ -1,4 +1,4 @@
-"""The columns of the table of runs: what each shows, how it sorts, and which of them a width has room for."""
+"""The columns of the table of runs: what each shows, how it sorts, and which of them fit into a width."""
 
 import math
 from collections.abc import Callable
@@ -15,12 +15,12 @@ from linftui.tui.text import bar, device_names
 from linftui.tui.theme import STATES, state_look
 
 NAME_AT_LEAST, NAME_AT_MOST = 12, 44
-EPOCH = 9  # cells for the epochs done, and those there are
+EPOCH = 9  # cells for the epochs done and the epochs planned
 
 
 @dataclass(frozen=True)
-class Machine:
-    """What cells need to know beside the run: the time and this machine's GPUs."""
+class CellContext:
+    """What cells need beside the run: the time, and this machine's GPUs."""
 
     now: float = 0.0
     gpus: tuple[Gpu, ...] = ()
@@ -28,24 +28,24 @@ class Machine:
 
 @dataclass(frozen=True)
 class Column:
-    """A column: its title and width in cells (0: what is left), and how wide a table shows it."""
+    """A column: its title, its width in cells (0: what is left), and the table width it needs to appear."""
 
     name: str
     title: str
     width: int
-    cell: Callable[[RunRow, Machine], Content | str]
-    key: Callable[[RunSummary], Any] | None  # sorts by it, smallest first; None: not to sort by
+    cell: Callable[[RunRow, CellContext], Content | str]
+    key: Callable[[RunSummary], Any] | None  # the sort key, smallest first; None: not sortable
     from_width: int = 0
     right: bool = True
-    descending: bool = False  # the first time one sorts by it
+    descending: bool = False  # when it is first sorted by
 
 
-def _state(row: RunRow, _: Machine) -> Content:
+def _state(row: RunRow, _: CellContext) -> Content:
     glyph, word, colour = state_look(row.summary.state)
     return Content.assemble((f"{glyph} {word}", colour))
 
 
-def _epoch(row: RunRow, _: Machine) -> str:
+def _epoch(row: RunRow, _: CellContext) -> str:
     done, epochs = row.summary.epoch, row.summary.epochs
     shown = "-" if done is None else str(done)
     wordings = [f"{shown}/{epochs or '-'}", f"{shown}/{brief(epochs)}", f"{brief(done)}/{brief(epochs)}"]
@@ -53,38 +53,38 @@ def _epoch(row: RunRow, _: Machine) -> str:
 
 
 def share_done(run: RunSummary) -> float | None:
-    """How much of its epochs a run has done, in [0, 1]."""
+    """The share of its epochs that a run has done, in [0, 1]."""
     return run.epoch / run.epochs if run.epoch is not None and run.epochs else None
 
 
-def _progress(row: RunRow, _: Machine) -> Content:
+def _progress(row: RunRow, _: CellContext) -> Content:
     colour = state_look(row.summary.state)[2]
     return bar(share_done(row.summary), 8, colour if row.active else "$faint")
 
 
-def _certified(row: RunRow, _: Machine) -> Content:
+def _certified(row: RunRow, _: CellContext) -> Content:
     return Content.styled(accuracy(row.summary.certified_accuracy), "$bright bold")
 
 
-def _eta(row: RunRow, machine: Machine) -> str:
-    eta = row.eta(machine.now)
+def _eta(row: RunRow, context: CellContext) -> str:
+    eta = row.eta(context.now)
     return duration(eta) if eta is not None else ""
 
 
-def _p(row: RunRow, _: Machine) -> str:
+def _p(row: RunRow, _: CellContext) -> str:
     return number(row.summary.p, 3)
 
 
-def _devices(row: RunRow, machine: Machine) -> str:
-    return device_names(row.devices, machine.gpus)
+def _devices(row: RunRow, context: CellContext) -> str:
+    return device_names(row.devices, context.gpus)
 
 
-def _age(row: RunRow, machine: Machine) -> str:
-    return age(row.summary.created, machine.now)
+def _age(row: RunRow, context: CellContext) -> str:
+    return age(row.summary.created, context.now)
 
 
 def _ordered(value: float | None) -> tuple[bool, float]:
-    """A key under which what is unknown comes first, so last where the largest comes first."""
+    """A sort key that puts unknown values first, and therefore last in descending order."""
     known = value is not None and not math.isnan(value)
     return known, value if known and value is not None else 0.0
 
@@ -120,7 +120,7 @@ SORTABLE = tuple(column for column in COLUMNS if column.key is not None)
 
 
 def columns_for(width: int) -> list[tuple[Column, int]]:
-    """The columns that a table of `width` cells shows, with their widths."""
+    """The columns of a table of `width` cells, with their widths."""
     shown = [column for column in COLUMNS if width >= column.from_width]
     rest = width - sum(column.width for column in shown) - gap_for(width) * (len(shown) - 1)
     name = min(max(rest, NAME_AT_LEAST), NAME_AT_MOST)
@@ -132,8 +132,8 @@ def gap_for(width: int) -> int:
     return 2 if width >= 90 else 1
 
 
-def fit(cell: Content | str, width: int, *, right: bool) -> Content:
-    """A cell of just so many cells; text that is too long is cut in its middle."""
+def sized_cell(cell: Content | str, width: int, *, right: bool) -> Content:
+    """A table cell padded or cut to `width` character cells; long text is cut in the middle."""
     if isinstance(cell, str):
         cell = Content(middle(cell, width))
     cell = cell.truncate(width, ellipsis=True)

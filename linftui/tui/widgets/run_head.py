@@ -1,4 +1,4 @@
-"""The head of a run's screen: what it is doing, how far it is, its figures, and what needs to be known."""
+"""The head of a run's screen: state, progress, figures and notices."""
 
 from collections.abc import Sequence
 
@@ -25,15 +25,15 @@ from linftui.text import (
 from linftui.tui.live.run_model import RunModel
 from linftui.tui.text import bar, device_names
 from linftui.tui.theme import state_look
-from linftui.tui.widgets.lines import Lines, spread, wrapped
+from linftui.tui.widgets.lines import LinesWidget, spread, wrapped
 
-WIDE = 130  # from so many columns on, the bar and the figures share a line
+WIDE = 130  # columns from which the bar and the figures share a line
 BAR, NARROW_BAR = 28, 8
 PROBLEM_LINES = 3
 
 
-class RunHead(Lines):
-    """Two or three lines, and one more for each thing that needs to be known."""
+class RunHead(LinesWidget):
+    """Two or three lines, and one more for each notice."""
 
     def __init__(self, model: RunModel, *, id: str | None = None) -> None:
         super().__init__(id=id)
@@ -43,11 +43,11 @@ class RunHead(Lines):
         self._status = ""
 
     def begin(self, model: RunModel) -> None:
-        """Shows another model from the next drawing on."""
+        """Shows another model from the next redraw on."""
         self._model = model
 
     def show(self, now: float, gpus: tuple[Gpu, ...], status: str) -> None:
-        """Draws the model as it is at this moment; `status` is what is being done in the background."""
+        """Draws the model as of `now`; `status` is the progress of background tasks."""
         self._now, self._gpus, self._status = now, gpus, status
         self.redraw()
 
@@ -55,20 +55,20 @@ class RunHead(Lines):
         """The head's lines, then the notices."""
         if width >= WIDE:
             lines = [
-                spread(self._headline(self._facts()), self._eta(), width),
+                spread(self._first_line(self._facts()), self._eta(), width),
                 Content.assemble(self._progress(BAR), "   ", self._figures()),
             ]
         else:
             time = Content.styled("  " + " · ".join(self._times()), "$muted")
             beside = self._progress(NARROW_BAR).cell_length - NARROW_BAR + time.cell_length
             lines = [
-                spread(self._headline([]), self._eta(), width),
+                spread(self._first_line([]), self._eta(), width),
                 Content.assemble(self._progress(width - beside), time),
                 self._figures(),
             ]
         return [*lines, *self._notices(width)]
 
-    def _headline(self, facts: list[str]) -> Content:
+    def _first_line(self, facts: list[str]) -> Content:
         model = self._model
         if model.standing is None:
             return Content.assemble((clean(model.paths.id), "bold $bright"), ("  reading", "$faint"))
@@ -118,7 +118,7 @@ class RunHead(Lines):
             ("lr", number(train.lr if train else None, 3)),
             ("loss", loss(train.loss if train else None)),
         ]
-        if train is not None and train.lam is None:  # its objective mixes nothing
+        if train is not None and train.lam is None:  # its objective has no mixing coefficient
             del parts[2]
         figures = [Content.assemble((f"{name} ", "$muted"), value) for name, value in parts]
         if train is not None:
@@ -141,17 +141,17 @@ class RunHead(Lines):
     def _problem(self, width: int) -> list[Content]:
         standing = self._model.standing
         assert standing is not None
-        told = (
+        candidates = (
             (standing.problem, "$error"),
             (self._model.reason, state_look(self._model.state)[2]),
             (standing.row.summary.caution, "$warning"),
         )
-        text, style = next((each for each in told if each[0]), ("", ""))
+        text, style = next((each for each in candidates if each[0]), ("", ""))
         return problem_lines(text, width, style)
 
 
 def problem_lines(text: str, width: int, style: str) -> list[Content]:
-    """What went wrong, over a few lines; a longer text is cut."""
+    """What went wrong, on a few lines; a longer text is cut."""
     lines = wrapped(clean(text), width, style) if text else []
     if len(lines) > PROBLEM_LINES:
         *lines, last = lines[:PROBLEM_LINES]
@@ -160,7 +160,7 @@ def problem_lines(text: str, width: int, style: str) -> list[Content]:
 
 
 def stop_line(stop: StopStages, width: int) -> Content:
-    """How far a stop has come: each stage is ticked once it is true. The last stages matter most."""
+    """The progress of a stop: each stage reached is ticked. In a narrow line the last stages stay."""
     asked = f"asked {time_of_day(stop.requested)}"
     wordings = [(asked, "seen by the ranks"), ("asked", "seen by the ranks"), ("asked", "seen"), ("", "")]
     if width >= WIDE:
@@ -170,7 +170,7 @@ def stop_line(stop: StopStages, width: int) -> Content:
 
 
 def _stop_stages(stop: StopStages, asked: str, seen: str) -> Content:
-    """The stages on a line, the first two in these words; without them where those are empty."""
+    """The stages on a line, the first two in these words; an empty one is left out."""
     saved = "saved" if stop.saved_step is None else f"saved step {stop.saved_step:,}"
     stages = [
         (asked, True),
@@ -192,12 +192,12 @@ def _stop_stages(stop: StopStages, asked: str, seen: str) -> Content:
 def certificate_lines(
     certifications: Sequence[CertificationProgress], certificates: Sequence[Certificate], width: int
 ) -> list[Content]:
-    """What is being certified, what went wrong with the newest certification, the certificate that counts.
+    """The running certifications, the failure of the newest one, and the headline certificate.
 
-    A request that was refused leaves nothing here: whoever asked was told.
+    A refused request is not shown: whoever asked has seen the refusal.
     """
     begun = [progress for progress in certifications if not progress.refused]
-    lines = [running_line(progress) for progress in begun if progress.state == "running"]
+    lines = [certification_line(progress) for progress in begun if progress.state == "running"]
     if begun and begun[0].state == "failed":
         lines += problem_lines(f"certify: {begun[0].error}", width, "$error")
     if certificates:
@@ -205,8 +205,8 @@ def certificate_lines(
     return lines
 
 
-def running_line(progress: CertificationProgress) -> Content:
-    """How far a certification is, and the figure so far with its spread."""
+def certification_line(progress: CertificationProgress) -> Content:
+    """The progress of a certification, and the figure so far with its spread."""
     begun = [summary for _, summary in progress.certificates if summary is not None]
     now = next((summary for summary in begun if not summary.complete), begun[-1] if begun else None)
     if now is None or not now.total:
@@ -218,7 +218,7 @@ def running_line(progress: CertificationProgress) -> Content:
 
 
 def certificate_line(certificate: Certificate) -> Content:
-    """A certificate on a line: what it proves, or why nobody should rely on it."""
+    """A certificate on a line: what it proves, or why it is unverified."""
     summary = certificate.summary
     if summary is None or certificate.problem:
         says = f" says certified {accuracy(summary.certified_accuracy)}" if summary is not None else ""

@@ -1,4 +1,4 @@
-"""What is worth knowing of the run under the cursor, beside the table."""
+"""The panel beside the table, with the facts about the run under the cursor."""
 
 import re
 
@@ -11,13 +11,13 @@ from linftui.tui.live.run_facts import RunFacts
 from linftui.tui.live.run_list import RunRow
 from linftui.tui.theme import state_look
 from linftui.tui.widgets.history_lines import event_line
-from linftui.tui.widgets.lines import Lines, wrapped
+from linftui.tui.widgets.lines import LinesWidget, wrapped
 
 LABEL = 11
 
 
-class SidePanel(Lines):
-    """Facts, the last events, and what went wrong where something did."""
+class SidePanel(LinesWidget):
+    """Facts, the latest events, and what went wrong, if anything did."""
 
     DEFAULT_CSS = "SidePanel { height: 1fr; }"
 
@@ -28,14 +28,14 @@ class SidePanel(Lines):
         self._now = 0.0
 
     def show(self, row: RunRow | None, facts: RunFacts | None, now: float) -> None:
-        """Takes the run under the cursor, what is known of it (not yet anything, perhaps), and the time."""
+        """Takes the run under the cursor, its facts if they have been read, and the time."""
         if facts is not None and (row is None or facts.paths != row.paths):
             facts = None
         self._row, self._facts, self._now = row, facts, now
         self.redraw()
 
     def make_lines(self, width: int, height: int) -> list[Content]:
-        """As many lines as there is height for, the most telling first."""
+        """As many lines as fit into the height, the most important first."""
         if self._row is None:
             return []
         lines = [*_title(self._row, width), Content.empty(), *self._problem(width), *self._figures()]
@@ -52,12 +52,12 @@ class SidePanel(Lines):
         assert self._row is not None
         run, facts = self._row.summary, self._facts
         reason = why_it_ended(run.state, run.attempt, facts.ended, facts.events) if facts else ""
-        told = (
+        candidates = (
             (run.problem or (facts.problem if facts else ""), "$error"),
             (reason, state_look(run.state)[2]),
             (run.caution, "$warning"),
         )
-        text, style = next((each for each in told if each[0]), ("", ""))
+        text, style = next((each for each in candidates if each[0]), ("", ""))
         return [*wrapped(clean(text), width, style), Content.empty()] if text else []
 
     def _figures(self) -> list[Content]:
@@ -79,17 +79,17 @@ def fact(label: str, value: str, beside: str = "") -> Content:
 
 
 def whole_fact(label: str, value: str, beside: str, width: int) -> list[Content]:
-    """The same over as many lines as it takes, for a value of any length."""
+    """The same on as many lines as a value of any length needs."""
     if len(value) + 2 + len(beside) <= width - LABEL:
         return [fact(label, value, beside)]
     room = max(width - LABEL, 8)
-    lines = [fact(label if place == 0 else "", part) for place, part in enumerate(broken(value, room))]
-    return [*lines, *(fact("", "", part) for part in broken(beside, room - 2))]
+    lines = [fact(label if place == 0 else "", part) for place, part in enumerate(break_text(value, room))]
+    return [*lines, *(fact("", "", part) for part in break_text(beside, room - 2))]
 
 
-def broken(text: str, width: int) -> list[str]:
-    """Text over lines of at most `width` characters, broken where paths and names of values may be."""
-    lines, width = [""], max(1, width)  # before it is laid out a panel has none
+def break_text(text: str, width: int) -> list[str]:
+    """Text on lines of at most `width` characters, broken after the separators in paths and field names."""
+    lines, width = [""], max(1, width)  # a panel has no width before its layout
     for part in re.split(r"(?<=[./=_-])", text):
         if lines[-1] and len(lines[-1]) + len(part) > width:
             lines.append("")
@@ -101,7 +101,7 @@ def _title(row: RunRow, width: int) -> list[Content]:
     glyph, word, colour = state_look(row.summary.state)
     attempt = f"  attempt {row.summary.attempt}" if (row.summary.attempt or 0) > 1 else ""
     return [
-        *(Content.styled(part, "bold $bright") for part in broken(clean(row.summary.id), width)),
+        *(Content.styled(part, "bold $bright") for part in break_text(clean(row.summary.id), width)),
         Content.assemble((f"{glyph} {word}", colour), (attempt, "$muted")),
     ]
 

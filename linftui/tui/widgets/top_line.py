@@ -1,4 +1,4 @@
-"""The first line: which folder this is, and how many runs it holds in which state."""
+"""The first line: the folder, and how many runs are in each state."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -9,11 +9,11 @@ from textual.content import Content
 from linftui.text import clean, middle
 from linftui.tui.live.run_list import RunRow
 from linftui.tui.theme import STATES
-from linftui.tui.widgets.lines import Lines, spread
+from linftui.tui.widgets.lines import LinesWidget, spread
 
 
-class TopLine(Lines):
-    """One line; at its right end what the dashboard is doing for a person just now."""
+class TopLine(LinesWidget):
+    """One line, with the progress of background tasks at its right end."""
 
     def __init__(self, folder: Path, *, id: str | None = None) -> None:
         super().__init__(id=id)
@@ -23,7 +23,7 @@ class TopLine(Lines):
         self._status = ""
 
     def show(self, rows: Sequence[RunRow], complete: bool, status: str) -> None:
-        """Takes the runs as they are now; `status` is what is being done in the background."""
+        """Takes the current runs; `status` is the progress of background tasks."""
         self._counts = Counter(row.summary.state or "damaged" for row in rows)
         self._complete, self._status = complete, status
         self.redraw()
@@ -36,7 +36,7 @@ class TopLine(Lines):
         )
         counts += Content.styled("" if self._complete else "  reading", "$faint")
         status = Content.styled(clean(self._status), "$warning")
-        # Of a folder far down its ends say enough; how many runs there are is what one looks for here.
+        # The ends of a long path say enough; the counts matter more here.
         room = max(width - len("linftui") - counts.cell_length - status.cell_length - 6, 12)
         folder = middle(clean(str(self._folder)), room)
         left = Content.assemble(("linftui", "bold $accent"), "  ", (folder, "$muted"), "   ", counts)

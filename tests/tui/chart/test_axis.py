@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from linftui.tui.chart.axis import Scale, compact, fit, labels, ticks, without_outliers
+from linftui.tui.chart.axis import Scale, compact, labels, scale_for, ticks, without_outliers
 
 SIZES = [10.0**k for k in range(-12, 13)]
 UNITS = {"k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}
@@ -28,7 +28,7 @@ def finite(least: float = -1e12) -> st.SearchStrategy[float]:
 @settings(deadline=None)
 @given(st.lists(finite(), max_size=9), st.booleans())
 def test_a_fitted_range_holds_all_that_can_be_shown_and_little_more(values: list[float], log: bool) -> None:
-    scale = fit(values, log)
+    scale = scale_for(values, log)
     shown = [v for v in values if v > 1e-299 or not log]
     assert scale.low < scale.high and scale.log == log
     assert all(-1e-6 <= share <= 1 + 1e-6 for share in scale.places(np.array(shown, float)))
@@ -44,7 +44,7 @@ def test_a_fitted_range_holds_all_that_can_be_shown_and_little_more(values: list
     ids=str,
 )  # fmt: skip
 def test_odd_data_has_an_axis_too(values: list[float], log: bool) -> None:
-    scale = fit(np.array(values, float), log)
+    scale = scale_for(np.array(values, float), log)
     assert math.isfinite(scale.low) and scale.low < scale.high < math.inf
     for count in (1, 2, 3, 9):
         marks = ticks(scale, count)
@@ -56,7 +56,7 @@ def test_odd_data_has_an_axis_too(values: list[float], log: bool) -> None:
 def test_linear_ticks_are_round_within_the_range_and_told_apart(
     size: float, start: float, width: float, count: int
 ) -> None:
-    scale = fit([start * size, (start + width) * size])
+    scale = scale_for([start * size, (start + width) * size])
     marks = ticks(scale, count)
     texts = labels(marks)
     assert 2 <= len(marks) <= count

@@ -5,7 +5,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from linftui.tui.chart.canvas import ASCII, BLOCK, BRAILLE, Area, Canvas, Line, Marker, plain, plain_ascii
+from linftui.tui.chart.canvas import (
+    ASCII,
+    BLOCK,
+    BRAILLE,
+    Area,
+    Canvas,
+    LineStyle,
+    Marker,
+    plain,
+    plain_ascii,
+)
 from linftui.tui.chart.series import Floats, Series
 from linftui.tui.chart.trace import Trace, trace
 
@@ -69,8 +79,8 @@ def test_every_set_of_dots_has_a_glyph_of_one_cell() -> None:
 
 @pytest.mark.parametrize("marker", list(MARKERS.values()), ids=list(MARKERS))
 @pytest.mark.parametrize("line", ["dashed", "dotted", "dash-dotted"])
-def test_broken_lines_have_holes_and_differ_flat_and_steep(marker: Marker, line: Line) -> None:
-    def drawn(style: Line, rising: bool) -> list[str]:
+def test_broken_lines_have_holes_and_differ_flat_and_steep(marker: Marker, line: LineStyle) -> None:
+    def drawn(style: LineStyle, rising: bool) -> list[str]:
         canvas = Canvas(8, 8, marker)
         columns, rows = 8 * marker.across, 8 * marker.down
         top = [0] * columns if rising else [rows // 2] * columns

@@ -9,7 +9,7 @@ import pytest
 from linftui.tui.chart import palette
 from linftui.tui.chart.canvas import ASCII, BLOCK, BRAILLE, Area, Marker
 from linftui.tui.chart.curve import ChartOptions, Curve, Mark
-from linftui.tui.chart.plot import Inks, Model, Plot, View, draw
+from linftui.tui.chart.plot import Inks, Plot, PlotInput, View, draw
 from linftui.tui.chart.series import Series
 
 MARKERS = (BRAILLE, BLOCK, ASCII)
@@ -39,7 +39,7 @@ class Picture:
     ) -> None:
         options, self.inks = options or ChartOptions(), Inks()
         view = view or View(log_y=options.log_y)
-        model = Model(title, curves, options, view)
+        model = PlotInput(title, curves, options, view)
         self.plot: Plot = draw(model, size, marker, self.inks, expected_width=size[1])
         self.rows = self.plot.canvas.runs(range(size[0]))
         self.lines = ["".join(text for text, _ in row) for row in self.rows]

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from linftui.tui.chart.series import BLOCK, Series
+from linftui.tui.chart.series import BLOCK_SIZE, Series
 
 ODD = np.array([np.nan, np.inf, -np.inf, 0.0])
 
@@ -25,7 +25,7 @@ def grown(draw: st.DrawFn) -> tuple[Series, list[float], list[float]]:
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     odd = draw(st.sampled_from([0.0, 0.1, 0.9]))
     series, xs, ys = Series(), list[float](), list[float]()
-    for size in draw(st.lists(st.integers(0, 5 * BLOCK), max_size=6)):
+    for size in draw(st.lists(st.integers(0, 5 * BLOCK_SIZE), max_size=6)):
         x, y = samples(rng, size, xs[-1] if xs else rng.normal(), odd)
         series.extend(x, y)
         xs, ys = xs + x.tolist(), ys + y.tolist()
@@ -139,7 +139,7 @@ def moving_average(ys: list[float], weight: float) -> list[float]:
 @settings(max_examples=60, deadline=None)
 @given(
     st.integers(0, 2**32 - 1),
-    st.lists(st.integers(0, 4 * BLOCK), min_size=1, max_size=5),
+    st.lists(st.integers(0, 4 * BLOCK_SIZE), min_size=1, max_size=5),
     st.sampled_from([0.0, 0.1, 0.6, 0.99, 0.9999]),
 )
 def test_smoothing_is_the_unbiased_moving_average_in_whatever_bunches(

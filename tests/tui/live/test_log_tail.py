@@ -35,7 +35,7 @@ def test_lines_come_once_and_whole(paths: RunPaths) -> None:
 
 
 def test_only_the_end_of_a_long_log_is_read(paths: RunPaths, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(log_tail, "BITE", 10)
+    monkeypatch.setattr(log_tail, "TAIL_BYTES", 10)
     write(paths, b"one\ntwo\nthree\nfour\n")
     assert LogTail(paths).poll(1) == ["four"]  # "three" is cut, so it is not shown
 

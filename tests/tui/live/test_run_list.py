@@ -26,8 +26,8 @@ def looks(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
         seen.append(paths.id)
         return original(paths)
 
-    original = run_list.look
-    monkeypatch.setattr(run_list, "look", look)
+    original = run_list.read_row
+    monkeypatch.setattr(run_list, "read_row", look)
     yield seen
 
 
