@@ -133,7 +133,7 @@ def test_whoever_started_and_follows_a_run_may_die(
     [
         (None, "the supervisor cannot be started: No such file or directory"),
         ("echo no memory; exit 1", "the supervisor did not start: no memory"),
-        ("exit 1", "the supervisor did not start: it said nothing"),
+        ("exit 1", "the supervisor did not start: it printed nothing"),
     ],
 )
 def test_a_run_whose_supervisor_cannot_be_started_leaves_nothing_behind(
@@ -165,7 +165,7 @@ def test_a_run_that_is_going_on_is_refused_with_the_supervisors_own_words(
 @pytest.mark.parametrize(
     ("script", "message"),
     [
-        ("exit 0", "the supervisor did not start: it said nothing"),
+        ("exit 0", "the supervisor did not start: it printed nothing"),
         ("echo one; echo two >&2; exit 3", "the supervisor did not start: two"),
         ("""echo '{"attempt": "x"}'""", """the supervisor did not start: {"attempt": "x"}"""),
         ("printf 'no\\377'", "the supervisor did not start: no�"),
