@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from support.cli_processes import Terminal, is_alive, pid_of, start, wait_until
+from support.cli_processes import Terminal, is_alive, pid_of, start
+from support.waiting import wait_for
 
 from linftui.cores import usable_cores
 
@@ -47,7 +48,7 @@ class TestStop:
         assert (done.returncode, done.stderr) == (0, "")
         assert done.stdout == "frozen: stop requested\nfrozen: stopped, ended without saving\n"
         assert not is_alive(rank)
-        wait_until(lambda: not is_alive(supervisor))
+        wait_for(lambda: not is_alive(supervisor))
         assert list((frozen_run / "checkpoints").iterdir()) == []
 
     def test_of_several_each_is_asked_once_and_what_is_not_going_on_is_told(

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.cli_processes import Terminal, is_alive, pid_of, start, wait_until
+from support.cli_processes import Terminal, is_alive, pid_of, start
+from support.waiting import wait_for
 
 from linftui.cli.follow import follow
 from linftui.errors import RunDirectoryError
@@ -211,7 +212,7 @@ class TestFollowing:
         os.close(reading)
         with start(tmp_path, "run", tiny_recipe, "--name", "left", stdout=writing) as process:
             os.close(writing)
-            wait_until(lambda: process.poll() or shown(linftui, "left").get("state") == "starting")
+            wait_for(lambda: process.poll() or shown(linftui, "left").get("state") == "starting")
             os.kill(pid_of(run, "rank-0"), signal.SIGKILL)
             _, stderr = process.communicate(timeout=30)
         assert (process.returncode, stderr) == (1, f"linftui: {killed(run)}\n")
@@ -284,7 +285,7 @@ def test_ctrl_c_then_a_stop_then_a_resume_end_with_the_network_of_an_uninterrupt
         slowly = ["--set", "evaluation.batch_size=2"]
         terminal.start("run", tiny_recipe, "--name", "cut", "--no-tui", *slowly)
         terminal.read_until(lambda text: "run runs/cut attempt 1" in text)
-        wait_until(lambda: metrics.exists() and '"train"' in metrics.read_text())
+        wait_for(lambda: metrics.exists() and '"train"' in metrics.read_text())
         os.kill(pid_of(run, "rank-0"), signal.SIGSTOP)
         terminal.press(b"\x03")
         assert terminal.read_to_the_end() == 130

@@ -5,13 +5,13 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
 from msgspec import structs
+from support.waiting import PATIENCE_S, wait_for
 
 from linftui.cores import usable_cores
 from linftui.errors import CheckpointError, DeviceError, LinftuiError, RunStateError, UsageError, WorkerError
@@ -29,18 +29,10 @@ from linftui.rundir.store import RunStore
 from linftui.rundir.writer import write_record
 
 PLAN = LaunchPlan(devices=("cpu",), threads=1)
-PATIENCE_S = 200.0  # far beyond what anything here takes, even on a busy machine
 
 # An evaluation of half a second after each epoch, so that there is time to interfere.
 SLOW = ["evaluation.batch_size=2", "log.every_steps=1"]
 FINISHED = ("finished", 0, "")
-
-
-def wait_for(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.01)
 
 
 def members(paths: RunPaths) -> dict[str, ProcessRecord]:

@@ -8,13 +8,14 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
 from msgspec import structs
 from support.stand_ins import pretend_to_work_for
+from support.waiting import PATIENCE_S, wait_for
 
 from linftui.errors import LinftuiError, RunStateError, UsageError
 from linftui.launch.certification import (
@@ -33,17 +34,9 @@ from linftui.rundir.writer import write_record
 
 PLAN = LaunchPlan(devices=("cpu",), threads=1)
 TENTH = CertifyRequest(eps=["0.1"])
-PATIENCE_S = 200.0  # far beyond what anything here takes, even on a busy machine
 MANY = CertifyRequest(
     eps=[f"0.{n:03}" for n in range(1, 400)]
 )  # a second's worth of certificates many times over
-
-
-def wait_for(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.01)
 
 
 @pytest.fixture

@@ -11,8 +11,9 @@ import threading
 from pathlib import Path
 
 import pytest
-from support.attempts import PLAN, SLOW, finish, members, slowly, step_of, wait_for
+from support.attempts import PLAN, SLOW, finish, members, slowly, step_of
 from support.poor_file_systems import mounted
+from support.waiting import wait_for
 
 from linftui.actions.remove import remove
 from linftui.errors import RunStateError

@@ -16,7 +16,8 @@ import psutil
 import pytest
 import torch
 from msgspec import structs
-from support.attempts import PATIENCE_S, PLAN, SLOW, finish, members, step_of, wait_for, watch
+from support.attempts import PLAN, SLOW, finish, members, step_of, watch
+from support.waiting import PATIENCE_S, wait_for
 
 from linftui.checkpoint import load_latest
 from linftui.errors import RunStateError

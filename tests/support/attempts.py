@@ -13,13 +13,12 @@ from linftui.rundir.paths import RunPaths
 from linftui.rundir.reader import last_metrics, read_record
 from linftui.rundir.records import ExitRecord, ProcessRecord, StateRecord
 from linftui.rundir.store import RunStore
+from support.waiting import PATIENCE_S, wait_for
 
 PLAN, TWO = (LaunchPlan(devices=("cpu",) * ranks, threads=1) for ranks in (1, 2))
 
 # Two images a batch: an evaluation takes half a second, so that there is time to interfere. Same weights.
 SLOW = ["evaluation.batch_size=2", "evaluation.reestimate_means=true", "log.every_steps=1"]
-
-PATIENCE_S = 200.0  # far beyond what anything here takes, even on a busy machine
 
 
 def finish(supervisor: Supervisor) -> ExitRecord:
@@ -28,13 +27,6 @@ def finish(supervisor: Supervisor) -> ExitRecord:
     while (ended := supervisor.poll(0.1)) is None:
         assert time.monotonic() < deadline, "the worker does not end"
     return ended
-
-
-def wait_for(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.01)
 
 
 def watch(supervisor: Supervisor, enough: Callable[[], object]) -> None:

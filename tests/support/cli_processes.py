@@ -11,7 +11,6 @@ import struct
 import subprocess
 import sys
 import termios
-import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -107,9 +106,3 @@ def pid_of(run: Path, role: str) -> int:
 def is_alive(pid: int) -> bool:
     """Whether there is such a process; a zombie is none."""
     return describe_process(pid, "") is not None
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    """Looks again and again; what never comes true ends with the test's time."""
-    while not condition():
-        time.sleep(0.02)

@@ -14,6 +14,7 @@ import psutil
 import pytest
 import torch
 from msgspec import structs
+from support.waiting import PATIENCE_S
 
 from linftui.build import build_dataset, build_net
 from linftui.checkpoint import find_checkpoint, restore_model
@@ -32,7 +33,6 @@ from linftui.train.distributed import any_rank, in_parallel, is_first, own_part,
 from linftui.train.evaluate import evaluate
 
 CPU = torch.device("cpu")
-PATIENCE_S = 200.0  # far beyond what anything here takes, even on a busy machine
 ONE, TWO = (LaunchPlan(devices=("cpu",) * ranks, threads=1) for ranks in (1, 2))
 
 # 1,337 images: the last of 11 batches has 57, so that parts differ; p goes from 8 through infinity.

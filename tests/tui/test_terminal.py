@@ -8,12 +8,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from support.person import end
+from support.waiting import PATIENCE_S, wait_for
 
 from linftui.rundir.paths import RunPaths
 from linftui.rundir.reader import complete_checkpoints, last_metrics, read_record
@@ -39,7 +40,6 @@ objective:
   lam: {start: 0.1, end: 0.001}
 log: {every_steps: 5}
 """
-PATIENCE_S = 200.0  # far beyond what anything here takes, even on a busy machine
 
 
 class Tmux:
@@ -111,13 +111,6 @@ def tmux(tmp_path: Path) -> Iterator[Tmux]:
     terminal = Tmux(tmp_path)
     yield terminal
     terminal.close()
-
-
-def wait_for(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.1)
 
 
 def step(run: RunPaths) -> int:
