@@ -186,4 +186,4 @@ class TestFailure:
             log = Path(line.rpartition(" ")[2])
             assert log.is_relative_to(state) and "Traceback" in log.read_text()
         else:
-            assert "its traceback could not be written" in line
+            assert "the traceback could not be written" in line

@@ -94,7 +94,7 @@ def test_an_error_in_the_background_that_nobody_foresaw_is_shown_and_ends_nothin
 
     async def script(person: Person) -> None:
         person.app.do("failing", fail, lambda _: None)
-        await person.sees("That did not work", "ZeroDivisionError: a bug", "runs go on all the same")
+        await person.sees("That did not work", "ZeroDivisionError: a bug", "runs are not affected")
         await person.press("escape")
         await person.sees("tiny-run")
         assert person.app.status == "" and "downloading" not in person.screen()
