@@ -14,6 +14,7 @@ from rows import arguments, conclude, tell
 
 from linftui.data.datasets import Dataset, ImageSet
 from linftui.ops.cuda.catalogue import every_kernel
+from linftui.recipe.data import Inputs
 from linftui.recipe.load import load_recipe, resolved
 from linftui.rundir.liveness import folder_identity, this_host
 from linftui.rundir.paths import RunPaths
@@ -98,7 +99,7 @@ def measure(
         write_record(paths.state, state)  # whose attempt it is, which the trainer looks for
         profile = Profile(first, on_gpu)
         trainer = Trainer(resolved(recipe), dataset, paths, attempt=1, should_stop=profile)
-        weights = sum(parameter.nbytes for parameter in trainer.model.parameters())
+        weights = sum(parameter.nbytes for parameter in trainer.net.parameters())
         began = time.perf_counter()
         trainer.fit()
         whole = time.perf_counter() - began
@@ -133,7 +134,8 @@ def random_images(device: torch.device) -> Dataset:
     labels = torch.randint(0, 10, (n,), generator=generator)
     train = ImageSet(images.to(device), labels.to(device), torch.arange(n, device=device))
     test = train.subset(torch.arange(512, device=device))
-    return Dataset("random", train, test, None, 255, (0.5, 0.5, 0.5), 0.25, 10, "")
+    inputs = Inputs(shape=(3, 32, 32), classes=10, mean=(0.5, 0.5, 0.5), std=0.25)
+    return Dataset("random", train, test, None, 255, inputs, "")
 
 
 if __name__ == "__main__":

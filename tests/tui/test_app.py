@@ -94,7 +94,7 @@ def test_an_error_in_the_background_that_nobody_foresaw_is_shown_and_ends_nothin
 
     async def script(person: Person) -> None:
         person.app.do("failing", fail, lambda _: None)
-        await person.sees("That did not work", "ZeroDivisionError: a bug", "runs are not affected")
+        await person.sees("That did not work", "ZeroDivisionError: a bug", "runs are not")
         await person.press("escape")
         await person.sees("tiny-run")
         assert person.app.status == "" and "downloading" not in person.screen()
@@ -331,6 +331,7 @@ def mine(tiny_recipe: Path, tmp_path: Path) -> Iterator[RunPaths]:
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_a_runs_life_by_keys(mine: RunPaths, tmp_path: Path, show: Show) -> None:
     """Launch, watch, stop, resume, certify: real processes, which need no dashboard to go on."""
 

@@ -29,7 +29,7 @@ def test_a_fit_is_right_wherever_its_power_counts(q: float) -> None:
 def test_a_fit_that_measures_badly_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
     good = module.fit_power(37.3)
     bad = Power(good.q, good.kind, good.squarings, good.z_max, (1.001, *good.coefficients[1:]))
-    monkeypatch.setattr(module, "fit", lambda q: bad)
+    monkeypatch.setattr(module, "fit_power", lambda q: bad)
     assert power.__wrapped__(37.3).kind == "logarithmic"
 
 

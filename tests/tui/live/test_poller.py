@@ -121,7 +121,7 @@ def test_an_error_that_nobody_foresaw_is_told(
     def fail(*_: object) -> None:
         raise ZeroDivisionError("a bug")
 
-    monkeypatch.setattr("linftui.tui.live.run_list.look", fail)
+    monkeypatch.setattr("linftui.tui.live.run_list.read_row", fail)
     thread = Poller(RunStore(runs), posted.put)
     thread.start()
     assert isinstance(told(posted, PollerFailed).error, ZeroDivisionError)
