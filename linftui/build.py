@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import torch
 
-from linftui.data.datasets import Dataset, ImageSet
+from linftui.data.images import Dataset, ImageSet
 from linftui.nn.net import Net
 from linftui.recipe.schema import Recipe
 

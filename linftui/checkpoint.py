@@ -22,15 +22,17 @@ from linftui.errors import CheckpointError, LinftuiError, RunDirectoryError
 from linftui.files import create_file, open_regular
 from linftui.rundir.checkpoints import (
     age_of,
+    all_checkpoints,
     best_checkpoint,
     checkpoint_at,
+    complete_checkpoints,
     finish_saving,
     step_named,
 )
 from linftui.rundir.folders import replace_folder
 from linftui.rundir.holding import HeldCheckpoint, certified_checkpoints, free_to_remove
 from linftui.rundir.paths import CheckpointPaths, RunPaths
-from linftui.rundir.reader import all_checkpoints, complete_checkpoints, read_record
+from linftui.rundir.reader import read_record
 from linftui.rundir.records import TrainerRecord
 from linftui.rundir.writer import cannot_write, fsync_directory, write_record
 

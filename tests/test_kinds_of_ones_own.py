@@ -22,7 +22,7 @@ from linftui.certify.certifier import certify
 from linftui.certify.subject import load_subject
 from linftui.checkpoint import load_latest
 from linftui.cli.app import app
-from linftui.data.datasets import Dataset, ImageSet, fingerprint
+from linftui.data.images import Dataset, ImageSet, fingerprint
 from linftui.launch.plan import LaunchPlan
 from linftui.launch.prepare import create_run
 from linftui.nn.layers import Flatten, Negate, Normalize, NormDistLinear

@@ -20,11 +20,12 @@ from linftui.launch.certification import (
     check_certification,
     stop_certification,
 )
-from linftui.launch.plan import LaunchPlan, plan_devices
+from linftui.launch.placement import plan_devices
+from linftui.launch.plan import LaunchPlan
 from linftui.recipe.fraction import format_fraction, parse_radius
-from linftui.rundir.checkpoints import choose_checkpoint
+from linftui.rundir.checkpoints import all_checkpoints, choose_checkpoint
 from linftui.rundir.paths import CertifyLogPaths, RunPaths, certificate_name
-from linftui.rundir.reader import all_checkpoints, read_record
+from linftui.rundir.reader import read_record
 from linftui.rundir.records import CertifyRequest, Means
 from linftui.rundir.store import read_recipe
 

@@ -12,9 +12,8 @@ from linftui.launch.begin import begin_attempt, plan_resume
 from linftui.launch.logout import logout_warning
 from linftui.launch.plan import LaunchPlan
 from linftui.recipe.schema import Recipe
-from linftui.rundir.checkpoints import newest_readable
+from linftui.rundir.checkpoints import complete_checkpoints, newest_readable
 from linftui.rundir.paths import RunPaths
-from linftui.rundir.reader import complete_checkpoints
 from linftui.rundir.state import run_state
 from linftui.rundir.store import read_recipe
 

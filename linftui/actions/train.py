@@ -8,7 +8,8 @@ from linftui.actions.telling import Report, silent
 from linftui.devices import DeviceSnapshot
 from linftui.launch.begin import begin_run
 from linftui.launch.logout import logout_warning
-from linftui.launch.plan import LaunchPlan, plan_devices
+from linftui.launch.placement import plan_devices
+from linftui.launch.plan import LaunchPlan
 from linftui.recipe.load import LoadedRecipe, load_recipe
 from linftui.rundir.paths import RunPaths
 from linftui.rundir.store import RunStore

@@ -10,7 +10,7 @@ import torch
 from linftui.build import build_dataset, build_net
 from linftui.certify.conditions import check_conditions
 from linftui.checkpoint import LoadedCheckpoint, find_checkpoint, restore_model
-from linftui.data.datasets import Dataset, ImageSet, images_for_means
+from linftui.data.images import Dataset, ImageSet, images_for_means
 from linftui.errors import CheckpointError
 from linftui.nn.net import Net
 from linftui.rundir.fence import HeldFolder

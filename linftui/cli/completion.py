@@ -141,7 +141,7 @@ def devices(incomplete: str) -> list[str]:
 def checkpoints(context: typer.Context, incomplete: str) -> list[str]:
     """Steps of the checkpoints of the runs named on this command line so far."""
     from linftui.errors import LinftuiError
-    from linftui.rundir.reader import complete_checkpoints
+    from linftui.rundir.checkpoints import complete_checkpoints
     from linftui.rundir.store import RunStore
 
     named = context.params.get("run") or context.args  # an option still without a value leaves names there

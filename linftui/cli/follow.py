@@ -11,9 +11,10 @@ from linftui.cli.render import print_json, summary_json
 from linftui.errors import LinftuiError, RunDirectoryError, WorkerError
 from linftui.launch.control import stop_run
 from linftui.recipe.fraction import format_fraction
+from linftui.rundir.checkpoints import complete_checkpoints
 from linftui.rundir.ending import read_why_it_ended
 from linftui.rundir.paths import RunPaths
-from linftui.rundir.reader import RunReader, complete_checkpoints, read_record
+from linftui.rundir.reader import RunReader, read_record
 from linftui.rundir.records import EvalRecord, EventRecord, ExitRecord, StateRecord, TrainRecord
 from linftui.rundir.state import ACTIVE, State, run_state
 from linftui.rundir.stopping import WARNING_SIGNALS

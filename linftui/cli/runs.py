@@ -100,7 +100,7 @@ def _ending(paths: RunPaths, run: "RunSummary") -> list[tuple[str, str]]:
 
 def _kept(paths: RunPaths) -> list[tuple[str, str]]:
     from linftui.rundir.certificates import Certificates
-    from linftui.rundir.reader import complete_checkpoints
+    from linftui.rundir.checkpoints import complete_checkpoints
 
     kept = [("checkpoint", checkpoint.root.name) for checkpoint in complete_checkpoints(paths)]
     return kept + [("certificate", certificate_text(found)) for found in Certificates(paths).look()]

@@ -13,14 +13,15 @@ from linftui.errors import (
     WorkerError,
 )
 from linftui.launch.environment import START_FOLDER, inherited
-from linftui.launch.plan import LaunchPlan, plan_devices
+from linftui.launch.placement import plan_devices
+from linftui.launch.plan import LaunchPlan
 from linftui.launch.prepare import create_run
 from linftui.launch.removal import withdraw_run
 from linftui.processes.answer import parse_answer
 from linftui.recipe.load import LoadedRecipe
-from linftui.rundir.checkpoints import checkpoint_at, finish_saving
+from linftui.rundir.checkpoints import checkpoint_at, complete_checkpoints, finish_saving
 from linftui.rundir.paths import RunPaths
-from linftui.rundir.reader import RunReader, complete_checkpoints, read_record
+from linftui.rundir.reader import RunReader, read_record
 from linftui.rundir.records import MetaRecord, StateRecord, TrainerRecord
 from linftui.rundir.store import RunStore, read_resolved
 

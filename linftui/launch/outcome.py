@@ -11,8 +11,9 @@ from msgspec import structs
 from linftui.errors import LinftuiError, RankLostError, RunDirectoryError
 from linftui.launch.process_ending import code_seen_by_torchrun, how_it_ended, its_log, where_to_look
 from linftui.processes.reports import SILENT_S
+from linftui.rundir.checkpoints import complete_checkpoints
 from linftui.rundir.paths import RunPaths
-from linftui.rundir.reader import RunReader, complete_checkpoints, read_record
+from linftui.rundir.reader import RunReader, read_record
 from linftui.rundir.records import ErrorRecord, ExitRecord, MetaRecord, TrainerRecord
 
 

@@ -15,8 +15,8 @@ class ModelSection(Kind):
     registry: ClassVar[Registry["ModelSection"]] = Registry("kind", default="mlp")
 
     def summary(self) -> str:
-        """Its size in a few characters, for tables and screens."""
-        raise NotImplementedError
+        """Its size in a few characters, for tables and screens; here, what it is called."""
+        return self.kind
 
     def cautions(self, classes: int) -> list[str]:
         """Sentences on values that are rarely meant, or that the published code treats otherwise."""

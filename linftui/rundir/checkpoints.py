@@ -8,12 +8,24 @@ import re
 
 from linftui.errors import LinftuiError, NoSuchCheckpointError
 from linftui.rundir.folders import finish_replacements
-from linftui.rundir.paths import CheckpointPaths, RunPaths
-from linftui.rundir.reader import complete_checkpoints, read_record
+from linftui.rundir.paths import CHECKPOINT_NAME, CheckpointPaths, RunPaths
+from linftui.rundir.reader import read_record
 from linftui.rundir.records import TrainerRecord
 from linftui.rundir.store import read_recipe
 
 _STEP = re.compile(r"\d{1,18}", re.ASCII)
+
+
+def all_checkpoints(paths: RunPaths) -> list[CheckpointPaths]:
+    """The run's checkpoint folders, by step, half-written ones included."""
+    named = [path for path in paths.checkpoints.glob("step-*") if CHECKPOINT_NAME.fullmatch(path.name)]
+    found = [CheckpointPaths(path) for path in named if not path.is_symlink()]
+    return sorted(found, key=lambda checkpoint: checkpoint.step)
+
+
+def complete_checkpoints(paths: RunPaths) -> list[CheckpointPaths]:
+    """The run's complete checkpoints, by step; whether they are intact is known once they are loaded."""
+    return [checkpoint for checkpoint in all_checkpoints(paths) if checkpoint.complete.is_file()]
 
 
 def choose_checkpoint(paths: RunPaths, which: str) -> CheckpointPaths | None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 
 from linftui.files import open_regular
-from linftui.rundir.reader import CHUNK
+from linftui.rundir.follow import CHUNK
 from linftui.rundir.records import Metric, TrainRecord, decoder
 
 # The pace is measured over the last quarter of the metrics, within bounds: about 100 to 3,500 records.

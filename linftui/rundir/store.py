@@ -19,9 +19,10 @@ from linftui.recipe.schema import Recipe
 from linftui.rundir.chance import chance_caution
 from linftui.rundir.moments import when_made
 from linftui.rundir.paths import DEFAULT_ROOT, RunPaths
-from linftui.rundir.reader import last_metrics, read_record
+from linftui.rundir.reader import read_record
 from linftui.rundir.records import MetaRecord, StateRecord
 from linftui.rundir.state import State, run_state
+from linftui.rundir.tail import last_metrics
 from linftui.rundir.writer import cannot_write
 from linftui.text import GREATEST_COUNT
 from linftui.user_folders import from_home

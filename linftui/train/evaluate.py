@@ -10,7 +10,7 @@ from fractions import Fraction
 
 import torch
 
-from linftui.data.datasets import ImageSet
+from linftui.data.images import ImageSet
 from linftui.nn.net import Net
 from linftui.nn.verdicts import verdicts
 from linftui.train.distributed import own_part, summed

@@ -23,7 +23,7 @@ from linftui.checkpoint import (
     restore_optimizer,
     save_checkpoint,
 )
-from linftui.data.datasets import Dataset, ImageSet, images_for_means
+from linftui.data.images import Dataset, ImageSet, images_for_means
 from linftui.data.loader import augment, batch_indices, batches_per_epoch, epoch_order
 from linftui.errors import CheckpointError, TrainingError
 from linftui.nn.boxes import to_pixels

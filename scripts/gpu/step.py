@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from rows import arguments, conclude, tell
 
-from linftui.data.datasets import Dataset, ImageSet
+from linftui.data.images import Dataset, ImageSet
 from linftui.ops.cuda.catalogue import every_kernel
 from linftui.recipe.data import Inputs
 from linftui.recipe.load import load_recipe, resolved

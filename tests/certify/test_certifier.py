@@ -23,9 +23,10 @@ from linftui.certify.subject import Subject, load_subject
 from linftui.checkpoint import load_checkpoint, sha256_of
 from linftui.errors import CheckpointError, DataError, RunDirectoryError
 from linftui.ops import backend_name
+from linftui.rundir.checkpoints import complete_checkpoints
 from linftui.rundir.fence import HeldFolder
 from linftui.rundir.paths import CertificatePaths, RunPaths
-from linftui.rundir.reader import complete_checkpoints, read_all, read_record
+from linftui.rundir.reader import read_all, read_record
 from linftui.rundir.records import CertificateSummary, EvalRecord, SampleRecord, decoder
 from linftui.rundir.writer import write_record
 

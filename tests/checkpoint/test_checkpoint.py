@@ -1,23 +1,21 @@
 """Checkpoints: bit for bit what was saved, whole or not there, and data only."""
 
-import contextlib
 import json
 import os
-import resource
 import stat
 import struct
 import subprocess
 import sys
 import zipfile
 from collections import namedtuple
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 from checkpoints import CPU, ODD, names, record_of, save
 from msgspec import structs
-from support.poor_file_systems import overlaid
+from support.poor_file_systems import files_of_at_most, overlaid
 from torch import Tensor
 
 from linftui import checkpoint as checkpoint_module
@@ -90,17 +88,6 @@ for kill in range(16):
     last = step
 print("survived", last)
 """
-
-
-@contextlib.contextmanager
-def files_of_at_most(size: int) -> Iterator[None]:
-    """A disk that is full once a file has so many bytes."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def bits(tensors: dict[str, Tensor]) -> dict[str, tuple[torch.dtype, torch.Size, bytes]]:

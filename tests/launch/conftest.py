@@ -1,29 +1,14 @@
 """What the tests of launching share: an empty run directory, who seems to work for it, runs to disturb."""
 
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from support.attempts import PLAN, SLOW, TWO, slowly
-from support.stand_ins import empty_run, pretend_to_work_for
+from support.stand_ins import paths, sleeper  # noqa: F401 - fixtures
 
 from linftui.cores import usable_cores
 from linftui.launch.supervisor import Supervisor
-from linftui.rundir.paths import RunPaths
-
-
-@pytest.fixture
-def paths(tmp_path: Path) -> RunPaths:
-    """A run directory in which nothing has happened yet."""
-    return empty_run(tmp_path)
-
-
-@pytest.fixture
-def sleeper(paths: RunPaths) -> Iterator[subprocess.Popen[bytes]]:
-    """A process that may be ended, for its command line says that it works for the run."""
-    with pretend_to_work_for(paths) as process:
-        yield process
 
 
 @pytest.fixture

@@ -22,10 +22,11 @@ from linftui.processes.signalling import end_members
 from linftui.recipe.load import load_recipe
 from linftui.rundir.liveness import is_alive
 from linftui.rundir.paths import RunPaths
-from linftui.rundir.reader import RunReader, last_metrics, read_record
+from linftui.rundir.reader import RunReader, read_record
 from linftui.rundir.records import ExitRecord, MetaRecord, ProcessRecord, StateRecord
 from linftui.rundir.state import run_state
 from linftui.rundir.store import RunStore
+from linftui.rundir.tail import last_metrics
 from linftui.rundir.writer import write_record
 
 PLAN = LaunchPlan(devices=("cpu",), threads=1)

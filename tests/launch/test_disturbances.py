@@ -22,9 +22,10 @@ from linftui.launch.prepare import create_run
 from linftui.launch.supervisor import Supervisor
 from linftui.processes import reports
 from linftui.recipe.load import load_recipe
+from linftui.rundir.checkpoints import complete_checkpoints
 from linftui.rundir.liveness import is_alive
 from linftui.rundir.paths import RunPaths
-from linftui.rundir.reader import complete_checkpoints, read_record
+from linftui.rundir.reader import read_record
 from linftui.rundir.records import ExitRecord
 from linftui.rundir.state import run_state
 from linftui.rundir.store import RunStore

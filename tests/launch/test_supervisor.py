@@ -25,15 +25,10 @@ from linftui.launch.control import stop_run
 from linftui.launch.prepare import create_run
 from linftui.launch.supervisor import Supervisor
 from linftui.recipe.load import dump_recipe, load_recipe
+from linftui.rundir.checkpoints import complete_checkpoints
 from linftui.rundir.liveness import is_alive
 from linftui.rundir.paths import RunPaths
-from linftui.rundir.reader import (
-    RunReader,
-    complete_checkpoints,
-    latest_by_step,
-    read_all,
-    read_record,
-)
+from linftui.rundir.reader import RunReader, latest_by_step, read_all, read_record
 from linftui.rundir.records import EvalRecord, ExitRecord, ProcessRecord, StateRecord, TrainerRecord
 from linftui.rundir.state import run_state
 from linftui.rundir.stopping import stop_stages

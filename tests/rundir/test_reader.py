@@ -1,31 +1,16 @@
-"""Reading a run while it grows: every record once, damage counted, never more than a bite at a time."""
+"""Reading a run: its growing files together, its small records, and the curve of several attempts."""
 
-import itertools
 import json
-import os
 from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from linftui.errors import RunDirectoryError
-from linftui.rundir import reader as reader_module
+from linftui.rundir.checkpoints import complete_checkpoints
+from linftui.rundir.follow import CHUNK
 from linftui.rundir.paths import RunPaths
-from linftui.rundir.reader import (
-    CHUNK,
-    MAX_LINE,
-    MAX_SKIPPED,
-    LineFollower,
-    RunReader,
-    complete_checkpoints,
-    last_metrics,
-    latest_by_step,
-    read_all,
-    read_record,
-    unreadable_lines,
-)
+from linftui.rundir.reader import RunReader, latest_by_step, read_all, read_record, unreadable_lines
 from linftui.rundir.records import (
     DeviceRecord,
     EvalRecord,
@@ -36,11 +21,8 @@ from linftui.rundir.records import (
     Metric,
     StopRequest,
     TrainRecord,
-    decoder,
     encode,
 )
-
-MESSAGES = decoder(EventRecord)
 
 
 def event(step: int, message: str = "") -> EventRecord:
@@ -75,175 +57,6 @@ def devices(attempt: int) -> DeviceRecord:
 
 def lines(records: Iterable[Metric | EventRecord | DeviceRecord]) -> bytes:
     return b"".join(encode(record) + b"\n" for record in records)
-
-
-def follow(path: Path) -> LineFollower[EventRecord]:
-    return LineFollower(path, MESSAGES)
-
-
-def drain(follower: LineFollower[EventRecord], max_bytes: int = CHUNK) -> list[EventRecord]:
-    """Everything there is now, in bites."""
-    records: list[EventRecord] = []
-    while True:
-        before = follower.offset
-        records += follower.poll(max_bytes)
-        if follower.offset == before:
-            return records
-        assert follower.offset - before <= max_bytes
-
-
-class TestLineFollower:
-    def test_a_file_that_is_not_there_yet_holds_nothing(self, tmp_path: Path) -> None:
-        follower = follow(tmp_path / "log")
-        assert follower.poll() == []
-        (tmp_path / "log").write_bytes(lines([event(1)]))
-        assert follower.poll() == [event(1)]
-        assert follower.poll() == []
-
-    def test_an_unterminated_last_line_is_read_once_it_is_complete(self, tmp_path: Path) -> None:
-        path, line = tmp_path / "log", lines([event(2)])
-        follower = follow(path)
-        path.write_bytes(lines([event(1)]) + line[:20])
-        assert follower.poll() == [event(1)]
-        assert follower.poll() == []
-        path.write_bytes(lines([event(1)]) + line)
-        assert follower.poll() == [event(2)]
-        assert follower.bad_lines == 0
-
-    def test_bad_lines_are_counted_and_the_others_read(self, tmp_path: Path) -> None:
-        bad = [b"{", b"\xff\xfe\x00", b'{"v":1}', b"null", b"[" * 30_000, b'{"x":' * 10_000, b"[1," * 9]
-        newer = encode(event(1)).replace(b'"v":2', b'"v":99')
-        (tmp_path / "log").write_bytes(
-            b"".join(encode(event(i)) + b"\n" + line + b"\n\n" for i, line in enumerate([*bad, newer]))
-        )
-        follower = follow(tmp_path / "log")
-        assert follower.poll() == [event(i) for i in range(len(bad) + 1)]
-        assert follower.bad_lines == len(bad) + 1
-
-    @pytest.mark.parametrize("max_bytes", [1 << 10, 1 << 16, CHUNK])
-    def test_a_line_that_is_too_long_is_bad_in_whatever_bites_it_is_read(
-        self, tmp_path: Path, max_bytes: int
-    ) -> None:
-        empty = len(encode(event(2)))
-        longest, too_long = "x" * (MAX_LINE - empty), "x" * (MAX_LINE - empty + 1)
-        records = [event(1), event(2, longest), event(3), event(4, too_long), event(5)]
-        (tmp_path / "log").write_bytes(lines(records))
-        follower = follow(tmp_path / "log")
-        assert drain(follower, max_bytes) == [records[0], records[1], records[2], records[4]]
-        assert follower.bad_lines == 1
-
-    def test_a_line_without_end_needs_no_memory_and_counts_once(self, tmp_path: Path) -> None:
-        (tmp_path / "log").write_bytes(b"x" * (5 * MAX_LINE))
-        follower = follow(tmp_path / "log")
-        assert drain(follower, MAX_LINE) == []
-        assert follower.bad_lines == 1
-        assert len(follower._tail) <= MAX_LINE
-        with (tmp_path / "log").open("ab") as file:
-            file.write(b"x\n" + lines([event(1)]))
-        assert drain(follower, MAX_LINE) == [event(1)]
-        assert follower.bad_lines == 1
-
-    @settings(deadline=None, max_examples=150)
-    @given(data=st.data())
-    def test_it_reads_the_same_however_the_file_grows_and_in_whatever_bites(
-        self, data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
-    ) -> None:
-        a_line = st.sampled_from(
-            [
-                encode(event(1)),
-                encode(event(2, "ü\n")),
-                b"",
-                b"{",
-                b"\xff",
-                b"x" * 100,
-                b"x" * 101,
-                b"y" * 500,
-            ]
-        )
-        file = b"\n".join(data.draw(st.lists(a_line, max_size=12)))
-        cuts = sorted(data.draw(st.lists(st.integers(0, len(file)), max_size=6)))
-        path = tmp_path_factory.mktemp("log") / "log"
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(reader_module, "MAX_LINE", 100)
-
-            path.write_bytes(file)
-            at_once = follow(path)
-            expected = at_once.poll()
-            assert at_once.poll() == []
-
-            path.write_bytes(b"")
-            follower, found = follow(path), list[EventRecord]()
-            for start, end in itertools.pairwise([0, *cuts, len(file)]):
-                with path.open("ab") as growing:
-                    growing.write(file[start:end])
-                found += drain(follower, data.draw(st.integers(1, 200)))
-        assert found == expected
-        assert (follower.bad_lines, follower.offset) == (at_once.bad_lines, len(file))
-        whole = [line for line in file.split(b"\n")[:-1] if line.startswith(b'{"v"') and len(line) <= 100]
-        assert expected == [MESSAGES(line) for line in whole]
-
-    def test_nothing_is_read_twice(self, tmp_path: Path) -> None:
-        path, first = tmp_path / "log", lines([event(1), event(2)])
-        path.write_bytes(first)
-        follower = follow(path)
-        assert follower.poll() == [event(1), event(2)]
-        path.write_bytes(b"?" * len(first) + lines([event(3)]))
-        assert follower.poll() == [event(3)]
-        assert follower.bad_lines == 0
-
-    def test_a_file_in_the_place_of_another_is_read_from_its_beginning(self, tmp_path: Path) -> None:
-        path = tmp_path / "log"
-        path.write_bytes(lines([event(1)]) + b"bad\n{")
-        follower = follow(path)
-        assert follower.poll() == [event(1)] and follower.bad_lines == 1
-        (tmp_path / "new").write_bytes(lines([event(2), event(3), event(4)]))
-        (tmp_path / "new").rename(path)
-        assert follower.poll() == [event(2), event(3), event(4)]
-        assert (follower.restarts, follower.bad_lines) == (1, 0)
-        path.write_bytes(lines([event(5)]))  # the same file, and shorter
-        assert follower.poll() == [event(5)] and follower.restarts == 2
-        assert follower.poll() == [] and follower.restarts == 2
-
-    def test_a_file_made_again_is_another_one_even_where_it_has_the_same_inode(self, tmp_path: Path) -> None:
-        path = tmp_path / "log"
-        path.write_bytes(lines([event(1)]))
-        follower = follow(path)
-        assert follower.poll() == [event(1)]
-        path.rename(tmp_path / "kept")
-        assert follower.poll() == [] and follower.restarts == 0
-        (tmp_path / "kept").rename(path)
-        assert follower.poll() == [event(1)] and follower.restarts == 1
-
-    def test_a_hole_that_a_crash_has_left_costs_one_line(self, tmp_path: Path) -> None:
-        path = tmp_path / "log"
-        path.write_bytes(lines([event(1)]))
-        os.truncate(path, 8 << 20)
-        with path.open("ab") as file:
-            file.write(b"\n" + lines([event(2)]))
-        follower = follow(path)
-        assert drain(follower) == [event(1), event(2)]
-        assert follower.bad_lines == 1
-
-    def test_a_terabyte_of_nothing_is_not_read(self, tmp_path: Path) -> None:
-        path = tmp_path / "log"
-        path.write_bytes(lines([event(1)]))
-        os.truncate(path, 1 << 40)
-        follower, found = follow(path), list[EventRecord]()
-        with pytest.raises(RunDirectoryError, match="log: cannot be read any further: .*64 MiB; move"):
-            for _ in range(MAX_SKIPPED // CHUNK + 9):
-                found += follower.poll()
-        assert found == [event(1)] and follower.bad_lines == 1
-        read = follower.offset
-        with pytest.raises(RunDirectoryError):
-            follower.poll()
-        assert follower.offset == read <= MAX_SKIPPED + 2 * CHUNK
-        (tmp_path / "new").write_bytes(lines([event(2)]))
-        (tmp_path / "new").rename(path)
-        assert follower.poll() == [event(2)]
-
-    def test_a_file_that_cannot_be_read_is_an_error(self, tmp_path: Path) -> None:
-        with pytest.raises(RunDirectoryError, match="cannot be read"):
-            follow(tmp_path).poll()
 
 
 class TestRunReader:
@@ -308,70 +121,6 @@ class TestLatestByStep:
         assert latest_by_step(records) == records
         again = [evaluation(12, attempt=2)]
         assert latest_by_step([*records, *again]) == [records[0], again[0], *records[2:]]
-
-
-def newest(records: Iterable[Metric]) -> tuple[TrainRecord | None, EvalRecord | None]:
-    """What `last_metrics` looks for, by reading everything."""
-    trained: TrainRecord | None = None
-    evaluated: EvalRecord | None = None
-    for record in records:
-        if isinstance(record, TrainRecord):
-            trained = record
-        elif record.split == "test" and record.means == "running":
-            evaluated = record
-    return trained, evaluated
-
-
-class TestLastMetrics:
-    # The train records of one file take 20 bytes to 600 KB, which is one to three bites from the end.
-    @pytest.mark.parametrize("after", [0, 1, 30, 50, 400, 2000])
-    @pytest.mark.parametrize("before", [0, 1, 40, 300])
-    @pytest.mark.parametrize("tail", [b"", b'{"kind":"train","v":1,"att', b"\xff\xff"])
-    def test_the_end_of_the_file_says_what_a_full_read_says(
-        self, tmp_path: Path, before: int, after: int, tail: bytes
-    ) -> None:
-        paths = RunPaths(tmp_path)
-        records = [train(step) for step in range(before)]
-        others = [
-            evaluation(before),
-            evaluation(before, means="re-estimated"),
-            evaluation(before, split="holdout"),
-        ]
-        later = [train(step) for step in range(before, before + after)]
-        paths.metrics.write_bytes(lines([*records, *others]) + b"bad\n" + lines(later) + tail)
-        assert last_metrics(paths.metrics) == newest(read_all(paths)) == newest([*records, *others, *later])
-
-    def test_a_finished_run_stands_at_its_end_whatever_an_attempt_that_was_given_up_wrote_after_it(
-        self, tmp_path: Path
-    ) -> None:
-        paths = RunPaths(tmp_path)
-        whole = [*(train(step) for step in range(1, 49)), evaluation(48)]
-        given_up = [train(step, attempt=2) for step in range(25, 30)]
-        paths.metrics.write_bytes(lines([*whole, *given_up]))
-        assert last_metrics(paths.metrics, furthest=True) == (train(48), evaluation(48))
-
-    def test_an_evaluation_of_a_later_step_of_another_attempt_is_not_the_current_one(
-        self, tmp_path: Path
-    ) -> None:
-        paths = RunPaths(tmp_path)
-        records = [train(12), evaluation(12), train(24), evaluation(24), train(18, attempt=2)]
-        paths.metrics.write_bytes(lines(records))
-        assert last_metrics(paths.metrics) == (train(18, attempt=2), evaluation(12))
-
-    def test_every_torn_end_of_a_short_file_says_what_a_full_read_says(self, tmp_path: Path) -> None:
-        paths = RunPaths(tmp_path)
-        whole = lines([train(5), evaluation(12), train(15)])
-        for end in range(len(whole) + 1):
-            paths.metrics.write_bytes(whole[:end])
-            assert last_metrics(paths.metrics) == newest(read_all(paths))
-
-    def test_it_gives_up_at_its_limit(self, tmp_path: Path) -> None:
-        paths = RunPaths(tmp_path)
-        paths.metrics.write_bytes(lines([evaluation(0)]) + lines(train(step) for step in range(200)))
-        assert last_metrics(paths.metrics, limit=1 << 14) == (train(199), None)
-
-    def test_a_file_that_is_not_there_has_none(self, tmp_path: Path) -> None:
-        assert last_metrics(tmp_path / "metrics.jsonl") == (None, None)
 
 
 class TestReadRecord:

@@ -16,9 +16,9 @@ from msgspec import structs
 from linftui.errors import RunDirectoryError, RunNotFoundError, UsageError
 from linftui.rundir.liveness import this_host
 from linftui.rundir.paths import RunPaths
-from linftui.rundir.reader import last_metrics
 from linftui.rundir.records import ExitRecord, MetaRecord, StateRecord, TrainRecord, encode
 from linftui.rundir.store import RunStore, read_meta, summarise
+from linftui.rundir.tail import last_metrics
 from linftui.rundir.writer import write_record
 
 META = MetaRecord(

@@ -3,16 +3,15 @@
 import contextlib
 import errno
 import os
-import resource
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.poor_file_systems import mounted, poor_environment
+from support.poor_file_systems import files_of_at_most, mounted, poor_environment
 
 from linftui.errors import RunDirectoryError
 from linftui.rundir.records import EventRecord, encode
@@ -33,17 +32,6 @@ from linftui.rundir.writer import write_atomic
 for n in itertools.count():
     write_atomic(Path(sys.argv[1]), b"%06d" % n * 20_000)
 """
-
-
-@contextlib.contextmanager
-def files_of_at_most(size: int) -> Iterator[None]:
-    """A disk that is full once a file has so many bytes."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 class TestWriteAtomic:

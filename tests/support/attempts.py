@@ -10,9 +10,10 @@ from linftui.launch.supervisor import Supervisor
 from linftui.processes.signalling import end_members
 from linftui.recipe.load import load_recipe
 from linftui.rundir.paths import RunPaths
-from linftui.rundir.reader import last_metrics, read_record
+from linftui.rundir.reader import read_record
 from linftui.rundir.records import ExitRecord, ProcessRecord, StateRecord
 from linftui.rundir.store import RunStore
+from linftui.rundir.tail import last_metrics
 from support.waiting import PATIENCE_S, wait_for
 
 PLAN, TWO = (LaunchPlan(devices=("cpu",) * ranks, threads=1) for ranks in (1, 2))

@@ -1,6 +1,7 @@
 """File systems that this machine has not, or that need an administrator: for tests that meet them."""
 
 import os
+import resource
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -49,3 +50,14 @@ def overlaid(lower: Path, folder: Path) -> Iterator[Path]:
     options = f"lowerdir={lower},upperdir={upper},workdir={work},redirect_dir=off"
     with mounted("overlay", merged, options) as overlay:
         yield overlay
+
+
+@contextmanager
+def files_of_at_most(size: int) -> Iterator[None]:
+    """A disk that is full once a file has this many bytes."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
 from msgspec import structs
 
 from linftui.rundir.liveness import describe_process, folder_identity, this_host
@@ -92,3 +93,16 @@ def is_spared(process: subprocess.Popen[bytes]) -> bool:
     """Whether nobody has signalled a process."""
     time.sleep(0.05)  # long enough for a signal to arrive
     return process.poll() is None
+
+
+@pytest.fixture
+def paths(tmp_path: Path) -> RunPaths:
+    """A run directory in which nothing has happened yet."""
+    return empty_run(tmp_path)
+
+
+@pytest.fixture
+def sleeper(paths: RunPaths) -> Iterator[subprocess.Popen[bytes]]:
+    """A process that may be ended, for its command line says that it works for the run."""
+    with pretend_to_work_for(paths) as process:
+        yield process

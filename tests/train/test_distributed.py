@@ -19,7 +19,7 @@ from support.waiting import PATIENCE_S
 from linftui.build import build_dataset, build_net
 from linftui.checkpoint import find_checkpoint, restore_model
 from linftui.cores import usable_cores
-from linftui.data.datasets import images_for_means
+from linftui.data.images import images_for_means
 from linftui.launch.control import stop_run
 from linftui.launch.plan import LaunchPlan
 from linftui.launch.prepare import create_run

@@ -7,7 +7,8 @@ from fractions import Fraction
 import pytest
 import torch
 
-from linftui.data.datasets import Dataset, load_dataset
+from linftui.data.datasets import load_dataset
+from linftui.data.images import Dataset
 from linftui.nn import AT_INFINITY, DistanceMLP
 from linftui.nn.boxes import pixel_box, to_pixels
 from linftui.train.evaluate import EvaluationResult, evaluate

@@ -17,16 +17,18 @@ import torch
 
 from linftui.build import build_net
 from linftui.checkpoint import find_checkpoint, load_latest, restore_model
-from linftui.data.datasets import Dataset, images_for_means, load_dataset
+from linftui.data.datasets import load_dataset
+from linftui.data.images import Dataset, images_for_means
 from linftui.data.loader import augment, batch_indices, epoch_order
 from linftui.errors import CheckpointError, StaleAttemptError, TrainingError
 from linftui.nn import Moment
 from linftui.nn.boxes import to_pixels
 from linftui.recipe.load import parse_recipe, resolved
 from linftui.recipe.schema import Recipe
+from linftui.rundir.checkpoints import complete_checkpoints
 from linftui.rundir.liveness import this_host
 from linftui.rundir.paths import RunPaths
-from linftui.rundir.reader import RunReader, complete_checkpoints, latest_by_step, read_all
+from linftui.rundir.reader import RunReader, latest_by_step, read_all
 from linftui.rundir.records import EvalRecord, StateRecord, TrainerRecord, TrainRecord
 from linftui.rundir.writer import RunWriter, write_record
 from linftui.train import trainer as trainer_module

@@ -17,7 +17,7 @@ from linftui.actions import train
 from linftui.actions.train import TrainPlan, TrainRequest
 from linftui.devices import Gpu, snapshot
 from linftui.errors import LinftuiError, UsageError
-from linftui.launch.plan import plan_devices
+from linftui.launch.placement import plan_devices
 from linftui.recipe.load import load_recipe
 from linftui.rundir.paths import RunPaths
 from linftui.rundir.store import RunStore

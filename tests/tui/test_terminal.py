@@ -16,10 +16,12 @@ import pytest
 from support.person import end
 from support.waiting import PATIENCE_S, wait_for
 
+from linftui.rundir.checkpoints import complete_checkpoints
 from linftui.rundir.paths import RunPaths
-from linftui.rundir.reader import complete_checkpoints, last_metrics, read_record
+from linftui.rundir.reader import read_record
 from linftui.rundir.records import CertificateSummary, StateRecord
 from linftui.rundir.state import run_state
+from linftui.rundir.tail import last_metrics
 
 pytestmark = [
     pytest.mark.slow,

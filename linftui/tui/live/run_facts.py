@@ -9,8 +9,9 @@ import msgspec
 from linftui.errors import LinftuiError
 from linftui.files import open_regular
 from linftui.recipe.schema import Recipe
+from linftui.rundir.checkpoints import complete_checkpoints
 from linftui.rundir.paths import RunPaths
-from linftui.rundir.reader import complete_checkpoints, read_record
+from linftui.rundir.reader import read_record
 from linftui.rundir.records import EventRecord, ExitRecord, MetaRecord, decoder
 from linftui.rundir.store import read_meta, read_recipe
 from linftui.tui.live.run_list import cannot_look

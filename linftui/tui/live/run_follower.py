@@ -10,8 +10,9 @@ from linftui.launch.certification import CertificationProgress, certifications
 from linftui.recipe.load import MAX_BYTES
 from linftui.recipe.schema import Recipe
 from linftui.rundir.certificates import UNFINISHED, Certificate, Certificates
+from linftui.rundir.follow import CHUNK, LineFollower
 from linftui.rundir.paths import RunPaths
-from linftui.rundir.reader import CHUNK, LineFollower, read_record
+from linftui.rundir.reader import read_record
 from linftui.rundir.records import DeviceRecord, EventRecord, ExitRecord, MetaRecord, Metric, decoder
 from linftui.rundir.stopping import StopStages, stop_stages
 from linftui.rundir.store import read_meta, read_recipe
