@@ -43,6 +43,7 @@ from linftui.rundir.writer import write_record
 from linftui.train.objectives import Batch, Objective, Result
 from linftui.train.trainer import Trainer
 from linftui.tui.app import Dashboard
+from linftui.tui.widgets.run_charts import RunCharts
 
 CPU = torch.device("cpu")
 RECIPE = """\
@@ -248,6 +249,8 @@ def test_the_dashboard_shows_it(run: RunPaths) -> None:
         async with dashboard.run_test(size=(120, 40)) as pilot:
             screen = await sees(pilot, "finished", "step 90")
             assert "λ" not in screen
+            await pilot.press("4")  # the mixing coefficient's
+            assert not dashboard.screen.query_one(RunCharts).enlarged and dashboard.focused is None
             await pilot.press("escape")
             await sees(pilot, "2 prototypes", "stripes")
 

@@ -1,13 +1,16 @@
 """What counts as a prediction, and pixels as they are classified."""
 
 import math
+from fractions import Fraction
 
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
+from linftui.nn import DistanceMLP, Moment
 from linftui.nn.boxes import to_pixels
-from linftui.nn.verdicts import strict_prediction
+from linftui.nn.verdicts import strict_prediction, verdicts
 
 INF, NAN = math.inf, math.nan
 
@@ -46,3 +49,24 @@ class TestStrictPrediction:
     def test_rows_do_not_concern_each_other(self) -> None:
         index, strict = strict_prediction(torch.tensor([[NAN, 0.0], [0.0, 1.0], [1.0, 1.0]]))
         assert strict.tolist() == [False, True, False] and index[1] == 1
+
+
+class Faulty(DistanceMLP):
+    """A net that a fault of the machine has made compute a NaN for its first image."""
+
+    def forward(self, x: Tensor, moment: Moment) -> Tensor:
+        logits = super().forward(x, moment)
+        logits[0, 0] = NAN
+        return logits
+
+
+def test_an_image_whose_logits_are_not_finite_is_not_certified_whatever_its_bounds_prove() -> None:
+    settings = {"in_shape": (1, 2, 2), "classes": 3, "width": 4, "depth": 2, "identity": 10.0}
+    sound, faulty = (kind(**settings, mean=(0.3,), std=0.25, seed=0).eval() for kind in (DistanceMLP, Faulty))
+    images = torch.randint(0, 256, (20, 1, 2, 2), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
+    labels = verdicts(sound, images, torch.zeros(20, dtype=torch.int64), Fraction(0), 255).prediction
+    proved = verdicts(sound, images, labels, Fraction(0), 255)
+    said = verdicts(faulty, images, labels, Fraction(0), 255)
+    assert proved.certified[0] and proved.finite.all()
+    assert not said.certified[0] and not said.correct[0] and not said.finite[0]
+    assert torch.equal(said.certified[1:], proved.certified[1:])

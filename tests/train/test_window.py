@@ -61,3 +61,10 @@ def test_what_is_not_finite_shows(name: str, poison: float) -> None:
     assert window.is_finite()
     window.add(figures(**{"rivals": 1.0, name: poison}), 2)
     assert not window.is_finite()
+
+
+def test_figures_keep_their_sums_in_whatever_order_they_come() -> None:
+    window = Window(CPU)
+    window.add(figures(loss=1.0, rivals=2.0), 2)
+    window.add({"rivals": torch.tensor(1.0), **figures(loss=0.5)}, 2)
+    assert window.record() == WindowSums(images=4, loss=1.5, figures={"rivals": 3.0})
